@@ -1,0 +1,444 @@
+"""Make the golden files of Transformer-XL in `tests/goldens/transformer_xl/`.
+
+Needs an interpreter of its own: Python 3.11, torch 2.13.0 (CPU), numpy, transformers 4.35.0 (the last release whose
+TransfoXL runs). The project's own environment cannot run it, and no test does: tests only read the files.
+
+    python make_transformer_xl.py                       # the cases of transformers 4.35.0
+    python make_transformer_xl.py --authors PATH        # these, and the cases of the authors' PyTorch code
+    python make_transformer_xl.py --only SUBSTRING      # only cases whose name contains SUBSTRING
+
+PATH is the `pytorch` folder of a checkout of github.com/kimiyoung/transformer-xl (it holds mem_transformer.py and
+utils/). Every case is seeded by its own name, so it does not depend on which others are made. README.md says what is
+in a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import struct
+import sys
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Tensors = dict[str, Tensor]
+DTYPES = {torch.float32: "F32", torch.int64: "I64"}
+IGNORED = -100
+
+
+# --- writing -----------------------------------------------------------------------------------------------------------
+
+
+def write_safetensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
+    """Write one file: the same content gives the same bytes (the safetensors package keeps no order of metadata)."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    blobs: list[bytes] = []
+    at = 0
+    for name, tensor in sorted(tensors.items()):
+        blob = tensor.detach().contiguous().numpy().tobytes()
+        offsets = [at, at + len(blob)]
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": offsets}
+        blobs.append(blob)
+        at += len(blob)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+class Case:
+    """What one file holds, gathered while the reference code runs."""
+
+    def __init__(self, name: str, source: str) -> None:
+        self.name = name
+        self.config = ""
+        self.facts: dict[str, Any] = {"name": name, "source": source}
+        self.tensors: Tensors = {}
+        self.random = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+
+    def put(self, prefix: str, **values: Any) -> None:
+        """Keep a copy of each tensor, or of each tensor of a sequence under its index; None is left out."""
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                self.tensors[f"{prefix}.{name}"] = value.detach().clone()
+            elif value is not None:
+                self.put(f"{prefix}.{name}", **{str(index): item for index, item in enumerate(value)})
+
+    def normal(self, *shape: int) -> Tensor:
+        """Normal values of this case's own generator."""
+        return torch.randn(*shape, generator=self.random)
+
+    def tokens(self, rows: int, columns: int, vocabulary: int) -> Tensor:
+        """Token ids [rows, columns]: shuffled vocabularies one after another, so that every cluster is met."""
+        count = rows * columns
+        rounds = [torch.randperm(vocabulary, generator=self.random) for _ in range(count // vocabulary + 1)]
+        return torch.cat(rounds)[:count].view(rows, columns).contiguous()
+
+    def randomise(self, model: nn.Module, spread: float = 0.3) -> None:
+        """Give every parameter values that matter: no zero biases, no unit norms."""
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                value = self.normal(*parameter.shape)
+                norm = name.endswith("layer_norm.weight")
+                parameter.copy_(1 + 0.3 * value if norm else (spread if value.dim() > 1 else 0.3) * value)
+        state = model.state_dict()
+        self.put("weights", **state)
+        owners: dict[tuple[int, torch.Size], list[str]] = {}
+        for name, tensor in state.items():
+            owners.setdefault((tensor.data_ptr(), tensor.shape), []).append(name)
+        self.facts["shared"] = [names for names in owners.values() if len(names) > 1]
+
+    def gradients(self, model: nn.Module, loss_of: Callable[[], Tensor]) -> None:
+        """Gradients of every parameter, taken in eval and in train mode (dropout 0), which must agree."""
+        taken: list[Tensors] = []
+        for training in (False, True):
+            model.train(training)
+            model.zero_grad(set_to_none=True)
+            loss_of().backward()
+            taken.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        model.eval()
+        missing = [name for name, _ in model.named_parameters() if name not in taken[0]]
+        silent = [name for name, gradient in taken[0].items() if not gradient.any()]
+        self.facts["parameters_without_gradient"] = missing
+        self.facts["parameters_with_zero_gradient"] = silent
+        self.facts["train_equals_eval"] = all(torch.equal(taken[0][name], taken[1][name]) for name in taken[0])
+        self.put("gradients", **taken[0])
+
+    def save(self, folder: Path) -> int:
+        """Write the file; returns its size in bytes."""
+        path = folder / f"{self.name}.safetensors"
+        write_safetensors(path, self.tensors, {"config": self.config, "case": json.dumps(self.facts, sort_keys=True)})
+        return path.stat().st_size
+
+
+# --- transformers 4.35.0 -----------------------------------------------------------------------------------------------
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 17, "cutoffs": [5, 9, 13], "d_model": 12, "d_embed": 12, "n_head": 2, "d_head": 5, "d_inner": 14,
+    "n_layer": 2, "div_val": 1, "mem_len": 6, "clamp_len": -1, "same_length": False, "pre_lnorm": False,
+    "untie_r": True, "proj_share_all_but_first": True, "dropout": 0.0, "dropatt": 0.0,
+}  # fmt: skip
+DIV_2 = {"div_val": 2, "d_embed": 10, "cutoffs": [7, 13]}
+
+# name -> (what differs from SMALL, how it is run); see `language_model` for the second part
+LANGUAGE_MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "lm_as_published": (
+        {"div_val": 4, "d_model": 16, "d_embed": 16, "d_head": 8, "cutoffs": [5, 11], "mem_len": 9, "clamp_len": 7,
+         "same_length": True}, {}),
+    "lm_div1": ({"untie_r": False, "mem_len": 4}, {}),
+    "lm_div1_projected": (
+        {"d_embed": 10, "pre_lnorm": True, "clamp_len": 4, "same_length": True, "mem_len": 7}, {}),
+    "lm_div1_projections_apart": ({"d_embed": 14, "proj_share_all_but_first": False, "same_length": True}, {}),
+    "lm_div1_words_apart": ({"d_embed": 10, "tie_word_embeddings": False, "clamp_len": 3}, {}),
+    "lm_div1_three_layers": (
+        {"n_layer": 3, "n_head": 3, "d_head": 3, "layer_norm_epsilon": 1e-3, "mem_len": 10, "clamp_len": 5}, {}),
+    "lm_div2": ({**DIV_2, "same_length": True, "mem_len": 3, "clamp_len": 2}, {}),
+    "lm_div2_projections_apart": (
+        {**DIV_2, "proj_share_all_but_first": False, "pre_lnorm": True, "untie_r": False, "mem_len": 11}, {}),
+    "lm_div2_all_apart": (
+        {**DIV_2, "d_embed": 12, "proj_share_all_but_first": False, "tie_word_embeddings": False, "mem_len": 5}, {}),
+    "lm_div4_no_memory": (
+        {"div_val": 4, "d_embed": 16, "cutoffs": [6, 12], "mem_len": 0, "pre_lnorm": True, "untie_r": False}, {}),
+    "lm_one_cluster": ({"cutoffs": [], "adaptive": False, "clamp_len": 4}, {}),
+    "lm_one_cluster_projected": ({"cutoffs": [], "d_embed": 10, "same_length": True, "pre_lnorm": True}, {}),
+    "lm_one_cluster_div2": ({"cutoffs": [], "div_val": 2}, {}),
+    "lm_adaptive_false_ignored": ({"adaptive": False, "cutoffs": [6, 12]}, {}),
+    "lm_same_length_without_memory": ({"same_length": True, "mem_len": 0}, {}),
+    "lm_segments_unequal": ({"same_length": True, "mem_len": 5, "clamp_len": 6}, {"lengths": [8, 3, 5, 2]}),
+    "lm_memory_length_changed": (
+        {"same_length": True, "mem_len": 3}, {"memory_lengths": [3, 8, 8, 2], "lengths": [7, 7, 7, 7]}),
+    "lm_first_row_ignored": ({"cutoffs": []}, {"ignore_first_row": 2}),
+    "lm_head_mask": ({"untie_r": False, "d_embed": 10}, {"head_mask": [1.0, 0.25]}),
+    "lm_inputs_embeds": ({**DIV_2, "same_length": True}, {"embedded": True}),
+}  # fmt: skip
+
+MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "model_div1": ({}, {}),
+    "model_div2_pre_norm": ({**DIV_2, "pre_lnorm": True, "same_length": True, "clamp_len": 5, "mem_len": 10}, {}),
+    "model_head_mask": ({"n_layer": 3, "mem_len": 4}, {"head_mask": [[1.0, 0.0], [0.5, 1.0], [0.0, 0.75]]}),
+    "model_inputs_embeds": ({"untie_r": False, "pre_lnorm": True}, {"embedded": True}),
+}
+
+CLASSIFIERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "classifier_regression": ({"num_labels": 1, "pad_token_id": 3}, {"lengths": [7, 4, 1]}),
+    "classifier_single_label": ({**DIV_2, "d_embed": 12, "num_labels": 4, "pad_token_id": 3}, {"lengths": [2, 7, 5]}),
+    "classifier_multi_label": (
+        {"num_labels": 3, "pad_token_id": 3, "problem_type": "multi_label_classification", "untie_r": False},
+        {"lengths": [6, 3, 7]}),
+    "classifier_regression_many": (
+        {"num_labels": 3, "pad_token_id": 0, "problem_type": "regression", "same_length": True, "pre_lnorm": True},
+        {"lengths": [5, 6]}),
+    "classifier_no_pad_id": ({"num_labels": 3, "clamp_len": 4}, {"lengths": [6]}),
+    "classifier_padded_left": ({"num_labels": 3, "pad_token_id": 3}, {"lengths": [7, 4], "left": True}),
+    "classifier_inputs_embeds": ({"num_labels": 2, "pad_token_id": 3}, {"lengths": [6, 6], "embedded": True}),
+}  # fmt: skip
+
+GENERATORS: dict[str, dict[str, Any]] = {
+    "generate_div1": {
+        "vocab_size": 41,
+        "cutoffs": [16, 30],
+        "mem_len": 6,
+        "clamp_len": 8,
+        "tie_word_embeddings": False,
+    },
+    "generate_div2": {
+        **DIV_2,
+        "vocab_size": 41,
+        "cutoffs": [20, 33],
+        "mem_len": 20,
+        "same_length": True,
+        "untie_r": False,
+        "pre_lnorm": True,
+    },
+    "generate_without_memory": {
+        "vocab_size": 41,
+        "mem_len": 0,
+        "cutoffs": [],
+        "d_embed": 10,
+        "tie_word_embeddings": False,
+    },
+}
+
+# name -> arguments of generate; "eos" stands for a token that the greedy answer really contains
+CALLS: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "greedy_eos": {"eos_token_id": "eos"},
+    "greedy_remembering": {"remembering": True},
+    "greedy_processed": {
+        "eos_token_id": "eos", "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "min_new_tokens": 5,
+        "bad_words_ids": [[1], [4, 2]]},
+    "beam": {"num_beams": 3},
+    "beam_eos": {"eos_token_id": "eos", "num_beams": 3, "num_return_sequences": 3},
+    "beam_short": {"eos_token_id": "eos", "num_beams": 3, "length_penalty": -1.0, "early_stopping": True,
+                   "num_return_sequences": 2},
+    "beam_long": {"eos_token_id": "eos", "num_beams": 3, "length_penalty": 2.0, "early_stopping": "never",
+                  "num_return_sequences": 3},
+    "beam_zero": {"eos_token_id": "eos", "num_beams": 4, "length_penalty": 0.0, "early_stopping": False},
+    "beam_remembering": {"eos_token_id": "eos", "num_beams": 3, "num_return_sequences": 2, "remembering": True},
+}  # fmt: skip
+
+
+def published(case: Case, kind: str, options: dict[str, Any], spread: float = 0.3) -> Any:
+    """A model of transformers with random weights; its config.json and the names in its file go into the case."""
+    import transformers
+
+    if transformers.__version__ != "4.35.0":
+        raise SystemExit(f"transformers 4.35.0 is needed, this is {transformers.__version__}")
+    model = getattr(transformers, kind)(transformers.TransfoXLConfig(**{**SMALL, **options}))
+    case.facts["class"] = kind
+    case.randomise(model, spread)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        case.config = Path(folder, "config.json").read_text()
+        blob = Path(folder, "model.safetensors").read_bytes()
+    header = json.loads(blob[8 : 8 + struct.unpack("<Q", blob[:8])[0]])
+    case.facts["saved_names"] = sorted(name for name in header if name != "__metadata__")
+    return model.eval()
+
+
+def asked(case: Case, prefix: str, run: dict[str, Any], rows: int, columns: int, model: Any) -> dict[str, Tensor]:
+    """The arguments of one call: token ids or embeddings, and the head mask."""
+    config = model.config
+    if run.get("embedded"):
+        arguments = {"inputs_embeds": case.normal(rows, columns, config.d_model)}
+    else:
+        arguments = {"input_ids": case.tokens(rows, columns, config.vocab_size)}
+    if "head_mask" in run:
+        arguments["head_mask"] = torch.tensor(run["head_mask"])
+    case.put(prefix, **arguments)
+    return arguments
+
+
+def language_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
+    """Consecutive segments with memory, each asked for scores and then, with the same memory, for losses."""
+    case = Case(name, "transformers 4.35.0")
+    model = published(case, "TransfoXLLMHeadModel", options)
+    case.facts["called"] = run
+    mems, rows, vocabulary = None, 2, model.config.vocab_size
+    for index, length in enumerate(run.get("lengths", [7, 7, 7])):
+        here = f"inputs.{index}"
+        if "memory_lengths" in run:
+            model.reset_memory_length(run["memory_lengths"][index])
+        arguments = asked(case, here, run, rows, length, model)
+        labels = case.tokens(rows, length, vocabulary)
+        labels[0, length // 2] = labels[1, -1] = IGNORED
+        if run.get("ignore_first_row") == index:
+            labels[0, 1:] = IGNORED
+        case.put(here, labels=labels)
+        with torch.no_grad():
+            answer = model(**arguments, mems=mems, output_hidden_states=True, output_attentions=True)
+            changed = labels.clone()
+            lost = model(**arguments, mems=mems, labels=changed)
+            hidden = answer.hidden_states[-1]
+            ordered = model.crit(hidden, changed, keep_order=True).view(rows, length - 1)
+        there = f"outputs.{index}"
+        case.put(there, prediction_scores=answer.prediction_scores, hidden_states=answer.hidden_states)
+        case.put(there, attentions=answer.attentions, mems=answer.mems, last_hidden_state=hidden)
+        case.put(there, loss=lost.loss, losses=lost.losses, losses_in_order=ordered)
+        if not torch.equal(changed, labels):
+            case.put(there, labels_after=changed)
+        if index == 1:
+            case.gradients(
+                model,
+                lambda a=arguments, m=mems, t=labels: model(**a, mems=m, labels=t.clone()).loss,  # type: ignore
+            )
+        mems = answer.mems
+    case.facts["gradients_of"] = "outputs.1.loss"
+    return case
+
+
+def bare_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
+    """Consecutive segments with memory through the bare model; gradients of a weighted sum of what comes last."""
+    case = Case(name, "transformers 4.35.0")
+    model = published(case, "TransfoXLModel", options)
+    case.facts["called"] = run
+    mems, rows, length = None, 2, 7
+    for index in range(3):
+        arguments = asked(case, f"inputs.{index}", run, rows, length, model)
+        with torch.no_grad():
+            answer = model(**arguments, mems=mems, output_hidden_states=True, output_attentions=True)
+        case.put(f"outputs.{index}", **dict(answer))
+        if index == 1:
+            weight = case.normal(rows, length, model.config.d_model)
+            case.put("inputs.1", weight_of_last_hidden_state=weight)
+            case.gradients(
+                model,
+                lambda a=arguments, m=mems, w=weight: (model(**a, mems=m).last_hidden_state * w).sum(),  # type: ignore
+            )
+        mems = answer.mems
+    case.facts["gradients_of"] = "(outputs.1.last_hidden_state * inputs.1.weight_of_last_hidden_state).sum()"
+    return case
+
+
+def classifier(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
+    """Two calls, the second one with the memory of the first; gradients of the second loss."""
+    case = Case(name, "transformers 4.35.0")
+    model = published(case, "TransfoXLForSequenceClassification", options)
+    case.facts["called"] = run
+    config, lengths, mems = model.config, run["lengths"], None
+    rows, columns, kinds = len(lengths), max(lengths), config.num_labels
+    for index in range(2):
+        here = f"inputs.{index}"
+        arguments = asked(case, here, run, rows, columns, model)
+        if config.pad_token_id is not None and "input_ids" in arguments:
+            ids = arguments["input_ids"]
+            ids[ids == config.pad_token_id] = 1 + config.pad_token_id
+            for row, length in enumerate(lengths):
+                ids[row, slice(0, columns - length) if run.get("left") else slice(length, columns)] = (
+                    config.pad_token_id
+                )
+            case.put(here, input_ids=ids)
+        if kinds == 1 or config.problem_type == "regression":
+            labels = case.normal(rows, kinds).squeeze(-1)
+        elif config.problem_type == "multi_label_classification":
+            labels = (case.normal(rows, kinds) > 0).float()
+        else:
+            labels = torch.randint(kinds, (rows,), generator=case.random)
+        case.put(here, labels=labels)
+        answer = model(**arguments, mems=mems, labels=labels, output_hidden_states=True)
+        outputs = {"loss": answer.loss, "logits": answer.logits, "hidden_states": answer.hidden_states}
+        case.put(f"outputs.{index}", **outputs, mems=answer.mems)
+        if index == 1:
+            case.gradients(model, lambda a=arguments, m=mems, t=labels: model(**a, mems=m, labels=t).loss)  # type: ignore
+        mems = answer.mems
+    case.facts["gradients_of"] = "outputs.1.loss"
+    case.facts["problem_type_after"] = config.problem_type
+    return case
+
+
+def generator(name: str, options: dict[str, Any]) -> Case:
+    """Greedy and beam search.
+
+    Slightly other weights must give the same tokens, so that none hangs on rounding.
+    """
+    case = Case(name, "transformers 4.35.0")
+    model = published(case, "TransfoXLLMHeadModel", options, spread=0.6)  # so that the answers do not repeat themselves
+    model.generation_config.eos_token_id = None  # else generate falls back on the config's 0
+    shaken = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in shaken.parameters():
+            parameter.mul_(1 + 1e-5 * case.normal(*parameter.shape))
+    rows, vocabulary = 2, model.config.vocab_size
+    prompt, earlier = case.tokens(rows, 5, vocabulary), case.tokens(rows, 8, vocabulary)
+    case.put("inputs", input_ids=prompt, earlier_input_ids=earlier)
+    case.facts["calls"] = {}
+    eos = -1
+    for call, wanted in CALLS.items():
+        arguments = {"max_new_tokens": 9, "do_sample": False, "pad_token_id": 40, **wanted}
+        remembering = arguments.pop("remembering", False)
+        if remembering and model.config.mem_len == 0:
+            continue
+        if "eos_token_id" in arguments:
+            arguments["eos_token_id"] = eos
+        answers = []
+        for each in (model, shaken):
+            past = {}
+            if remembering:
+                # transformers does not repeat a list of tensors for the beams: the caller must
+                count = arguments.get("num_beams", 1)
+                with torch.no_grad():
+                    mems = each(earlier).mems
+                past = {"past_key_values": [layer.repeat_interleave(count, dim=1) for layer in mems]}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                answers.append(
+                    each.generate(prompt, **arguments, **past, output_scores=True, return_dict_in_generate=True)
+                )
+        if not torch.equal(answers[0].sequences, answers[1].sequences):
+            raise SystemExit(f"{name}, {call}: the tokens hang on rounding; choose other weights")
+        if call == "greedy":
+            # the latest token to appear anew in the first row's answer: the row ends there, the second where it may
+            answer = answers[0].sequences[0, prompt.shape[1] :].tolist()
+            eos = list(dict.fromkeys(answer))[-1]
+        case.facts["calls"][call] = {**arguments, "remembering": remembering}
+        case.put(f"outputs.{call}", sequences=answers[0].sequences)
+        case.put(f"outputs.{call}", sequences_scores=getattr(answers[0], "sequences_scores", None))
+        if "num_beams" not in arguments:
+            case.put(f"outputs.{call}", scores=torch.stack(answers[0].scores))
+    return case
+
+
+# --- all of them -------------------------------------------------------------------------------------------------------
+
+
+def recipes() -> dict[str, Callable[[], Case]]:
+    """Every case by name, and how it is made."""
+    made: dict[str, Callable[[], Case]] = {}
+    for maker, cases in ((language_model, LANGUAGE_MODELS), (bare_model, MODELS), (classifier, CLASSIFIERS)):
+        for name, (options, run) in cases.items():
+            made[name] = lambda m=maker, n=name, o=options, r=run: m(n, o, r)  # type: ignore[misc]
+    for name, options in GENERATORS.items():
+        made[name] = lambda n=name, o=options: generator(n, o)  # type: ignore[misc]
+    return made
+
+
+def main() -> None:
+    """Read the command line and make the files."""
+    parser = argparse.ArgumentParser(description="Make the golden files of Transformer-XL.")
+    parser.add_argument("--authors", type=Path, help="the authors' pytorch folder; without it their cases are not made")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "transformer_xl")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    total = 0
+    for name, make in recipes().items():
+        if arguments.only in name:
+            size = make().save(arguments.out)
+            total += size
+            print(f"{size:8,d}  {name}", file=sys.stderr)
+    print(f"{total:8,d}  bytes", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
