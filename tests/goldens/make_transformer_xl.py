@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib
 import json
 import os
 import struct
 import sys
 import tempfile
+import types
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 IGNORED = -100
 
 
-# --- writing -----------------------------------------------------------------------------------------------------------
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write_safetensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
@@ -96,20 +98,20 @@ class Case:
             owners.setdefault((tensor.data_ptr(), tensor.shape), []).append(name)
         self.facts["shared"] = [names for names in owners.values() if len(names) > 1]
 
-    def gradients(self, model: nn.Module, loss_of: Callable[[], Tensor]) -> None:
+    def gradients(self, model: nn.Module, loss_of: Callable[[], Tensor], modes: Sequence[bool] = (False, True)) -> None:
         """Gradients of every parameter, taken in eval and in train mode (dropout 0), which must agree."""
         taken: list[Tensors] = []
-        for training in (False, True):
+        for training in modes:
             model.train(training)
             model.zero_grad(set_to_none=True)
-            loss_of().backward()
+            torch.autograd.backward(loss_of())
             taken.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
         model.eval()
         missing = [name for name, _ in model.named_parameters() if name not in taken[0]]
         silent = [name for name, gradient in taken[0].items() if not gradient.any()]
         self.facts["parameters_without_gradient"] = missing
         self.facts["parameters_with_zero_gradient"] = silent
-        self.facts["train_equals_eval"] = all(torch.equal(taken[0][name], taken[1][name]) for name in taken[0])
+        self.facts["train_equals_eval"] = all(torch.equal(taken[0][name], taken[-1][name]) for name in taken[0])
         self.put("gradients", **taken[0])
 
     def save(self, folder: Path) -> int:
@@ -119,7 +121,7 @@ class Case:
         return path.stat().st_size
 
 
-# --- transformers 4.35.0 -----------------------------------------------------------------------------------------------
+# --- transformers 4.35.0 ----------------------------------------------------------------------------------------------
 
 SMALL: dict[str, Any] = {
     "vocab_size": 17, "cutoffs": [5, 9, 13], "d_model": 12, "d_embed": 12, "n_head": 2, "d_head": 5, "d_inner": 14,
@@ -228,8 +230,7 @@ CALLS: dict[str, dict[str, Any]] = {
 
 def published(case: Case, kind: str, options: dict[str, Any], spread: float = 0.3) -> Any:
     """A model of transformers with random weights; its config.json and the names in its file go into the case."""
-    import transformers
-
+    transformers: Any = importlib.import_module("transformers")
     if transformers.__version__ != "4.35.0":
         raise SystemExit(f"transformers 4.35.0 is needed, this is {transformers.__version__}")
     model = getattr(transformers, kind)(transformers.TransfoXLConfig(**{**SMALL, **options}))
@@ -347,7 +348,10 @@ def classifier(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
         outputs = {"loss": answer.loss, "logits": answer.logits, "hidden_states": answer.hidden_states}
         case.put(f"outputs.{index}", **outputs, mems=answer.mems)
         if index == 1:
-            case.gradients(model, lambda a=arguments, m=mems, t=labels: model(**a, mems=m, labels=t).loss)  # type: ignore
+            case.gradients(
+                model,
+                lambda a=arguments, m=mems, t=labels: model(**a, mems=m, labels=t).loss,  # type: ignore
+            )
         mems = answer.mems
     case.facts["gradients_of"] = "outputs.1.loss"
     case.facts["problem_type_after"] = config.problem_type
@@ -360,7 +364,8 @@ def generator(name: str, options: dict[str, Any]) -> Case:
     Slightly other weights must give the same tokens, so that none hangs on rounding.
     """
     case = Case(name, "transformers 4.35.0")
-    model = published(case, "TransfoXLLMHeadModel", options, spread=0.6)  # so that the answers do not repeat themselves
+    # widely spread, so that the answers do not repeat themselves
+    model = published(case, "TransfoXLLMHeadModel", options, spread=0.6)
     model.generation_config.eos_token_id = None  # else generate falls back on the config's 0
     shaken = copy.deepcopy(model)
     with torch.no_grad():
@@ -406,10 +411,208 @@ def generator(name: str, options: dict[str, Any]) -> Case:
     return case
 
 
-# --- all of them -------------------------------------------------------------------------------------------------------
+# --- the authors' PyTorch code ----------------------------------------------------------------------------------------
+
+TINY: dict[str, Any] = {
+    "n_token": 17, "n_layer": 2, "n_head": 2, "d_model": 12, "d_head": 5, "d_inner": 14, "dropout": 0.0, "dropatt": 0.0,
+    "tie_weight": True, "d_embed": None, "div_val": 1, "tie_projs": [False], "pre_lnorm": False, "tgt_len": 5,
+    "ext_len": 0, "mem_len": 4, "cutoffs": [], "same_length": False, "attn_type": 0, "clamp_len": -1,
+    "sample_softmax": -1,
+}  # fmt: skip
+CLUSTERS: dict[str, Any] = {"cutoffs": [7, 13], "tie_projs": [False, True, True]}
+NARROW: dict[str, Any] = {**CLUSTERS, "div_val": 2, "d_embed": 10}
+
+# name -> (what differs from TINY, how it is run)
+#   resets: the arguments of reset_length before the segment of that index
+#   empty_memory: memory of shape [0, batch, width] for the first segment instead of none
+AUTHORS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "authors_0_plain": ({}, {}),
+    "authors_0_plain_projected": ({"d_embed": 10}, {}),
+    "authors_0_plain_projected_tied": ({"d_embed": 10, "tie_projs": [True], "clamp_len": 4}, {}),
+    "authors_0_plain_untied": ({"tie_weight": False, "pre_lnorm": True}, {}),
+    "authors_0_div1": ({**CLUSTERS, "d_embed": 10, "same_length": True, "mem_len": 7}, {}),
+    "authors_0_div2": ({**NARROW, "same_length": True, "mem_len": 3, "clamp_len": 2}, {}),
+    "authors_0_div2_pre_norm": ({**NARROW, "pre_lnorm": True, "tie_weight": False, "mem_len": 12}, {}),
+    "authors_0_extended": ({"ext_len": 2, "mem_len": 6, "same_length": True}, {}),
+    "authors_0_extended_beyond_memory": ({"ext_len": 4, "mem_len": 2, "tgt_len": 3}, {}),
+    "authors_0_extended_without_memory": ({"ext_len": 3, "mem_len": 0}, {}),
+    "authors_0_without_memory": ({"mem_len": 0, "clamp_len": 3}, {}),
+    "authors_0_memory_length_changed": (
+        {"same_length": True, "mem_len": 3}, {"resets": {1: [5, 0, 8], 3: [4, 0, 2]}, "segments": 4}),
+    "authors_1_plain": ({"attn_type": 1}, {}),
+    "authors_1_clamped": ({"attn_type": 1, "clamp_len": 3, "same_length": True}, {}),
+    "authors_1_clamped_loosely": ({"attn_type": 1, "clamp_len": 30, "pre_lnorm": True, "mem_len": 6}, {}),
+    "authors_1_beyond_table": ({"attn_type": 1, "mem_len": 2}, {"resets": {1: [5, 0, 8]}}),
+    "authors_1_extended": ({"attn_type": 1, "ext_len": 2, "mem_len": 3, "pre_lnorm": True}, {}),
+    "authors_1_without_memory": ({"attn_type": 1, "mem_len": 0}, {}),
+    "authors_1_div2": ({**NARROW, "attn_type": 1, "clamp_len": 6}, {}),
+    "authors_2_without_memory": ({"attn_type": 2, "mem_len": 0}, {}),
+    "authors_2_without_memory_pre_norm": (
+        {"attn_type": 2, "mem_len": 0, "pre_lnorm": True, "clamp_len": 2, "ext_len": 2}, {}),
+    "authors_2_memory": ({"attn_type": 2, "mem_len": 7}, {"empty_memory": True}),
+    "authors_2_memory_clamped": (
+        {"attn_type": 2, "mem_len": 7, "clamp_len": 3, "same_length": True}, {"empty_memory": True}),
+    "authors_2_memory_pre_norm": (
+        {**NARROW, "attn_type": 2, "mem_len": 3, "pre_lnorm": True}, {"empty_memory": True}),
+    "authors_3_plain": ({"attn_type": 3, "d_head": 6, "mem_len": 7}, {}),
+    "authors_3_pre_norm": (
+        {**NARROW, "attn_type": 3, "d_head": 6, "mem_len": 3, "pre_lnorm": True, "same_length": True}, {}),
+    "authors_3_beyond_table": ({"attn_type": 3, "d_head": 6, "mem_len": 2, "tgt_len": 6}, {"resets": {1: [6, 0, 9]}}),
+    "authors_3_extended": ({"attn_type": 3, "d_head": 6, "ext_len": 2, "mem_len": 5, "clamp_len": 3}, {}),
+    "authors_3_without_memory": ({"attn_type": 3, "d_head": 6, "mem_len": 0}, {}),
+    "authors_sampled_softmax": ({"sample_softmax": 6, "mem_len": 4}, {}),
+}  # fmt: skip
 
 
-def recipes() -> dict[str, Callable[[], Case]]:
+def authors_module(folder: Path, name: str, *changes: tuple[str, str]) -> types.ModuleType:
+    """Import one of the authors' files, with lines that today's torch cannot run changed in memory."""
+    text = (folder / f"{name}.py").read_text()
+    for old, new in changes:
+        if old not in text:
+            raise SystemExit(f"{folder / name}.py does not hold {old!r}: another version of the authors' code")
+        text = text.replace(old, new)
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    exec(compile(text, f"{name}.py", "exec"), module.__dict__)
+    return module
+
+
+def authors_code(folder: Path) -> types.ModuleType:
+    """The authors' mem_transformer, and under it their adaptive and sampled softmax.
+
+    Changed: no CUDA version is asked for; masks are bool, not byte; the sampled softmax ties to the only table that
+    there is (as published its constructor names an attribute that does not exist, so it never ran).
+    """
+    utilities = folder / "utils"
+    authors_module(
+        utilities,
+        "proj_adaptive_softmax",
+        ("torch.version.cuda.split('.')[0]", "0"),
+        ("torch.version.cuda.split('.')[1]", "0"),
+    )
+    authors_module(utilities, "log_uniform_sampler")
+    return authors_module(
+        folder,
+        "mem_transformer",
+        ("sys.path.append('utils')", ""),
+        (".byte()", ".bool()"),
+        ("self.word_emb.weight", "self.word_emb.emb_layers[0].weight"),
+    )
+
+
+class Listener:
+    """What the authors' model does not return: hidden states, attention, what comes last."""
+
+    def __init__(self, model: Any) -> None:
+        self.hidden_states: list[Tensor] = []
+        self.attentions: list[Tensor] = []
+        self.last = torch.empty(0)
+        forward, update = model._forward, model._update_mems
+
+        def heard_forward(*arguments: Any, **named: Any) -> Any:
+            self.attentions = []
+            self.hidden_states = []
+            answer = forward(*arguments, **named)
+            self.last = answer[0].detach().clone()
+            return answer
+
+        def heard_update(hidden: list[Tensor], *others: Any) -> Any:
+            self.hidden_states = [each.detach().clone() for each in hidden]
+            return update(hidden, *others)
+
+        model._forward, model._update_mems = heard_forward, heard_update
+        for layer in model.layers:
+            layer.dec_attn.dropatt.register_forward_hook(
+                lambda module, given, answer: self.attentions.append(answer.detach().clone())
+            )
+
+
+def authors_model(name: str, options: dict[str, Any], run: dict[str, Any], code: types.ModuleType) -> Case:
+    """Consecutive segments through the authors' model; length first, batch second, as they have it."""
+    case = Case(name, "kimiyoung/transformer-xl, pytorch/mem_transformer.py")
+    settings = {**TINY, **options}
+    case.config = json.dumps(settings, indent=2)
+    case.facts.update(called=run, gradients_of="outputs.1.losses.mean()")
+    model = code.MemTransformerLM(**copy.deepcopy(settings)).eval()
+    case.randomise(model)
+    sampled = settings["sample_softmax"] > 0
+    if sampled:
+        choose_samples(case, model)
+    listener = Listener(model)
+    rows, count = 3, run.get("segments", 3)
+    stream = case.tokens(rows, 1 + count * 6, settings["n_token"]).t().contiguous()
+    mems: list[Tensor] = []
+    if run.get("empty_memory"):
+        mems = [torch.zeros(0, rows, settings["d_model"]) for _ in range(settings["n_layer"] + 1)]
+    start = 0
+    for index in range(count):
+        if index in run.get("resets", {}):
+            model.reset_length(*run["resets"][index])
+        end = start + model.tgt_len
+        data, target = stream[max(0, start - model.ext_len) : end], stream[start + 1 : end + 1]
+        start = end
+        case.put(f"inputs.{index}", data=data, target=target)
+
+        def call(d: Tensor = data, t: Tensor = target, given: tuple[Tensor, ...] = tuple(mems)) -> list[Tensor]:
+            # attention types 2 and 3 add to the memory that they are given: let them have a copy
+            copies = [memory.clone() for memory in given]
+            return list(model(d, t, *copies))
+
+        there = f"outputs.{index}"
+        with torch.no_grad():
+            model.train(sampled)  # it has no other output layer: in eval mode the published model fails
+            losses, *after = call()
+        case.put(there, losses=losses, mems=after, last_hidden_state=listener.last)
+        case.put(there, hidden_states=listener.hidden_states, attentions=listener.attentions)
+        if not sampled:
+            with torch.no_grad():
+                flat = listener.last[-target.shape[0] :].reshape(-1, settings["d_model"])
+                ordered = model.crit(flat, target.reshape(-1), keep_order=True).view_as(losses)
+            case.put(there, losses_in_order=ordered)
+        if index == 1:
+            modes = (True,) if sampled else (False, True)
+            case.gradients(model, lambda c=call: c()[0].mean(), modes)  # type: ignore[misc]
+        mems = after
+    return case
+
+
+def choose_samples(case: Case, model: Any) -> None:
+    """Replace the random draw of the sampled softmax by fixed ids, some of which are also targets."""
+    negatives = torch.tensor([0, 2, 3, 7, 11, 16])
+    expected = model.sampler.log_q
+    case.put("inputs", negative_samples=negatives, log_expected_count=expected)
+    model.sampler.sample = lambda labels: (expected[labels], expected[negatives], negatives)
+
+
+def sampled_logits(name: str) -> Case:
+    """The authors' sampled softmax by itself, on a plain embedding: what the model would ask if it were whole."""
+    case = Case(name, "kimiyoung/transformer-xl, pytorch/utils/log_uniform_sampler.py")
+    sampler_code = sys.modules["log_uniform_sampler"]
+    vocabulary, width, length, rows = 17, 12, 5, 3
+    case.config = json.dumps({"range_max": vocabulary, "n_sample": 6})
+    embedding, holder = nn.Embedding(vocabulary, width), nn.Module()
+    holder.embedding, holder.bias = embedding, nn.Parameter(torch.zeros(vocabulary))
+    holder.sampler = sampler_code.LogUniformSampler(vocabulary, 6)
+    case.randomise(holder)
+    choose_samples(case, holder)
+    labels, inputs = case.tokens(length, rows, vocabulary), case.normal(length, rows, width)
+    case.put("inputs", labels=labels, inputs=inputs, probability=holder.sampler.dist)
+
+    def loss() -> Tensor:
+        logits = sampler_code.sample_logits(embedding, holder.bias, labels, inputs, holder.sampler)
+        losses: Tensor = -logits.log_softmax(-1)[:, :, 0]
+        case.put("outputs", logits=logits, losses=losses)
+        return losses.mean()
+
+    case.gradients(holder, loss)
+    case.facts["gradients_of"] = "outputs.losses.mean()"
+    return case
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+
+def recipes(authors: Path | None) -> dict[str, Callable[[], Case]]:
     """Every case by name, and how it is made."""
     made: dict[str, Callable[[], Case]] = {}
     for maker, cases in ((language_model, LANGUAGE_MODELS), (bare_model, MODELS), (classifier, CLASSIFIERS)):
@@ -417,6 +620,11 @@ def recipes() -> dict[str, Callable[[], Case]]:
             made[name] = lambda m=maker, n=name, o=options, r=run: m(n, o, r)  # type: ignore[misc]
     for name, options in GENERATORS.items():
         made[name] = lambda n=name, o=options: generator(n, o)  # type: ignore[misc]
+    if authors is not None:
+        code = authors_code(authors)
+        for name, (options, run) in AUTHORS.items():
+            made[name] = lambda n=name, o=options, r=run: authors_model(n, o, r, code)  # type: ignore[misc]
+        made["authors_sampled_logits"] = lambda: sampled_logits("authors_sampled_logits")
     return made
 
 
@@ -432,7 +640,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     arguments.out.mkdir(parents=True, exist_ok=True)
     total = 0
-    for name, make in recipes().items():
+    for name, make in recipes(arguments.authors).items():
         if arguments.only in name:
             size = make().save(arguments.out)
             total += size
