@@ -1,0 +1,96 @@
+"""Added and special tokens: their ids, and how a text is cut around them."""
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TypeVar
+
+from tokenization.aligned import AlignedText
+from tokenization.edits import LowerCase
+from tokenization.options import AddedToken
+
+Text = TypeVar("Text", str, AlignedText)
+
+
+class AddedTokens:
+    """The tokens that are never split, with their ids.
+
+    `vocabulary` is the model's own: token to id. A token that it holds keeps its id there; another gets the id that
+    it names or the next free one. Built in the order of `tokens`; later ones of the same text change nothing.
+    """
+
+    def __init__(self, tokens: Iterable[AddedToken], vocabulary: dict[str, int], lower_case: bool) -> None:
+        self.lower_case = lower_case
+        self.by_text: dict[str, AddedToken] = {}
+        self.by_id: dict[int, AddedToken] = {}
+        self._known = dict(vocabulary)
+        self.add(tokens)
+
+    def add(self, tokens: Iterable[AddedToken]) -> int:
+        """Take in more tokens; returns how many of them were new to the vocabulary."""
+        before = len(self._known)
+        for token in tokens:
+            if token.content in self.by_text:
+                continue
+            if self.lower_case and token.normalized and not token.special:
+                token = token.model_copy(update={"content": token.content.lower()})
+            index = token.id if token.id is not None else self._known.get(token.content, len(self._known))
+            token = token.model_copy(update={"id": index})
+            self._known[token.content] = index
+            self.by_text[token.content] = token
+            self.by_id[index] = token
+        for name in ("_pattern", "lowering", "special_texts"):
+            self.__dict__.pop(name, None)
+        return len(self._known) - before
+
+    @cached_property
+    def special_texts(self) -> dict[str, int]:
+        """The special ones among them, text to id."""
+        return {text: token.id for text, token in self.by_text.items() if token.special and token.id is not None}
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str] | None:
+        longest_first = sorted(self.by_text, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    @cached_property
+    def lowering(self) -> LowerCase | None:
+        """The lower-casing that comes before the cut, where text is lower-cased: added tokens keep their letters."""
+        if not self.lower_case:
+            return None
+        kept = [text for text, token in self.by_text.items() if token.special]
+        kept += [text for text, token in self.by_text.items() if not token.special and token.normalized]
+        return LowerCase(simple=True, protected=re.compile("|".join(map(re.escape, kept))) if kept else None)
+
+    def cut(self, text: Text) -> list[Text]:
+        """Cut a text around added tokens, white space taken from it as each token asks; no part is empty."""
+        string = text if isinstance(text, str) else text.text
+        if self._pattern is None or self._pattern.search(string) is None:
+            return [text] if string else []
+        parts, place = [], 0
+        for match in self._pattern.finditer(string):
+            parts += [text[place : match.start()], text[match.start() : match.end()]]
+            place = match.end()
+        parts.append(text[place:])
+        parts = [part for part in parts if len(part)]
+        for index, part in enumerate(parts):
+            token = self.by_text.get(str(part))
+            if token is not None and (token.lstrip or token.rstrip or token.single_word):
+                self._make_room(parts, index, token)
+        return [part for part in parts if len(part)]
+
+    def _make_room(self, parts: list[Text], index: int, token: AddedToken) -> None:
+        left = parts[index - 1] if index > 0 else None
+        right = parts[index + 1] if index < len(parts) - 1 else None
+        if token.rstrip and right is not None and len(right):
+            parts[index + 1] = right.lstrip()
+        if token.lstrip and left is not None and len(left):
+            parts[index - 1] = left.rstrip()
+        if not token.single_word:
+            return
+        if left is not None and len(left) and not str(left).endswith(" "):
+            parts[index - 1] = parts[index - 1] + parts[index]
+            parts[index] = parts[index][:0]
+        elif right is not None and len(right) and not str(right).startswith(" "):
+            parts[index + 1] = parts[index] + parts[index + 1]
+            parts[index] = parts[index][:0]

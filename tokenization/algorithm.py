@@ -1,0 +1,55 @@
+"""What the tokenizer asks of an algorithm."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from tokenization.aligned import AlignedText, Span
+
+
+class Algorithm(Protocol):
+    """Cuts text that holds no added tokens into tokens, and joins tokens to text.
+
+    `vocabulary` maps tokens to ids; `size` counts the model's own ids; `lower_case` says that text is lower-cased
+    before added tokens are looked for; `unknown` is the id of every token that the vocabulary lacks (None: an error).
+    """
+
+    options: Any
+    vocabulary: Mapping[str, int]
+    size: int
+    lower_case: bool
+    unknown: int | None
+
+    @classmethod
+    def load(cls, options: Any, directory: Path) -> Self:
+        """Read the vocabulary files of a directory; raises VocabularyError naming the file that is wrong."""
+        ...
+
+    @classmethod
+    def train(cls, options: Any, corpus: Iterable[str], vocab_size: int | None, languages: Iterable[str] | None) -> Self:
+        """Make a new vocabulary from a corpus of texts."""
+        ...
+
+    def tokenize(self, text: str, language: str | None) -> list[str]:
+        """The tokens of a text."""
+        ...
+
+    def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
+        """The tokens of many texts, on all cores where the algorithm can."""
+        ...
+
+    def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, Span]]:
+        """The same tokens, each with its span of the original text."""
+        ...
+
+    def token_of(self, token_id: int) -> str:
+        """The token of an id; raises TokenizationError for an id outside the vocabulary."""
+        ...
+
+    def join(self, tokens: list[str]) -> str:
+        """The text that tokens stand for."""
+        ...
+
+    def files(self) -> dict[str, bytes]:
+        """The vocabulary files, name to content."""
+        ...

@@ -1,0 +1,132 @@
+"""From the ids of texts to the rows that a model takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokenization.encoding import Encoding, Padder, stack, to_tensors
+from tokenization.errors import TokenizationError
+from tokenization.formats import Place, SequenceFormat, spread
+from tokenization.options import CommonOptions, Role, Side
+from tokenization.reading import TokenizedText
+from tokenization.request import Request, Tensors, padding_strategy
+from tokenization.windows import Cut, rows, truncate
+
+Row = dict[str, Any]
+
+
+class Assembler:
+    """Cuts, formats and pads what was tokenized, and makes tensors of it."""
+
+    def __init__(self, options: CommonOptions, format: SequenceFormat, special_ids: Mapping[Role, int]) -> None:
+        self._options = options
+        self._format = format
+        self._has_pad = "pad" in special_ids
+        self._padder = Padder(
+            {
+                "input_ids": special_ids.get("pad"),
+                "attention_mask": 0,
+                "token_type_ids": options.padding_type,
+                "special_tokens_mask": 1,
+                "offset_mapping": (0, 0),
+            }
+        )
+
+    def assemble(self, items: Sequence[tuple[TokenizedText, ...]], request: Request, batched: bool) -> Encoding:
+        """Make the encoding of a call; `batched` says whether one text was given or a list.
+
+        Raises TokenizationError where rows cannot become tensors, or overflow is asked of a pair cut on both sides.
+        """
+        made = [row for index, item in enumerate(items) for row in self._rows(item, index, request)]
+        if batched or request.overflow == "rows" or made[0]["input_ids"]:
+            # An empty single sequence stays empty even where padding is asked for, as published.
+            made = self._padder.pad_rows(
+                made, request.padding, request.max_length, request.pad_to_multiple_of, request.padding_side
+            )
+        if request.length and not batched:
+            made = [{**row, "length": len(row["input_ids"])} for row in made]
+        single = not batched and request.overflow != "rows"
+        if single and request.tensors is None:
+            return Encoding(made[0])
+        return to_tensors(stack(made), request.tensors)
+
+    def pad(
+        self,
+        encodings: Any,
+        padding: bool | str,
+        max_length: int | None,
+        multiple: int | None,
+        side: Side,
+        tensors: Tensors | None,
+    ) -> Encoding:
+        """Pad rows that were made before."""
+        if not self._has_pad:
+            raise TokenizationError("padding needs a pad token: name one in special_tokens.pad")
+        if isinstance(encodings, Mapping):
+            names = list(encodings)
+            encodings = [dict(zip(names, values)) for values in zip(*encodings.values())]
+        listed = [{name: _to_list(value) for name, value in row.items()} for row in encodings]
+        if "attention_mask" in self._options.outputs:
+            listed = [{"attention_mask": [1] * len(row["input_ids"]), **row} for row in listed]
+        made = self._padder.pad_rows(listed, padding_strategy(padding), max_length, multiple, side)
+        return to_tensors(stack(made), tensors)
+
+    def _rows(self, item: tuple[TokenizedText, ...], index: int, request: Request) -> list[Row]:
+        pair = len(item) == 2
+        if request.overflow != "none" and pair and request.truncation == "longest_first":
+            raise TokenizationError("a pair that is cut on both sides has no overflow: use only_first or only_second")
+        lengths = (len(item[0].ids), len(item[1].ids) if pair else None)
+        special = self._format.count_special(pair) if request.add_special_tokens else 0
+        excess = sum(length or 0 for length in lengths) + special - request.max_length if request.max_length else 0
+        places = self._format.places(pair, request.add_special_tokens)
+        if request.overflow == "rows":
+            cuts = rows(lengths, excess, request)
+            return [{**self._row(item, cut, places, request), "overflow_to_sample_mapping": index} for cut in cuts]
+        cut = truncate(lengths, excess, request)
+        row = self._row(item, cut, places, request)
+        if request.overflow == "tokens":
+            row["overflowing_tokens"] = item[cut.overflow_text].ids[cut.overflow]
+            row["num_truncated_tokens"] = excess
+        return [row]
+
+    def _row(self, item: tuple[TokenizedText, ...], cut: Cut, places: Sequence[Place], request: Request) -> Row:
+        slices = (cut.first, cut.second)
+        texts = [text.ids[kept] for text, kept in zip(item, slices)]
+        row: Row = {"input_ids": spread(places, texts)}
+        if request.token_type_ids:
+            row["token_type_ids"] = _repeat(places, texts, lambda place: place.kind)
+        if request.attention_mask:
+            row["attention_mask"] = [1] * len(row["input_ids"])
+        if request.special_tokens_mask:
+            row["special_tokens_mask"] = _repeat(places, texts, lambda place: int(place.text is None))
+        if request.offsets:
+            spans = [(text.spans or [])[kept] for text, kept in zip(item, slices)]
+            row["offset_mapping"] = [
+                span for place in places for span in ([(0, 0)] if place.text is None else spans[place.text])
+            ]
+        if all(text.language is not None for text in item):
+            row["langs"] = self._languages(item, texts, places)
+        if request.length:
+            row["length"] = len(row["input_ids"])
+        return row
+
+    def _languages(
+        self, item: tuple[TokenizedText, ...], texts: list[list[int]], places: Sequence[Place]
+    ) -> list[int]:
+        """A special token is of the language of the text before it, the first ones of that of the first text."""
+        languages: list[int] = []
+        current = item[0].language
+        for place in places:
+            current = current if place.text is None else item[place.text].language
+            languages += [current or 0] * (1 if place.text is None else len(texts[place.text]))
+        return languages
+
+
+def _repeat(places: Sequence[Place], texts: list[list[int]], value: Any) -> list[int]:
+    repeated: list[int] = []
+    for place in places:
+        repeated += [value(place)] * (1 if place.text is None else len(texts[place.text]))
+    return repeated
+
+
+def _to_list(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,137 @@
+"""Byte-pair encoding of words, whose last symbol carries an end-of-word mark."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Self
+
+from tokenization.aligned import AlignedText, Span
+from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.options import BytePairOptions
+from tokenization.pair_training import Merge, learn_merges, merge_pair
+from tokenization.vocabulary_files import read_file, read_text
+from tokenization.words_of_language import WordSplitter
+
+
+class BytePairAlgorithm:
+    """A vocabulary, token to id, and merges in the order of their rank."""
+
+    def __init__(self, options: BytePairOptions, vocabulary: dict[str, int], merges: Sequence[Merge]) -> None:
+        self.options = options
+        self.vocabulary = vocabulary
+        self.size = len(vocabulary)
+        self.unknown = None
+        self.lower_case = options.lower_case_and_remove_accents
+        self._merges = list(merges)
+        self._ranks = {merge: rank for rank, merge in enumerate(self._merges)}
+        self._tokens = {index: token for token, index in vocabulary.items()}
+        self._splitter = WordSplitter(options)
+        self._known: dict[str, list[str]] = {}
+
+    @classmethod
+    def load(cls, options: BytePairOptions, directory: Path) -> Self:
+        return cls(
+            options,
+            read_vocabulary(directory / options.vocabulary_file),
+            read_merges(directory / options.merges_file),
+        )
+
+    @classmethod
+    def train(
+        cls,
+        options: BytePairOptions,
+        corpus: Iterable[str],
+        vocab_size: int | None,
+        languages: Iterable[str] | None = None,
+    ) -> Self:
+        """Learn merges from a corpus until the vocabulary has `vocab_size` tokens."""
+        splitter = WordSplitter(options)
+        named = languages if languages is not None else _forever(options.default_language)
+        words = (word for text, language in zip(corpus, named) for word in splitter.split(text, language))
+        vocabulary, merges = learn_merges(words, vocab_size or 8000, options.end_of_word, options.reserved)
+        return cls(options, vocabulary, merges)
+
+    def tokenize(self, text: str, language: str | None) -> list[str]:
+        known, tokens = self._known, []
+        for word in self._splitter.split(text, language):
+            found = known.get(word)
+            tokens += self.merge(word) if found is None else found
+        return tokens
+
+    def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
+        return [self.tokenize(text, language) for text, language in zip(texts, languages)]
+
+    def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, Span]]:
+        tokens = []
+        for word, spans in self._splitter.follow(text, language):
+            place = 0
+            for token in self.merge(word):
+                length = len(token.removesuffix(self.options.end_of_word))
+                covered = spans[place : place + length] or spans[-1:]
+                tokens.append((token, (min(span[0] for span in covered), max(span[1] for span in covered))))
+                place += length
+        return tokens
+
+    def merge(self, word: str) -> list[str]:
+        """The symbols of a word: merges are applied best rank first, each one everywhere in the word at once."""
+        known = self._known.get(word)
+        if known is not None:
+            return known
+        symbols = [*word[:-1], word[-1] + self.options.end_of_word]
+        ranks = self._ranks
+        while len(symbols) > 1:
+            best = min(zip(symbols, symbols[1:]), key=lambda pair: ranks.get(pair, len(ranks)))
+            if best not in ranks:
+                break
+            symbols = merge_pair(symbols, best)
+        # A space inside a word, as segmenters can leave it, cuts its symbols in two, as published.
+        symbols = " ".join(symbols).split(" ")
+        self._known[word] = symbols
+        return symbols
+
+    def token_of(self, token_id: int) -> str:
+        token = self._tokens.get(token_id)
+        if token is None:
+            unknown = self.options.special_tokens.unk
+            if unknown is None:
+                raise TokenizationError(f"there is no token {token_id} in a vocabulary of {self.size}")
+            return unknown.content
+        return token
+
+    def join(self, tokens: list[str]) -> str:
+        return "".join(tokens).replace(self.options.end_of_word, " ").strip()
+
+    def files(self) -> dict[str, bytes]:
+        vocabulary = json.dumps(self.vocabulary, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        merges = "".join(f"{first} {second}\n" for first, second in self._merges)
+        return {self.options.vocabulary_file: vocabulary.encode(), self.options.merges_file: merges.encode()}
+
+
+def _forever(language: str | None) -> Iterable[str | None]:
+    while True:
+        yield language
+
+
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """Read token-to-id JSON; raises VocabularyError where it is cut short or holds something else."""
+    try:
+        vocabulary = json.loads(read_file(path))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise VocabularyError(f"{path}: not JSON, or cut short ({error})") from None
+    if not isinstance(vocabulary, dict) or not all(type(index) is int for index in vocabulary.values()):
+        raise VocabularyError(f"{path}: must be one JSON object of tokens and whole numbers")
+    return vocabulary
+
+
+def read_merges(path: Path) -> list[Merge]:
+    """Read merges, one `first second` a line (a count may follow); raises VocabularyError naming a line that is none."""
+    lines = read_text(path).replace("\r\n", "\n").split("\n")
+    if lines.pop():
+        raise VocabularyError(f"{path}: the last line has no end, so the file is cut short (or lacks a final line break)")
+    merges = []
+    for number, line in enumerate(lines, 1):
+        parts = line.split()
+        if len(parts) < 2:
+            raise VocabularyError(f"{path}:{number}: a merge is two symbols, not {line!r}")
+        merges.append((parts[0], parts[1]))
+    return merges

@@ -1,0 +1,42 @@
+"""Making tokenizers: from options and files, from a corpus, or from a saved or published directory."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenization.algorithm import Algorithm
+from tokenization.bpe import BytePairAlgorithm
+from tokenization.options import BytePairOptions, CommonOptions, SentencePieceOptions, WordOptions, parse_options
+from tokenization.pieces import PieceAlgorithm
+from tokenization.tokenizer import Tokenizer
+from tokenization.words import WordAlgorithm
+
+_ALGORITHMS: dict[type[CommonOptions], type[Algorithm]] = {
+    SentencePieceOptions: PieceAlgorithm,
+    BytePairOptions: BytePairAlgorithm,
+    WordOptions: WordAlgorithm,
+}
+
+
+def build_tokenizer(options: CommonOptions | Mapping[str, Any], directory: str | Path) -> Tokenizer:
+    """Make a tokenizer of options (or a `tokenizer:` section) and the vocabulary files in a directory.
+
+    Raises VocabularyError for a file that is missing or broken, pydantic's ValidationError for options that are.
+    """
+    checked = parse_options(options)
+    return Tokenizer(checked, _ALGORITHMS[type(checked)].load(checked, Path(directory)))
+
+
+def train_tokenizer(
+    options: CommonOptions | Mapping[str, Any],
+    corpus: Iterable[str],
+    vocab_size: int | None = None,
+    *,
+    languages: Iterable[str] | None = None,
+) -> Tokenizer:
+    """Make a tokenizer with a new vocabulary of at most `vocab_size` ids from texts; `languages` names those of each.
+
+    Raises TokenizationError for a corpus that holds no text.
+    """
+    checked = parse_options(options)
+    return Tokenizer(checked, _ALGORITHMS[type(checked)].train(checked, corpus, vocab_size, languages))

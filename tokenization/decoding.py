@@ -1,0 +1,66 @@
+"""From ids back to text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tokenization.added import AddedTokens
+from tokenization.algorithm import Algorithm
+from tokenization.options import CommonOptions
+
+# Spaces that English tokenizers put before punctuation and clipped words.
+_ENGLISH_SPACES = (
+    *((f" {mark}", mark) for mark in ".?!,"),
+    (" ' ", "'"),
+    *((f" {word}", word) for word in ("n't", "'m", "'s", "'ve", "'re")),
+)
+
+
+class Decoder:
+    """Turns ids into tokens and text; added tokens stand apart from the text between them."""
+
+    def __init__(self, options: CommonOptions, algorithm: Algorithm, added: AddedTokens) -> None:
+        self._algorithm = algorithm
+        self._added = added
+        self._joined = options.decoding == "joined"
+        self._clean_up = options.clean_up_spaces
+        self._special_ids = frozenset(added.special_texts.values())
+        roles = set(options.special_tokens.by_role().values())
+        additional = {token.content for token in options.special_tokens.additional}
+        additional |= {text for text in added.special_texts if text not in roles}
+        beyond = {text for text in additional if added.special_texts.get(text, -1) >= algorithm.size}
+        self._apart = set(added.by_text) if self._joined else set(added.by_text) - set(added.special_texts) | beyond
+
+    def token(self, token_id: int) -> str:
+        """The token of one id."""
+        token = self._added.by_id.get(token_id)
+        return self._algorithm.token_of(token_id) if token is None else token.content
+
+    def tokens(self, ids: Sequence[int], skip_special_tokens: bool) -> list[str]:
+        """The tokens of ids."""
+        skipped = self._special_ids if skip_special_tokens else ()
+        return [self.token(int(index)) for index in ids if int(index) not in skipped]
+
+    def decode(self, ids: Any, skip_special_tokens: bool, clean_up: bool | None) -> str:
+        """The text of ids; see Tokenizer.decode."""
+        listed = ids.tolist() if hasattr(ids, "tolist") else ids
+        parts: list[str] = []
+        between: list[str] = []
+        for token in self.tokens([listed] if isinstance(listed, int) else listed, skip_special_tokens):
+            if token in self._apart:
+                self._close(parts, between)
+                parts.append(token)
+            else:
+                between.append(token)
+        self._close(parts, between)
+        text = ("" if self._joined else " ").join(parts)
+        if self._clean_up if clean_up is None else clean_up:
+            for spaced, plain in _ENGLISH_SPACES:
+                text = text.replace(spaced, plain)
+        return text
+
+    def _close(self, parts: list[str], between: list[str]) -> None:
+        if between:
+            text = self._algorithm.join(between)
+            if text:
+                parts.append(text)
+            between.clear()

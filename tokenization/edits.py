@@ -1,0 +1,219 @@
+"""Edits of text: each one knows how to act on a plain string, fast, and on an aligned one, keeping track of origins."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from tokenization.aligned import AlignedText, Span
+
+
+class Edit(Protocol):
+    """A change of text with two exact forms; `follow(AlignedText(text)).text == apply(text)` for every text."""
+
+    def apply(self, text: str) -> str: ...
+
+    def follow(self, text: AlignedText) -> AlignedText: ...
+
+
+def apply_edits(edits: Sequence[Edit], text: str) -> str:
+    """Run edits in order over a plain string."""
+    for edit in edits:
+        text = edit.apply(text)
+    return text
+
+
+def follow_edits(edits: Sequence[Edit], text: AlignedText) -> AlignedText:
+    """Run edits in order over an aligned text."""
+    for edit in edits:
+        text = edit.follow(text)
+    return text
+
+
+@dataclass(frozen=True)
+class Substitute:
+    r"""Replace every match of a regular expression by a template of text, `\1` and `\g<1>`.
+
+    In the aligned form a group keeps its origins and the template's own text stands for the whole match.
+    """
+
+    pattern: str
+    template: str
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
+
+    @cached_property
+    def _needed(self) -> str:
+        return needed_character(self.pattern)
+
+    @cached_property
+    def _parts(self) -> list[str | int]:
+        pieces = re.split(r"\\(\d)|\\g<(\d+)>", self.template)
+        parts: list[str | int] = []
+        for index in range(0, len(pieces), 3):
+            parts.append(pieces[index])
+            parts.extend(int(group) for group in pieces[index + 1 : index + 3] if group is not None)
+        return [part for part in parts if part != ""]
+
+    def apply(self, text: str) -> str:
+        # Most patterns cannot match most texts; looking for one character costs a tenth of asking the pattern.
+        return self._compiled.sub(self.template, text) if self._needed in text else text
+
+    def follow(self, text: AlignedText) -> AlignedText:
+        characters: list[tuple[str, Span]] = []
+        place = 0
+        for match in self._compiled.finditer(text.text):
+            characters.extend(zip(text.text[place : match.start()], text.spans[place : match.start()]))
+            for part in self._parts:
+                if isinstance(part, int):
+                    start, end = match.span(part)
+                    characters.extend(zip(text.text[start:end], text.spans[start:end]))
+                else:
+                    characters.append((part, text.span(match.start(), match.end())))
+            place = match.end()
+        characters.extend(zip(text.text[place:], text.spans[place:]))
+        return AlignedText.from_characters(characters)
+
+
+def needed_character(pattern: str) -> str:
+    """A character without which a regular expression cannot match, or "" where none is sure (always in a text)."""
+    if "|" in pattern or "(?" in pattern:
+        return ""
+    index, depth = 0, 0
+    while index < len(pattern):
+        char, width = pattern[index], 1
+        literal = char not in ".^$*+?{}[]()\\"
+        if char == "\\":
+            width, char = 2, pattern[index + 1 : index + 2]
+            literal = bool(char) and not char.isalnum()
+        elif char == "[":
+            width = pattern.index("]", index + 2) + 1 - index
+        elif char in "()":
+            depth += 1 if char == "(" else -1
+        following = pattern[index + width : index + width + 1]
+        if literal and depth == 0 and following not in ("*", "?", "{"):
+            return char
+        index += width
+    return ""
+
+
+@dataclass(frozen=True)
+class Decompose:
+    """Unicode normalization to a decomposed form (NFD or NFKD), without the characters that `drop` names."""
+
+    form: str
+    drop: Callable[[str], bool]
+
+    def apply(self, text: str) -> str:
+        if text.isascii():
+            return text
+        return "".join([char for char in unicodedata.normalize(self.form, text) if not self.drop(char)])
+
+    def follow(self, text: AlignedText) -> AlignedText:
+        decomposed: list[tuple[int, str, Span]] = []
+        run = 0
+        for source, span in zip(text.text, text.spans):
+            for char in unicodedata.normalize(self.form, source):
+                order = unicodedata.combining(char)
+                if order == 0:
+                    # Canonical ordering sorts each run of combining characters; a starter ends the run.
+                    decomposed[run:] = sorted(decomposed[run:], key=lambda entry: entry[0])
+                    run = len(decomposed) + 1
+                decomposed.append((order, char, span))
+        decomposed[run:] = sorted(decomposed[run:], key=lambda entry: entry[0])
+        return AlignedText.from_characters((char, span) for _, char, span in decomposed if not self.drop(char))
+
+
+@dataclass(frozen=True)
+class LowerCase:
+    """Lower-case, outside the matches of `protected`; `simple` ignores that a final sigma has a form of its own."""
+
+    simple: bool = False
+    protected: re.Pattern[str] | None = None
+
+    def _lower(self, text: str) -> str:
+        return text.replace("Σ", "σ").lower() if self.simple else text.lower()
+
+    def apply(self, text: str) -> str:
+        if self.protected is None:
+            return self._lower(text)
+        place, parts = 0, []
+        for match in self.protected.finditer(text):
+            parts += [self._lower(text[place : match.start()]), match.group()]
+            place = match.end()
+        return "".join(parts) + self._lower(text[place:])
+
+    def follow(self, text: AlignedText) -> AlignedText:
+        lowered = AlignedText(self.apply(text.text), [])
+        place = 0
+        for match in [*(self.protected.finditer(text.text) if self.protected else ()), None]:
+            end = len(text) if match is None else match.start()
+            for char, span in zip(text.text[place:end], text.spans[place:end]):
+                lowered.spans.extend([span] * len(char.lower()))
+            if match is not None:
+                lowered.spans.extend(text.spans[match.start() : match.end()])
+                place = match.end()
+        return lowered
+
+
+@dataclass(frozen=True)
+class CollapseSpace:
+    """Strip, and make one space of each run of white space (as `str.split` sees it)."""
+
+    def apply(self, text: str) -> str:
+        return " ".join(text.split())
+
+    def follow(self, text: AlignedText) -> AlignedText:
+        characters: list[tuple[str, Span]] = []
+        gap: Span | None = None
+        for char, span in zip(text.text, text.spans):
+            if char.isspace():
+                gap = span if gap is None else (min(gap[0], span[0]), max(gap[1], span[1]))
+                continue
+            if gap is not None and characters:
+                characters.append((" ", gap))
+            gap = None
+            characters.append((char, span))
+        return AlignedText.from_characters(characters)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Strip white space on both sides."""
+
+    def apply(self, text: str) -> str:
+        return text.strip()
+
+    def follow(self, text: AlignedText) -> AlignedText:
+        return text.strip()
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Leave out the characters that `drop` names; `clean` is a quick test that there are none."""
+
+    drop: Callable[[str], bool]
+    clean: Callable[[str], bool]
+
+    def apply(self, text: str) -> str:
+        return text if self.clean(text) else "".join([char for char in text if not self.drop(char)])
+
+    def follow(self, text: AlignedText) -> AlignedText:
+        return text.map(lambda char: "" if self.drop(char) else char)
+
+
+@dataclass(frozen=True)
+class Translate:
+    """Replace single characters by a table."""
+
+    table: dict[int, str]
+
+    def apply(self, text: str) -> str:
+        return text if text.isascii() else text.translate(self.table)
+
+    def follow(self, text: AlignedText) -> AlignedText:
+        return text.map(lambda char: self.table.get(ord(char), char))

@@ -1,0 +1,89 @@
+"""What a call returns, and how rows become equally long and become tensors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tokenization.errors import TokenizationError
+from tokenization.options import Side
+from tokenization.request import Padding, Tensors
+
+
+class Encoding(dict[str, Any]):
+    """A dictionary of parallel lists or tensors `(rows, tokens)`, whose entries are attributes as well."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"this encoding has no {name!r}; it has {', '.join(self) or 'nothing'}") from None
+
+    def to(self, device: Any) -> "Encoding":
+        """Move the tensors to a device; lists and arrays stay as they are."""
+        return Encoding({name: value.to(device) if hasattr(value, "to") else value for name, value in self.items()})
+
+
+class Padder:
+    """Makes rows equally long: `fill` gives the value of padding for each name; other names are left alone.
+
+    A language id is repeated from the token at the edge, so that a padded row still is of one language.
+    """
+
+    def __init__(self, fill: Mapping[str, Any]) -> None:
+        self._fill = fill
+
+    def pad_row(self, row: dict[str, Any], length: int, side: Side) -> dict[str, Any]:
+        """Pad the lists of one row up to `length` tokens."""
+        missing = length - len(row["input_ids"])
+        if missing <= 0:
+            return row
+        padded = dict(row)
+        for name, values in row.items():
+            if name == "langs":
+                fill = values[-1 if side == "right" else 0] if values else 0
+            elif name in self._fill:
+                fill = self._fill[name]
+            else:
+                continue
+            padded[name] = values + [fill] * missing if side == "right" else [fill] * missing + values
+        return padded
+
+    def pad_rows(
+        self, rows: list[dict[str, Any]], how: Padding, max_length: int | None, multiple: int | None, side: Side
+    ) -> list[dict[str, Any]]:
+        """Pad rows to the longest one or to `max_length`, rounded up to a multiple."""
+        if how == "do_not_pad":
+            return rows
+        length = max((len(row["input_ids"]) for row in rows), default=0) if how == "longest" else max_length
+        if length is None:
+            return rows
+        if multiple:
+            length = -(-length // multiple) * multiple
+        return [self.pad_row(row, length, side) for row in rows]
+
+
+def stack(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Turn a list of rows into a row of lists."""
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {"input_ids": []}
+
+
+def to_tensors(encoding: dict[str, Any], kind: Tensors | None) -> Encoding:
+    """Turn every entry into an array (`np`) or tensor (`pt`) of integers; raises TokenizationError if rows differ."""
+    if kind is None:
+        return Encoding(encoding)
+    import numpy
+
+    arrays = {}
+    for name, value in encoding.items():
+        try:
+            array = numpy.asarray(value, dtype=numpy.int64)
+        except ValueError:
+            raise TokenizationError(
+                f"the rows of {name!r} have different lengths and make no tensor: ask for padding=True "
+                "(and truncation=True with a max_length)"
+            ) from None
+        arrays[name] = array
+    if kind == "np":
+        return Encoding(arrays)
+    import torch
+
+    return Encoding({name: torch.from_numpy(array) for name, array in arrays.items()})

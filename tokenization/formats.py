@@ -1,0 +1,68 @@
+"""The order of special tokens around one text or two, and the token types that go with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tokenization.errors import TokenizationError
+from tokenization.options import Format, Role
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place of a sequence: text number `text` (0 or 1), or else the special token `token_id`; with its type."""
+
+    kind: int
+    text: int | None = None
+    token_id: int = 0
+
+
+class SequenceFormat:
+    """Puts special tokens around ids; raises TokenizationError where the format names a part that nobody plays."""
+
+    def __init__(self, options: Format, special_ids: dict[Role, int]) -> None:
+        self._options = options
+        self._special_ids = special_ids
+
+    def _places(self, template: str) -> tuple[Place, ...]:
+        places = []
+        for what, _, kind in (place.partition(":") for place in template.split()):
+            if what in "AB":
+                places.append(Place(int(kind or 0), text="AB".index(what)))
+                continue
+            role = self._options.start if what == "start" else what
+            if role not in self._special_ids:
+                raise TokenizationError(
+                    f"the format {template!r} needs the special token {role!r}, which special_tokens does not name"
+                )
+            places.append(Place(int(kind or 0), token_id=self._special_ids[role]))
+        return tuple(places)
+
+    @cached_property
+    def single(self) -> tuple[Place, ...]:
+        return self._places(self._options.single)
+
+    @cached_property
+    def pair(self) -> tuple[Place, ...]:
+        return self._places(self._options.pair)
+
+    def places(self, pair: bool, add_special_tokens: bool) -> tuple[Place, ...]:
+        """The places of a single sequence or a pair; without special tokens all types are 0, as published."""
+        if not add_special_tokens:
+            return (Place(0, text=0), Place(0, text=1)) if pair else (Place(0, text=0),)
+        return self.pair if pair else self.single
+
+    def count_special(self, pair: bool) -> int:
+        """How many special tokens are put around one text or a pair."""
+        return sum(place.text is None for place in self.places(pair, True))
+
+
+def spread(places: Sequence[Place], texts: Sequence[list[int]]) -> list[int]:
+    """The ids of a sequence: each text's own ids in its place, special tokens in theirs."""
+    ids: list[int] = []
+    for place in places:
+        if place.text is None:
+            ids.append(place.token_id)
+        else:
+            ids += texts[place.text]
+    return ids

@@ -1,0 +1,56 @@
+"""Opening a tokenizer from wherever it is: our own directory, one that transformers wrote, or the hub."""
+
+from pathlib import Path
+from typing import Any
+
+from tokenization.build import build_tokenizer
+from tokenization.errors import TokenizationError
+from tokenization.published import SPECS, read_published, read_yaml
+from tokenization.tokenizer import Tokenizer
+
+TOKENIZER_FILE = "tokenizer.yaml"
+SPEC_FILE = "spec.yaml"
+_FILES = ("*.json", "*.txt", "*.model", "vocab.pkl", "vocab.bin", TOKENIZER_FILE, SPEC_FILE)
+
+
+def load_tokenizer(source: str | Path, *, specs: str | Path = SPECS, revision: str | None = None) -> Tokenizer:
+    """Open a tokenizer: a directory of ours or of transformers, or a hub id such as `xlnet/xlnet-large-cased`.
+
+    `specs` is where the families' specs are; `revision` pins a hub version. Raises TokenizationError for a source
+    that is neither, VocabularyError for files that are missing or broken; nothing that a file holds is ever run.
+    """
+    directory = Path(source)
+    if directory.is_file():
+        raise TokenizationError(f"{directory}: a tokenizer is opened by its directory, {directory.parent}")
+    if not directory.is_dir():
+        directory = _download(str(source), revision)
+    for name in (TOKENIZER_FILE, SPEC_FILE):
+        if (directory / name).is_file():
+            return build_tokenizer(_own_section(directory / name), directory)
+    if not any((directory / name).is_file() for name in ("tokenizer_config.json", "config.json")):
+        there = ", ".join(sorted(entry.name for entry in directory.iterdir())) or "nothing"
+        raise TokenizationError(
+            f"{directory}: no tokenizer here: needs {TOKENIZER_FILE} or {SPEC_FILE} (ours) or tokenizer_config.json "
+            f"(transformers); it holds {there}"
+        )
+    return build_tokenizer(read_published(directory, Path(specs)), directory)
+
+
+def _own_section(path: Path) -> dict[str, Any]:
+    section = read_yaml(path).get("tokenizer")
+    if not isinstance(section, dict):
+        raise TokenizationError(f"{path}: has no tokenizer section")
+    return section
+
+
+def _download(source: str, revision: str | None) -> Path:
+    if source.count("/") > 1 or source.startswith((".", "/", "~")) or not source:
+        raise TokenizationError(f"{source or 'an empty name'}: there is no such directory")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=list(_FILES)))
+    except Exception as error:
+        raise TokenizationError(
+            f"{source}: neither a directory here nor a model that the hub gives ({type(error).__name__}: {error})"
+        ) from error

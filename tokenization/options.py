@@ -1,0 +1,218 @@
+"""What a tokenizer is, as data: the `tokenizer:` section of a spec.
+
+Everything in which published families differ is a named field here, so that a family is a few lines of YAML. The
+section is a union told apart by `algorithm`; each member is frozen and refuses unknown keys.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+
+Side = Literal["left", "right"]
+Role = Literal["bos", "eos", "unk", "sep", "pad", "cls", "mask"]
+ROLES: tuple[Role, ...] = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+class Section(BaseModel):
+    """A part of the tokenizer section; raises pydantic's ValidationError for an unknown key or a wrong type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AddedToken(Section):
+    """A token that is never split, with the way in which it is found in a text.
+
+    `lstrip` and `rstrip` swallow the white space on that side; `single_word` refuses a match inside a word;
+    `normalized` lower-cases the token itself where the tokenizer lower-cases text; `special` hides it from
+    `decode(skip_special_tokens=True)`; `id` is its place in the vocabulary (none: the vocabulary's own place for
+    it, or the next free one).
+    """
+
+    content: str = Field(min_length=1)
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
+    special: bool = True
+    id: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"content": value} if isinstance(value, str) else value
+
+
+class SpecialTokens(Section):
+    """The tokens with a part to play, by their part; `additional` have none, but are never split either."""
+
+    bos: AddedToken | None = None
+    eos: AddedToken | None = None
+    unk: AddedToken | None = None
+    sep: AddedToken | None = None
+    pad: AddedToken | None = None
+    cls: AddedToken | None = None
+    mask: AddedToken | None = None
+    additional: tuple[AddedToken, ...] = ()
+
+    def in_order(self) -> tuple[AddedToken, ...]:
+        """All of them without repeats, in the order in which missing ones receive new ids."""
+        found: dict[str, AddedToken] = {}
+        for token in (*(getattr(self, role) for role in ROLES), *self.additional):
+            if token is not None:
+                found.setdefault(token.content, token)
+        return tuple(found.values())
+
+    def by_role(self) -> dict[Role, str]:
+        """The text of each part that is played."""
+        return {role: getattr(self, role).content for role in ROLES if getattr(self, role) is not None}
+
+
+class Format(Section):
+    """How one text (`A`) or two (`A`, `B`) become a sequence: places written left to right as `what:type`.
+
+    `what` is `A`, `B`, a part of SpecialTokens (`sep`, `cls`, …) or `start`; `type` is the token type (0 where it is
+    left out). `start` stands for the part that the field `start` names: XLM's authors begin with `</s>`
+    (facebookresearch/XLM issues 43 and 130), transformers with `<s>`.
+    """
+
+    single: str = "A"
+    pair: str = "A B:1"
+    start: Role = "bos"
+
+    @model_validator(mode="after")
+    def _places(self) -> "Format":
+        for name, needed in (("single", {"A"}), ("pair", {"A", "B"})):
+            places = [place.partition(":") for place in getattr(self, name).split()]
+            for what, _, kind in places:
+                if what not in (*ROLES, "A", "B", "start"):
+                    raise ValueError(f"format.{name}: {what!r} is not one of A, B, start, {', '.join(ROLES)}")
+                if kind and not kind.isdigit():
+                    raise ValueError(f"format.{name}: the type after {what!r} must be a whole number, not {kind!r}")
+            texts = [what for what, _, _ in places if what in "AB"]
+            if sorted(texts) != sorted(needed):
+                raise ValueError(f"format.{name}: must hold {' and '.join(sorted(needed))} once each, not {texts}")
+        return self
+
+
+class CommonOptions(Section):
+    """What every algorithm shares.
+
+    `padding_type` is the token type of padding; `outputs` are the arrays that a call returns beside `input_ids`;
+    `max_length` is the length that `truncation=True` uses when the call names none; `decoding` says how added
+    tokens meet text in `decode`: `spaced` (one space between them) or `joined` (nothing: XLNet); `reserved` are the
+    first ids of a newly trained vocabulary.
+
+    `languages` gives each language its id; with it, a call that names a language returns `langs`. `default_language`
+    is taken where a call names none (None: the tokenizer has no use for a language), and `missing_language` says
+    whether leaving it out is an error, a warning or nothing where there is more than one.
+    """
+
+    special_tokens: SpecialTokens = SpecialTokens()
+    added_tokens: tuple[AddedToken, ...] = ()
+    format: Format = Format()
+    padding_side: Side = "right"
+    truncation_side: Side = "right"
+    padding_type: int = 0
+    outputs: tuple[Literal["token_type_ids", "attention_mask"], ...] = ("token_type_ids", "attention_mask")
+    max_length: int | None = Field(default=None, gt=0)
+    decoding: Literal["spaced", "joined"] = "spaced"
+    clean_up_spaces: bool = False
+    reserved: tuple[str, ...] = ()
+    languages: dict[str, int] | None = None
+    default_language: str | None = None
+    missing_language: Literal["error", "warn", "ignore"] = "warn"
+
+    @field_validator("languages")
+    @classmethod
+    def _different_ids(cls, value: dict[str, int] | None) -> dict[str, int] | None:
+        if value and len(set(value.values())) < len(value):
+            raise ValueError("languages: two languages have the same id")
+        return value
+
+
+class Sampling(Section):
+    """Subword regularization (Kudo 2018, arXiv:1804.10959): a random segmentation at each call.
+
+    `nbest_size` 0 or 1 never samples, more draws among that many best segmentations, and a negative value among all;
+    `alpha` flattens (towards 0) or sharpens the distribution.
+    """
+
+    enable_sampling: bool = False
+    nbest_size: int = -1
+    alpha: float = 0.1
+
+
+class PieceIds(Section):
+    """Where pieces stand in the model's vocabulary: fairseq moves them by `offset` and puts tokens before and after."""
+
+    offset: int = Field(default=0, ge=0)
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+
+
+class SentencePieceOptions(CommonOptions):
+    """A SentencePiece model (Kudo and Richardson 2018, arXiv:1808.06226), and what is done to text before it.
+
+    `backend`: `sentencepiece` gives the results of transformers' slow classes; `tokenizers` those of their fast
+    classes, which part from the piece model in details (a trailing space, huggingface/transformers issue 33683).
+    """
+
+    algorithm: Literal["sentencepiece"] = "sentencepiece"
+    model_file: str = "sentencepiece.bpe.model"
+    backend: Literal["sentencepiece", "tokenizers"] = "sentencepiece"
+    remove_space: bool = False
+    normalize_quotes: bool = False
+    keep_accents: bool = True
+    lower_case: bool = False
+    split_digit_comma: bool = False
+    ids: PieceIds = PieceIds()
+    sampling: Sampling = Sampling()
+    model_type: Literal["unigram", "bpe"] = "unigram"
+
+
+class BytePairOptions(CommonOptions):
+    """Byte-pair merges over words (Sennrich et al. 2016, arXiv:1508.07909), as XLM uses them.
+
+    `splitting` makes words: `moses`, or `spaces` for text that was segmented outside. `segmenters` names, by
+    language, what replaces Moses; `romanian_diacritics` are the languages that lose their diacritics as in WMT16.
+    """
+
+    algorithm: Literal["bpe"] = "bpe"
+    vocabulary_file: str = "vocab.json"
+    merges_file: str = "merges.txt"
+    end_of_word: str = "</w>"
+    splitting: Literal["moses", "spaces"] = "moses"
+    lower_case_and_remove_accents: bool = True
+    default_language: str | None = "en"
+    segmenters: dict[str, str] = {"zh": "jieba", "ja": "kytea", "th": "pythainlp"}
+    romanian_diacritics: tuple[str, ...] = ("ro",)
+
+
+class WordOptions(CommonOptions):
+    """Whole words, as Transformer-XL uses them (Dai et al. 2019, arXiv:1901.02860).
+
+    `splitting` makes words: `moses` (transformers), or `delimiter` as the authors' code splits text that is already
+    tokenized. An empty `delimiter` makes every character a word in both. A new vocabulary holds the `reserved` words,
+    then the `max_size` most frequent ones that occur at least `min_freq` times. `never_split` are patterns that Moses
+    leaves whole (none: the special tokens).
+    """
+
+    algorithm: Literal["words"] = "words"
+    vocabulary_file: str = "vocab.txt"
+    splitting: Literal["moses", "delimiter"] = "moses"
+    delimiter: str | None = None
+    lower_case: bool = False
+    language: str = "en"
+    never_split: tuple[str, ...] | None = None
+    min_freq: int = Field(default=0, ge=0)
+    max_size: int | None = Field(default=None, gt=0)
+
+
+TokenizerOptions = Annotated[SentencePieceOptions | BytePairOptions | WordOptions, Field(discriminator="algorithm")]
+
+_ADAPTER: TypeAdapter[SentencePieceOptions | BytePairOptions | WordOptions] = TypeAdapter(TokenizerOptions)
+
+
+def parse_options(section: Any) -> SentencePieceOptions | BytePairOptions | WordOptions:
+    """Check a `tokenizer:` section (a mapping, or options already made); raises pydantic's ValidationError."""
+    return _ADAPTER.validate_python(section)

@@ -1,0 +1,102 @@
+"""Reading published word lists out of pickles (`vocab.pkl`, `vocab.bin`) without running anything that they ask for.
+
+A pickle may name any function and have it called. This reader looks nothing up: the few plain containers are built
+here, classes of the packages that wrote such files become empty shells, and any other name ends the reading.
+"""
+
+import io
+import pickle
+import zipfile
+from collections import Counter, OrderedDict
+from pathlib import Path
+from typing import Any
+
+from tokenization.errors import VocabularyError
+from tokenization.vocabulary_files import read_file
+
+_CONTAINERS: dict[tuple[str, str], type] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "Counter"): Counter,
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+}
+# What transformers and the authors' code left in such files beside the words.
+_SHELL_PACKAGES = ("transformers", "sacremoses", "tokenizers", "torch", "vocabulary", "re", "copyreg", "regex")
+
+
+class _Shell:
+    """Stands for an object of any class: takes whatever it is given and does nothing."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> "_Shell":
+        return super().__new__(cls)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        pass
+
+    def extend(self, values: Any) -> None:
+        pass
+
+
+class _PlainReader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type:
+        found = _CONTAINERS.get((module, name))
+        if found is not None:
+            return found
+        if module.partition(".")[0] in _SHELL_PACKAGES:
+            return _Shell
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no word list needs")
+
+    def persistent_load(self, pid: Any) -> Any:
+        return _Shell()
+
+
+def read_pickled_words(path: Path) -> list[str]:
+    """The words of a published vocabulary in the order of their ids.
+
+    Reads what `pickle` wrote and what `torch.save` wrote, in both of its layouts. Raises VocabularyError where the
+    file is cut short, asks for anything but plain containers, or holds no words; nothing in it is ever run.
+    """
+    content = read_file(path)
+    try:
+        for value in _values(content):
+            words = _find_words(value)
+            if words is not None:
+                return words
+    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise VocabularyError(f"{path}: not a word list, or cut short: {error or 'it ends too early'}") from None
+    raise VocabularyError(f"{path}: holds no list of words (idx2sym)")
+
+
+def _values(content: bytes) -> list[Any]:
+    """The objects of a pickle; torch's older layout puts several one after another, its newer one makes an archive."""
+    if content.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                return [_PlainReader(io.BytesIO(archive.read(name))).load()]
+        except (zipfile.BadZipFile, StopIteration):
+            raise pickle.UnpicklingError("it is a broken archive") from None
+    stream = io.BytesIO(content)
+    values = [_PlainReader(stream).load()]
+    while isinstance(values[0], int) and stream.tell() < len(content) and not isinstance(values[-1], OrderedDict):
+        values.append(_PlainReader(stream).load())
+        if _find_words(values[-1]) is not None:
+            break
+    return values
+
+
+def _find_words(value: Any) -> list[str] | None:
+    state = value.__dict__.get("state", {}) if isinstance(value, _Shell) else value
+    words = state.get("idx2sym") if isinstance(state, dict) else None
+    if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
+        return words
+    return None

@@ -1,0 +1,179 @@
+"""SentencePiece: text is normalized, and the piece model finds its most likely segmentation."""
+
+import io
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import sentencepiece
+
+from tokenization.aligned import AlignedText, Span
+from tokenization.edits import CollapseSpace, Decompose, Edit, LowerCase, Substitute, apply_edits, follow_edits
+from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.options import SentencePieceOptions
+from tokenization.piece_file import check_piece_file
+from tokenization.vocabulary_files import read_file
+
+SPACE = "▁"
+
+
+def piece_edits(options: SentencePieceOptions) -> list[Edit]:
+    """What is done to a text before the piece model sees it."""
+    edits: list[Edit] = [CollapseSpace()] if options.remove_space else []
+    if options.normalize_quotes:
+        edits += [Substitute("``", '"'), Substitute("''", '"')]
+    if not options.keep_accents:
+        edits.append(Decompose("NFKD", drop=lambda char: unicodedata.combining(char) != 0))
+    if options.lower_case:
+        edits.append(LowerCase())
+    return edits
+
+
+class PieceAlgorithm:
+    """A piece model, given as the bytes of its file; raises VocabularyError if they are not one."""
+
+    def __init__(self, options: SentencePieceOptions, model: bytes) -> None:
+        check_piece_file(model, options.model_file)
+        self.options = options
+        self._model = model
+        sampling = options.sampling
+        self._samples = sampling.enable_sampling and sampling.nbest_size not in (0, 1)
+        chosen = {"enable_sampling": True, "nbest_size": sampling.nbest_size, "alpha": sampling.alpha}
+        self._processor = sentencepiece.SentencePieceProcessor(**(chosen if self._samples else {}))
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except RuntimeError as error:
+            raise VocabularyError(f"{options.model_file}: not a SentencePiece model ({error})") from None
+        self._edits = piece_edits(options)
+        self._number_pieces: dict[str, list[str]] = {}
+        self._place_ids()
+        self.lower_case = options.lower_case
+
+    def _place_ids(self) -> None:
+        ids, count = self.options.ids, len(self._processor)
+        self.size = count + ids.offset + len(ids.last)
+        last = {token: count + ids.offset + index for index, token in enumerate(ids.last)}
+        self._moved = {**{token: index for index, token in enumerate(ids.first)}, **last}
+        self._moved_tokens = {index: token for token, index in self._moved.items()}
+        unknown = self._processor.unk_id()
+        pieces = (self._processor.id_to_piece(index) for index in range(count))
+        # Where ids are moved, the model's own unknown piece has no place; unknown text gets the unknown token.
+        self.unknown = None if ids.first else unknown + ids.offset
+        self.vocabulary = {
+            piece: index + ids.offset for index, piece in enumerate(pieces) if index != unknown or not ids.first
+        }
+        self.vocabulary.update(self._moved)
+
+    @classmethod
+    def load(cls, options: SentencePieceOptions, directory: Path) -> Self:
+        return cls(options, read_file(directory / options.model_file))
+
+    @classmethod
+    def train(
+        cls,
+        options: SentencePieceOptions,
+        corpus: Iterable[str],
+        vocab_size: int | None,
+        languages: Iterable[str] | None = None,
+    ) -> Self:
+        """Train a piece model of at most `vocab_size` ids; raises TokenizationError for a corpus without text."""
+        edits, reserved = piece_edits(options), list(options.reserved)
+        roles = options.special_tokens.by_role()
+        own = {role: roles.get(role, token) for role, token in (("unk", "<unk>"), ("bos", "<s>"), ("eos", "</s>"))}
+        places = {f"{role}_id": reserved.index(token) if token in reserved else -1 for role, token in own.items()}
+        controls = [token for token in reserved if token not in own.values()]
+        outside = options.ids.offset + len(options.ids.last)
+        writer = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=(apply_edits(edits, text) for text in corpus),
+                model_writer=writer,
+                vocab_size=(vocab_size or 8000) - outside,
+                hard_vocab_limit=False,
+                model_type=options.model_type,
+                control_symbols=controls,
+                pad_id=-1,
+                minloglevel=2,
+                **{f"{role}_piece": token for role, token in own.items()},
+                **(places if reserved else {}),
+            )
+        except (RuntimeError, OSError) as error:
+            raise TokenizationError(f"SentencePiece cannot make a vocabulary of this corpus: {error}") from None
+        return cls(options, writer.getvalue())
+
+    def tokenize(self, text: str, language: str | None = None) -> list[str]:
+        return self._split_numbers(self._processor.encode(apply_edits(self._edits, text), return_type=str))
+
+    def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
+        edited = [apply_edits(self._edits, text) for text in texts] if self._edits else texts
+        # A random segmentation is only repeatable from a seed where one thread draws.
+        threads = 1 if self._samples else -1
+        found = self._processor.encode(edited, return_type=str, num_threads=threads)
+        return [self._split_numbers(pieces) for pieces in found] if self.options.split_digit_comma else found
+
+    def follow(self, text: AlignedText, language: str | None = None) -> list[tuple[str, Span]]:
+        edited = follow_edits(self._edits, text)
+        found = self._processor.encode(edited.text, return_type="offset_mapping")
+        tokens: list[tuple[str, Span]] = []
+        for piece, (start, end) in zip(found["pieces"], found["offsets"]):
+            parts = self._split_numbers([piece])
+            # The split leaves every character in place, so that the parts share the piece's text from its end.
+            lengths = [len(part.removeprefix(SPACE)) if len(parts) > 1 else end - start for part in parts]
+            place = max(end - sum(lengths), start)
+            for index, (part, length) in enumerate(zip(parts, lengths)):
+                first = start if index == 0 else place
+                tokens.append((part, _trim(edited, first, min(place + length, end))))
+                place += length
+        return tokens
+
+    def _split_numbers(self, pieces: list[str]) -> list[str]:
+        if not self.options.split_digit_comma:
+            return pieces
+        split: list[str] = []
+        for piece in pieces:
+            if piece[-1] == "," and len(piece) > 1 and piece[-2].isdigit():
+                split += self._split_number(piece)
+            else:
+                split.append(piece)
+        return split
+
+    def _split_number(self, piece: str) -> list[str]:
+        """XLNet keeps the comma after a digit apart: `▁9,` becomes `▁9` `,` (zihangdai/xlnet, prepro_utils.py)."""
+        known = self._number_pieces.get(piece)
+        if known is not None:
+            return known
+        parts = self._processor.encode(piece[:-1].replace(SPACE, ""), return_type=str)
+        if piece[0] != SPACE and parts[0][0] == SPACE:
+            parts = parts[1:] if len(parts[0]) == 1 else [parts[0][1:], *parts[1:]]
+        parts.append(",")
+        if not self._samples:
+            self._number_pieces[piece] = parts
+        return parts
+
+    def token_of(self, token_id: int) -> str:
+        token = self._moved_tokens.get(token_id)
+        if token is not None:
+            return token
+        index = token_id - self.options.ids.offset
+        if not 0 <= index < len(self._processor):
+            raise TokenizationError(f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}")
+        return self._processor.id_to_piece(index)
+
+    def join(self, tokens: list[str]) -> str:
+        return "".join(tokens).replace(SPACE, " ").strip()
+
+    def files(self) -> dict[str, bytes]:
+        return {self.options.model_file: self._model}
+
+    @property
+    def processor(self) -> Any:
+        """The SentencePiece processor itself."""
+        return self._processor
+
+
+def _trim(text: AlignedText, start: int, end: int) -> Span:
+    """The original span of a piece without the white space before it, which belongs to no token."""
+    while start < end and text.text[start].isspace():
+        start += 1
+    return text.span(start, end)

@@ -1,0 +1,168 @@
+"""Directories that transformers wrote, read and written: their settings are our fields under other names."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.options import AddedToken, CommonOptions, SpecialTokens, parse_options
+from tokenization.vocabulary_files import read_text
+
+SPECS = Path(__file__).resolve().parent.parent / "specs"
+# transformers writes this and larger numbers for "no limit".
+_NO_LIMIT = 10**20
+_FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from YAML that can build plain containers only; raises TokenizationError if it is none."""
+    try:
+        content = YAML(typ="safe", pure=True).load(read_text(path))
+    except Exception as error:
+        raise TokenizationError(f"{path}: not YAML ({error})") from None
+    if not isinstance(content, dict):
+        raise TokenizationError(f"{path}: must be a mapping")
+    return content
+
+
+@lru_cache(maxsize=1)
+def _published() -> dict[str, Any]:
+    return read_yaml(Path(__file__).with_name("published.yaml"))
+
+
+def family_section(family: str, specs: Path = SPECS) -> dict[str, Any]:
+    """The `tokenizer:` section of a family's spec; raises TokenizationError where there is none."""
+    path = specs / "families" / f"{family}.yaml"
+    section = read_yaml(path).get("tokenizer")
+    if not isinstance(section, dict):
+        raise TokenizationError(f"{path}: has no tokenizer section")
+    return section
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a mapping from JSON, empty where there is no such file; raises VocabularyError if it is cut short."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise VocabularyError(f"{path}: not JSON, or cut short ({error})") from None
+    if not isinstance(content, dict):
+        raise VocabularyError(f"{path}: must be one JSON object")
+    return content
+
+
+def _find_family(directory: Path, config: dict[str, Any]) -> str:
+    model = read_json(directory / "config.json")
+    name = config.get("tokenizer_class") or model.get("tokenizer_class")
+    for family, entry in _published()["families"].items():
+        if name in entry["classes"] or name is None and model.get("model_type") in entry["model_types"]:
+            return str(family)
+    known = ", ".join(name for entry in _published()["families"].values() for name in entry["classes"])
+    what = f"tokenizer class {name!r} is not one of" if name else "neither tokenizer_config.json nor config.json names"
+    raise TokenizationError(f"{directory}: {what} {known}")
+
+
+def read_published(directory: Path, specs: Path = SPECS) -> CommonOptions:
+    """The options of a directory that transformers wrote; raises TokenizationError where its class is unknown."""
+    config = read_json(directory / "tokenizer_config.json")
+    family = _find_family(directory, config)
+    section = family_section(family, specs)
+    if "added_tokens_decoder" not in config:
+        config = {**config, **read_json(directory / "special_tokens_map.json")}
+    section["added_tokens"] = _added_tokens(directory, config)
+    for theirs, ours in _settings(family).items():
+        if theirs in config:
+            _place(section, ours.split("."), config[theirs])
+    return parse_options(section)
+
+
+def _settings(family: str) -> dict[str, str]:
+    return {**_published()["settings"], **_published()["families"][family]["settings"]}
+
+
+def _place(section: dict[str, Any], path: list[str], value: Any) -> None:
+    if path == ["max_length"]:
+        value = value if value is not None and value < _NO_LIMIT else None
+    elif path == ["reserved"] or path == ["sampling"]:
+        value = value or type(section.get(path[0], {}))()
+    for key in path[:-1]:
+        section = section.setdefault(key, {})
+    if path[0] == "special_tokens":
+        value = [_token(entry) for entry in value or ()] if path[-1] == "additional" else _role(section, path[-1], value)
+    section[path[-1]] = value
+
+
+def _role(section: dict[str, Any], role: str, value: Any) -> Any:
+    """A role's token: a bare text keeps the flags that the published class gives it."""
+    if isinstance(value, str) and isinstance(section.get(role), dict):
+        return {**section[role], "content": value}
+    return None if value is None else _token(value)
+
+
+def _token(value: Any, **known: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"content": value, **known}
+    return {"content": value["content"], **{flag: value.get(flag, False) for flag in _FLAGS}, **known}
+
+
+def _added_tokens(directory: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
+    decoder = config.get("added_tokens_decoder")
+    if decoder is None:
+        whole = read_json(directory / "tokenizer.json").get("added_tokens", [])
+        special = {str(value) for name, value in config.items() if name.endswith("_token")}
+        special |= {str(value) for value in config.get("additional_special_tokens") or ()}
+        listed = {
+            index: {"content": text, "special": text in special, "normalized": text not in special}
+            for text, index in read_json(directory / "added_tokens.json").items()
+        }
+        decoder = {**listed, **{token["id"]: token for token in whole}}
+    return [
+        _token(token, id=int(index), special=bool(token.get("special", False))) for index, token in decoder.items()
+    ]
+
+
+def published_config(options: CommonOptions, added: dict[int, AddedToken], specs: Path = SPECS) -> dict[str, Any]:
+    """What tokenizer_config.json says for these options; raises TokenizationError where no published class fits."""
+    family, entry = _published_family(options, specs)
+    config: dict[str, Any] = {"tokenizer_class": entry["classes"][0]}
+    section = options.model_dump(mode="json", exclude={"special_tokens"})
+    for theirs, ours in _settings(family).items():
+        where = ours.split(".")
+        config[theirs] = _special(options.special_tokens, where[1]) if len(where) > 1 else section[ours]
+    if options.languages:
+        config["id2lang"] = {str(index): language for language, index in options.languages.items()}
+    config["model_max_length"] = options.max_length or 10**30
+    config["added_tokens_decoder"] = {str(index): _as_published(token) for index, token in sorted(added.items())}
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def _special(tokens: SpecialTokens, role: str) -> Any:
+    if role == "additional":
+        return [token.content for token in tokens.additional]
+    token = getattr(tokens, role)
+    return None if token is None else token.content
+
+
+def _as_published(token: AddedToken) -> dict[str, Any]:
+    return {name: getattr(token, name) for name in ("content", *_FLAGS, "special")}
+
+
+def _published_family(options: CommonOptions, specs: Path) -> tuple[str, dict[str, Any]]:
+    """The family whose published class treats text as these options do: all that it cannot be told must agree."""
+    differences = {}
+    for family, entry in _published()["families"].items():
+        own = parse_options(family_section(family, specs))
+        told = {path.split(".")[0] for path in _settings(family).values()}
+        told |= {"added_tokens", "outputs", "reserved", "model_type", "missing_language", "default_language"}
+        theirs, ours = (value.model_dump(exclude=told | {"special_tokens"}) for value in (own, options))
+        if theirs.get("algorithm") == ours.get("algorithm"):
+            differences[family] = [name for name in ours if ours[name] != theirs.get(name)]
+            if not differences[family]:
+                return family, entry
+    nearest = min(differences, key=lambda family: len(differences[family])) if differences else None
+    reason = f"; nearest is {nearest}, which differs in {', '.join(differences[nearest])}" if nearest else ""
+    raise TokenizationError(f"no transformers class does what this tokenizer does{reason}: save it in our own format")

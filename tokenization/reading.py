@@ -1,0 +1,173 @@
+"""From what a caller hands in to the ids of each text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokenization.added import AddedTokens
+from tokenization.algorithm import Algorithm
+from tokenization.aligned import AlignedText, Span
+from tokenization.errors import TokenizationError
+from tokenization.languages import Languages
+
+
+@dataclass(frozen=True)
+class RawText:
+    """One text as given: whole, or as words cut outside; with its language."""
+
+    words: tuple[str, ...]
+    language: str | None
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """The ids of one text; `spans` are offsets `(start, end)` in it, where asked for; `language` its id."""
+
+    ids: list[int]
+    spans: list[Span] | None
+    language: int | None
+
+
+def read_inputs(text: Any, pair: Any, lang: Any, split: bool) -> tuple[list[tuple[RawText, ...]], bool]:
+    """Sort out one text, a pair, or lists of either; the flag says whether it was a list.
+
+    Raises TokenizationError for anything that is no text, and for lists of different lengths.
+    """
+    batched = isinstance(text, list | tuple) and (not split or bool(text) and isinstance(text[0], list | tuple))
+    if not batched:
+        languages = lang if isinstance(lang, list | tuple) else (lang, lang)
+        texts = (text,) if pair is None else (text, pair)
+        return [tuple(_raw(*entry, split) for entry in zip(texts, languages))], False
+    if pair is not None and (not isinstance(pair, list | tuple) or len(pair) != len(text)):
+        raise TokenizationError(f"text is a list of {len(text)}: text_pair must be a list of as many texts")
+    rows = list(zip(text, pair)) if pair is not None else [_row(entry, split) for entry in text]
+    languages = lang if isinstance(lang, list | tuple) else [lang] * len(rows)
+    if len(languages) != len(rows):
+        raise TokenizationError(f"lang names {len(languages)} languages for {len(rows)} texts")
+    items = []
+    for row, language in zip(rows, languages):
+        both = language if isinstance(language, list | tuple) else (language, language)
+        items.append(tuple(_raw(*entry, split) for entry in zip(row, both)))
+    return items, True
+
+
+def _row(entry: Any, split: bool) -> tuple[Any, ...]:
+    is_pair = isinstance(entry, list | tuple) and (not split or bool(entry) and isinstance(entry[0], list | tuple))
+    if is_pair and len(entry) != 2:
+        raise TokenizationError(
+            f"a list inside a list of texts must be a pair of two texts, not {len(entry)}; for texts cut into words "
+            "outside, pass is_split_into_words=True"
+        )
+    return tuple(entry) if is_pair else (entry,)
+
+
+def _raw(text: Any, language: str | None, split: bool) -> RawText:
+    words = tuple(text) if split and isinstance(text, list | tuple) else (text,)
+    for word in words:
+        if not isinstance(word, str):
+            raise TokenizationError(f"a text must be a string, not {type(word).__name__}: {word!r:.60}")
+    return RawText(words, language)
+
+
+class TextReader:
+    """Turns texts into ids: cuts out added tokens and gives the rest to the algorithm."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        added: AddedTokens,
+        ids: Mapping[str, int],
+        unknown: int | None,
+        languages: Languages,
+    ) -> None:
+        self._algorithm = algorithm
+        self._added = added
+        self._ids = ids
+        self._unknown = unknown
+        self._languages = languages
+
+    def tokens(self, text: str, lang: str | None, whole: bool) -> list[str]:
+        """The tokens of one text; `whole` looks for no added tokens in it."""
+        language, _ = self._languages.resolve(lang)
+        tokens: list[str] = []
+        for part in self._parts(text, whole):
+            is_added = not whole and part in self._added.by_text
+            tokens += [part] if is_added else self._algorithm.tokenize(part, language)
+        return tokens
+
+    def read(self, items: Sequence[tuple[RawText, ...]], offsets: bool, whole: bool) -> list[tuple[TokenizedText, ...]]:
+        """Tokenize all texts of a call; many of them are given to the algorithm at once."""
+        if offsets:
+            return [tuple(self._follow(text, whole) for text in item) for item in items]
+        if len(items) == 1:
+            return [tuple(self._read_one(text, whole) for text in items[0])]
+        return self._read_batch(items, whole)
+
+    def _parts(self, text: str, whole: bool) -> list[str]:
+        lowering = self._added.lowering
+        if lowering is not None:
+            text = lowering.apply(text)
+        return [text] if whole else self._added.cut(text)
+
+    def _to_ids(self, tokens: list[str]) -> list[int]:
+        get, unknown = self._ids.get, self._unknown
+        if unknown is not None:
+            return [get(token, unknown) for token in tokens]
+        missing = next((token for token in tokens if token not in self._ids), None)
+        if missing is not None:
+            raise TokenizationError(f"the vocabulary has no token {missing!r} and no unknown token to stand for it")
+        return [self._ids[token] for token in tokens]
+
+    def _read_one(self, text: RawText, whole: bool) -> TokenizedText:
+        _, language = self._languages.resolve(text.language)
+        tokens = [token for word in text.words for token in self.tokens(word, text.language, whole)]
+        return TokenizedText(self._to_ids(tokens), None, language)
+
+    def _read_batch(self, items: Sequence[tuple[RawText, ...]], whole: bool) -> list[tuple[TokenizedText, ...]]:
+        segments: list[str] = []
+        languages: list[str | None] = []
+        plans: list[list[tuple[list[str | None], int | None]]] = []
+        resolved = {name: self._languages.resolve(name) for name in {text.language for item in items for text in item}}
+        for item in items:
+            plan = []
+            for text in item:
+                language, language_id = resolved[text.language]
+                tokens: list[str | None] = []
+                for part in (part for word in text.words for part in self._parts(word, whole)):
+                    if not whole and part in self._added.by_text:
+                        tokens.append(part)
+                    else:
+                        tokens.append(None)
+                        segments.append(part)
+                        languages.append(language)
+                plan.append((tokens, language_id))
+            plans.append(plan)
+        cut = iter(self._algorithm.tokenize_batch(segments, languages))
+        return [
+            tuple(
+                TokenizedText(
+                    self._to_ids([found for token in tokens for found in (next(cut) if token is None else [token])]),
+                    None,
+                    language_id,
+                )
+                for tokens, language_id in plan
+            )
+            for plan in plans
+        ]
+
+    def _follow(self, text: RawText, whole: bool) -> TokenizedText:
+        language, language_id = self._languages.resolve(text.language)
+        tokens: list[str] = []
+        spans: list[Span] = []
+        for word in text.words:
+            aligned = AlignedText(word)
+            if self._added.lowering is not None:
+                aligned = self._added.lowering.follow(aligned)
+            for part in [aligned] if whole else self._added.cut(aligned):
+                if not whole and part.text in self._added.by_text:
+                    found = [(part.text, part.span(0, len(part)))]
+                else:
+                    found = self._algorithm.follow(part, language)
+                tokens += [token for token, _ in found]
+                spans += [span for _, span in found]
+        return TokenizedText(self._to_ids(tokens), spans, language_id)

@@ -1,0 +1,199 @@
+"""The tokenizer that people call: text in, ids, types, masks and offsets out, and back."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from tokenization.added import AddedTokens
+from tokenization.algorithm import Algorithm
+from tokenization.assemble import Assembler
+from tokenization.decoding import Decoder
+from tokenization.encoding import Encoding
+from tokenization.errors import TokenizationError
+from tokenization.formats import SequenceFormat
+from tokenization.languages import Languages
+from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side
+from tokenization.reading import TextReader, read_inputs
+from tokenization.request import Tensors, make_request
+
+
+class Tokenizer:
+    """Text in, ids out, as `options` say; made by `load_tokenizer`, `build_tokenizer` or `train_tokenizer`.
+
+    Special tokens are at hand by their part: `tokenizer.pad_id`, `tokenizer.pad_token`, … (None where nobody plays
+    it). Raises TokenizationError, a ValueError, for anything that a caller can mend.
+    """
+
+    def __init__(self, options: CommonOptions, algorithm: Algorithm) -> None:
+        self.options = options
+        self.algorithm = algorithm
+        placed = [token for token in options.added_tokens if token.id is not None]
+        free = [token for token in options.added_tokens if token.id is None]
+        tokens = [*placed, *options.special_tokens.in_order(), *free]
+        self.added = AddedTokens(tokens, dict(algorithm.vocabulary), algorithm.lower_case)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        added = {text: token.id for text, token in self.added.by_text.items() if token.id is not None}
+        self._ids = {**self.algorithm.vocabulary, **added}
+        roles = self.options.special_tokens.by_role()
+        self._unknown = self._ids.get(roles.get("unk", ""), self.algorithm.unknown)
+        self.special_ids: dict[Role, int] = {role: self.token_to_id(text) for role, text in roles.items()}
+        languages = Languages(self.options)
+        self._reader = TextReader(self.algorithm, self.added, self._ids, self._unknown, languages)
+        self._decoder = Decoder(self.options, self.algorithm, self.added)
+        format = SequenceFormat(self.options.format, self.special_ids)
+        self._assembler = Assembler(self.options, format, self.special_ids)
+
+    def __getattr__(self, name: str) -> Any:
+        role, _, what = name.rpartition("_")
+        if role in ROLES and what in ("id", "token"):
+            if what == "id":
+                return self.special_ids.get(role)  # type: ignore[call-overload]
+            return self.options.special_tokens.by_role().get(role)  # type: ignore[call-overload]
+        raise AttributeError(f"a tokenizer has no {name!r}")
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids the model's own vocabulary has, without added tokens."""
+        return self.algorithm.size
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Every token and its id, added tokens included."""
+        return dict(self._ids)
+
+    def token_to_id(self, token: str) -> int:
+        """The id of a token, that of the unknown token where the vocabulary lacks it; raises if there is none."""
+        index = self._ids.get(token, self._unknown)
+        if index is None:
+            raise TokenizationError(f"the vocabulary has no token {token!r} and no unknown token to stand for it")
+        return index
+
+    def add_tokens(self, tokens: Iterable[str | AddedToken], special: bool = False) -> int:
+        """Add tokens that are never split; returns how many of them the vocabulary did not know."""
+        made = [
+            AddedToken(content=token, special=special, normalized=not special) if isinstance(token, str) else token
+            for token in tokens
+        ]
+        count = self.added.add(made)
+        self.options = self.options.model_copy(update={"added_tokens": (*self.options.added_tokens, *made)})
+        self._refresh()
+        return count
+
+    def tokenize(self, text: str, *, lang: str | None = None, split_special_tokens: bool = False) -> list[str]:
+        """The tokens of a text, without special tokens around it."""
+        return self._reader.tokens(text, lang, split_special_tokens)
+
+    def __call__(
+        self,
+        text: Any,
+        text_pair: Any = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side | None = None,
+        return_tensors: Tensors | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool | str = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        split_special_tokens: bool = False,
+        lang: Any = None,
+    ) -> Encoding:
+        """Encode a text, a pair, or a list of either.
+
+        Returns lists (for one text) or lists of lists, or tensors `(rows, tokens)` of int64. With
+        `return_overflowing_tokens` True or "rows", what does not fit makes further rows, and
+        `overflow_to_sample_mapping` says whose they are; with "tokens" it is returned beside its row. `lang` is a
+        language, one for each text, or a pair of them for each pair. Raises TokenizationError.
+        """
+        request = make_request(
+            self.options,
+            has_pad=self.pad_id is not None,
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            stride=stride,
+            padding_side=padding_side,
+            pad_to_multiple_of=pad_to_multiple_of,
+            return_overflowing_tokens=return_overflowing_tokens,
+            add_special_tokens=add_special_tokens,
+            return_token_type_ids=return_token_type_ids,
+            return_attention_mask=return_attention_mask,
+            return_special_tokens_mask=return_special_tokens_mask,
+            return_offsets_mapping=return_offsets_mapping,
+            return_length=return_length,
+            return_tensors=return_tensors,
+        )
+        items, batched = read_inputs(text, text_pair, lang, is_split_into_words)
+        return self._assembler.assemble(self._reader.read(items, request.offsets, split_special_tokens), request, batched)
+
+    def pad(
+        self,
+        encodings: Any,
+        *,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side | None = None,
+        return_tensors: Tensors | None = None,
+    ) -> Encoding:
+        """Pad encodings made before (a list of them, or one of lists) to the same length, as a collator does."""
+        return self._assembler.pad(
+            encodings, padding, max_length, pad_to_multiple_of, padding_side or self.options.padding_side, return_tensors
+        )
+
+    def get_special_tokens_mask(self, ids: Sequence[int]) -> list[int]:
+        """1 for each id of a special token in ids that are formatted already, 0 for the others."""
+        special = set(self.added.special_texts.values())
+        return [int(index in special) for index in ids]
+
+    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
+        """The id of a token, or the ids of several."""
+        return self.token_to_id(tokens) if isinstance(tokens, str) else [self.token_to_id(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: int | Sequence[int], skip_special_tokens: bool = False) -> str | list[str]:
+        """The token of an id, or the tokens of several; raises TokenizationError for an id that does not exist."""
+        if isinstance(ids, int):
+            return self._decoder.token(ids)
+        return self._decoder.tokens(ids, skip_special_tokens)
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text that tokens stand for, without regard to added tokens."""
+        return self.algorithm.join(list(tokens))
+
+    def decode(self, ids: Any, skip_special_tokens: bool = False, clean_up_spaces: bool | None = None) -> str:
+        """The text of ids (a number, a list, an array or a tensor of one dimension)."""
+        return self._decoder.decode(ids, skip_special_tokens, clean_up_spaces)
+
+    def batch_decode(
+        self, rows: Any, skip_special_tokens: bool = False, clean_up_spaces: bool | None = None
+    ) -> list[str]:
+        """The texts of many rows of ids."""
+        return [self.decode(row, skip_special_tokens, clean_up_spaces) for row in rows]
+
+    def save(self, directory: str | Path, format: Literal["engine", "huggingface"] = "engine") -> Path:
+        """Write vocabulary and options so that `load_tokenizer`, or transformers, opens them; returns the directory."""
+        from tokenization.saving import save_tokenizer
+
+        return save_tokenizer(self, directory, format)
+
+    def train(
+        self, corpus: Iterable[str], vocab_size: int | None = None, *, languages: Iterable[str] | None = None
+    ) -> Self:
+        """A tokenizer with the same options and a new vocabulary of at most `vocab_size` ids, made from texts.
+
+        `languages` gives the language of each text where the algorithm cares for it.
+        """
+        algorithm = type(self.algorithm).train(self.algorithm.options, corpus, vocab_size, languages)
+        return type(self)(self.options.model_copy(update={"added_tokens": ()}), algorithm)

@@ -1,0 +1,136 @@
+"""Whole words: a list of them is the vocabulary."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Self
+
+from tokenization.aligned import AlignedText, Span, locate_words
+from tokenization.edits import Edit, LowerCase, Strip, apply_edits, follow_edits
+from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.moses import punctuation_edits, word_joiner, word_splitter
+from tokenization.options import WordOptions
+from tokenization.pickles import read_pickled_words
+from tokenization.vocabulary_files import read_file, read_text
+
+_NUMBER_MARKS = re.compile(r"(?<=\d)[,.](?=\d)")
+_PICKLES = ("vocab.pkl", "vocab.bin")
+
+
+class WordAlgorithm:
+    """A list of words, whose places are their ids."""
+
+    def __init__(self, options: WordOptions, words: Sequence[str]) -> None:
+        self.options = options
+        self.lower_case = options.lower_case
+        self._words = list(words)
+        self.vocabulary = {word: index for index, word in enumerate(self._words)}
+        self.size = len(self._words)
+        # The older published vocabularies write <UNK>; where both stand, the authors' reader takes that one.
+        self.unknown = self.vocabulary.get("<UNK>", self.vocabulary.get("<unk>"))
+        clean: tuple[Edit, ...] = (Strip(), LowerCase()) if options.lower_case else (Strip(),)
+        self._clean = clean
+        self._by_characters = options.delimiter == ""
+
+    @classmethod
+    def load(cls, options: WordOptions, directory: Path) -> Self:
+        """Read the words of a text file, one a line, or of a published pickle beside it that cannot run code."""
+        path = directory / options.vocabulary_file
+        if not path.exists():
+            for name in _PICKLES:
+                if (directory / name).exists():
+                    return cls(options, read_pickled_words(directory / name))
+            read_file(path)
+        return cls(options, read_words(path))
+
+    @classmethod
+    def train(
+        cls,
+        options: WordOptions,
+        corpus: Iterable[str],
+        vocab_size: int | None,
+        languages: Iterable[str] | None = None,
+    ) -> Self:
+        """Count the words of a corpus and keep the most frequent ones."""
+        reader = cls(options, ())
+        counts: Counter[str] = Counter()
+        for text in corpus:
+            counts.update(reader.tokenize(text, None))
+        if not counts:
+            raise TokenizationError("the corpus holds no words")
+        words = dict.fromkeys(options.reserved)
+        words.update(
+            dict.fromkeys(word for word, count in counts.most_common(options.max_size) if count >= options.min_freq)
+        )
+        return cls(options, list(words)[:vocab_size])
+
+    def tokenize(self, text: str, language: str | None = None) -> list[str]:
+        text = apply_edits(self._clean, text)
+        if self._by_characters:
+            return list(text)
+        if self.options.splitting == "delimiter":
+            return text.split(self.options.delimiter)
+        words = self._moses(apply_edits(punctuation_edits(self.options.language), text))
+        return [part for word in words for part in _split_number(word)]
+
+    def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
+        return [self.tokenize(text) for text in texts]
+
+    def _moses(self, text: str) -> list[str]:
+        never_split = self.options.never_split
+        if never_split is None:
+            never_split = tuple(token.content for token in self.options.special_tokens.in_order())
+        return word_splitter(self.options.language, aggressive_dashes=True, protected=never_split)(text)
+
+    def follow(self, text: AlignedText, language: str | None = None) -> list[tuple[str, Span]]:
+        text = follow_edits(self._clean, text)
+        if self._by_characters:
+            return list(zip(text.text, text.spans))
+        if self.options.splitting == "delimiter":
+            words = text.text.split(self.options.delimiter)
+        else:
+            text = follow_edits(punctuation_edits(self.options.language), text)
+            words = [part for word in self._moses(text.text) for part in _split_number(word)]
+        found = []
+        for word, spans in zip(words, locate_words(words, text, inserted="-,.")):
+            covered = spans or [text.span(len(text), len(text))]
+            found.append((word, (min(span[0] for span in covered), max(span[1] for span in covered))))
+        return found
+
+    def token_of(self, token_id: int) -> str:
+        if not 0 <= token_id < self.size:
+            raise TokenizationError(f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}")
+        return self._words[token_id]
+
+    def join(self, tokens: list[str]) -> str:
+        if self._by_characters:
+            return "".join(tokens)
+        if self.options.splitting == "delimiter":
+            return (self.options.delimiter or " ").join(tokens)
+        text = word_joiner(self.options.language)(tokens)
+        return text.replace(" @,@ ", ",").replace(" @.@ ", ".").strip()
+
+    def files(self) -> dict[str, bytes]:
+        for word in self._words:
+            if word.split() != [word]:
+                raise VocabularyError(f"{word!r} cannot stand in {self.options.vocabulary_file}: it holds white space")
+        return {self.options.vocabulary_file: "".join(f"{word}\n" for word in self._words).encode()}
+
+
+def _split_number(word: str) -> list[str]:
+    """`23,000` becomes `23 @,@ 000`, as the WikiText corpora write numbers (Merity et al. 2016)."""
+    return _NUMBER_MARKS.sub(r" @\g<0>@ ", word).split() if "," in word or "." in word else [word]
+
+
+def read_words(path: Path) -> list[str]:
+    """Read words, the first of each line; raises VocabularyError for an empty line or no unknown word."""
+    words: dict[str, None] = {}
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), 1):
+        parts = line.split()
+        if not parts:
+            raise VocabularyError(f"{path}:{number}: the line holds no word")
+        words.setdefault(parts[0])
+    if not words.keys() & {"<unk>", "<UNK>"}:
+        raise VocabularyError(f"{path}: no word is <unk> or <UNK>, so nothing can stand for unknown words")
+    return list(words)

@@ -1,0 +1,88 @@
+"""XLM's way from text to words: normalize, split as the language needs, lower-case and remove accents."""
+
+import unicodedata
+from functools import lru_cache
+
+from tokenization.aligned import AlignedText, Span, concatenate, locate_words
+from tokenization.edits import Decompose, Edit, LowerCase, Translate, apply_edits, follow_edits
+from tokenization.moses import DROP_NON_PRINTING, punctuation_edits, unicode_punctuation_edits, word_splitter
+from tokenization.options import BytePairOptions
+from tokenization.segmenters import find_segmenter, segmenter_words
+
+# Cedilla and comma forms alike lose their marks (Sennrich et al. 2016, wmt16-scripts).
+_ROMANIAN = str.maketrans("ŞşȘșŢţȚțĂăÂâÎî", "SsSsTtTtAaAaIi")
+
+_LOWER_WITHOUT_ACCENTS: tuple[Edit, ...] = (
+    LowerCase(),
+    Decompose("NFD", drop=lambda char: unicodedata.category(char) == "Mn"),
+    LowerCase(),
+)
+
+
+class WordSplitter:
+    """Splits a text of a language into words, as the options say."""
+
+    def __init__(self, options: BytePairOptions) -> None:
+        self._options = options
+        self._edits = lru_cache(maxsize=256)(self._make_edits)
+
+    def _make_edits(self, language: str) -> tuple[Edit, ...]:
+        edits = (*unicode_punctuation_edits(), *punctuation_edits(language), DROP_NON_PRINTING)
+        # The authors' Romanian script runs for one published model only; the option says for which languages.
+        without_segmenter = language not in self._options.segmenters
+        if language in self._options.romanian_diacritics and without_segmenter:
+            edits += (Translate({place: chr(char) for place, char in _ROMANIAN.items()}),)
+        return edits
+
+    def split(self, text: str, language: str | None) -> list[str]:
+        """The words of a text; raises MissingExtraError where a package is missing."""
+        if self._options.splitting == "spaces":
+            return text.split()
+        code = language or ""
+        name = self._options.segmenters.get(code)
+        if name is not None and find_segmenter(name).first:
+            words = apply_edits(self._edits(code), " ".join(segmenter_words(name)(text))).split()
+        else:
+            words = self._words(apply_edits(self._edits(code), text), code, name)
+        if not self._options.lower_case_and_remove_accents:
+            return [word for word in words if word]
+        return [word for word in apply_edits(_LOWER_WITHOUT_ACCENTS, " ".join(words)).split(" ") if word]
+
+    def _words(self, text: str, code: str, segmenter: str | None) -> list[str]:
+        return word_splitter(code)(text) if segmenter is None else segmenter_words(segmenter)(text)
+
+    def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, list[Span]]]:
+        """The same words, with the original span of each of their characters."""
+        if self._options.splitting == "spaces":
+            return list(zip(text.text.split(), locate_words(text.text.split(), text)))
+        code = language or ""
+        name = self._options.segmenters.get(code)
+        if name is not None and find_segmenter(name).first:
+            words = segmenter_words(name)(text.text)
+            edited = follow_edits(self._edits(code), _spaced(words, locate_words(words, text)))
+            words = edited.text.split()
+        else:
+            edited = follow_edits(self._edits(code), text)
+            words = self._words(edited.text, code, name)
+        found = [AlignedText(word, spans) for word, spans in zip(words, locate_words(words, edited))]
+        if self._options.lower_case_and_remove_accents:
+            found = [follow_edits(_LOWER_WITHOUT_ACCENTS, word) for word in found]
+            found = [part for word in found for part in _split_spaces(word)]
+        return [(word.text, word.spans) for word in found if word.text]
+
+
+def _spaced(words: list[str], spans: list[list[Span]]) -> AlignedText:
+    parts = []
+    for word, covered in zip(words, spans):
+        end = covered[-1][1] if covered else 0
+        parts += [AlignedText(word, covered), AlignedText(" ", [(end, end)])]
+    return concatenate(parts) if parts else AlignedText("")
+
+
+def _split_spaces(word: AlignedText) -> list[AlignedText]:
+    parts, place = [], 0
+    for index, char in enumerate(word.text):
+        if char == " ":
+            parts.append(word[place:index])
+            place = index + 1
+    return [*parts, word[place:]]
