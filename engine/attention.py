@@ -1,0 +1,171 @@
+"""Attention: project, score by terms, mask, softmax, project."""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from engine.context import Context
+from engine.memory import LayerMemory
+from engine.positions import rotate
+from engine.scores import RelativeScores
+from engine.spec import Spec, axes
+
+
+class _Projections(nn.Module):
+    """The four projections, and the numbers that self- and cross-attention share."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        dims, bias = spec.dims, spec.attention.bias
+        assert dims.head is not None and dims.kv_heads is not None
+        if isinstance(bias, bool):
+            bias = axes.AttentionBias(query=bias, key=bias, value=bias, output=bias)
+        self.query = nn.Linear(dims.model, dims.heads * dims.head, bias=bias.query)
+        self.key = nn.Linear(dims.model, dims.kv_heads * dims.head, bias=bias.key)
+        self.value = nn.Linear(dims.model, dims.kv_heads * dims.head, bias=bias.value)
+        self.output = nn.Linear(dims.heads * dims.head, dims.model, bias=bias.output)
+        self.heads, self.kv_heads = dims.heads, dims.kv_heads
+        self.scale = dims.head**-0.5 if spec.attention.scale else 1.0
+        self.dropout = spec.dropout.attention
+
+    def _rate(self) -> float:
+        return self.dropout if self.training else 0.0
+
+
+class Attention(_Projections):
+    """Self-attention over remembered and present tokens, with any mix of score terms.
+
+    Rows are content tokens and, under two streams, query rows below them: these ask but are never asked, so two-stream
+    attention (Yang et al. 2019, 2.3) is ordinary attention with a taller mask.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.position = spec.position
+        self.scores = RelativeScores(spec) if set(spec.attention.score) != {"content"} else None
+
+    def forward(
+        self, rows: Tensor, tokens: Tensor, past: LayerMemory, context: Context
+    ) -> tuple[Tensor, LayerMemory, Tensor | None]:
+        """States (b i+p d) of the asking rows and (b j d) of the asked tokens that `past` does not hold projected.
+
+        Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j) where asked for.
+        """
+        query = _split(self.query(rows), self.heads)
+        key, value = _split(self.key(tokens), self.kv_heads), _split(self.value(tokens), self.kv_heads)
+        if isinstance(self.position, axes.RotaryPosition) and context.row_turns and context.column_turns:
+            query = rotate(query, context.row_turns, self.position.interleaved)
+            key = rotate(key, context.column_turns, self.position.interleaved)
+        key, value = past.extended(key, value)
+        bias = None
+        if self.scores is not None:
+            bias = self.scores(query, key, context.grid, context.frame)
+            if self.scores.content_bias is not None:
+                query = query + self.scores.content_bias[:, None]
+        mixed, weights = attend(
+            query,
+            key,
+            value,
+            self.scale,
+            bias,
+            context.allowed,
+            context.causal,
+            self._rate(),
+            context.head_mask,
+            context.keep_attentions,
+        )
+        return self.output(_merge(mixed)), LayerMemory(keys=key, values=value), weights
+
+
+class CrossAttention(_Projections):
+    """Attention from a decoder's rows to an encoder's states (b s d), whose keys and values memory keeps."""
+
+    def forward(self, rows: Tensor, past: LayerMemory, context: Context) -> tuple[Tensor, LayerMemory, Tensor | None]:
+        """States (b i d) to results (b i d), the encoder's keys and values, and weights (b h i s) where asked for."""
+        query = _split(self.query(rows), self.heads)
+        key, value = past.cross_keys, past.cross_values
+        if key is None or value is None:
+            assert context.encoder_states is not None
+            key = _split(self.key(context.encoder_states), self.kv_heads)
+            value = _split(self.value(context.encoder_states), self.kv_heads)
+        mixed, weights = attend(
+            query,
+            key,
+            value,
+            self.scale,
+            None,
+            context.encoder_allowed,
+            False,
+            self._rate(),
+            context.cross_head_mask,
+            context.keep_attentions,
+        )
+        return self.output(_merge(mixed)), LayerMemory(cross_keys=key, cross_values=value), weights
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    bias: Tensor | None,
+    allowed: Tensor | None,
+    causal: bool,
+    dropout: float,
+    head_mask: Tensor | None,
+    keep_weights: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Weighted values (b h i k) of queries (b h i k) over keys and values (b g j k), and weights where kept.
+
+    Scores are scaled products plus `bias` (b h i j); a row with nobody `allowed` (b or 1, 1, i, j) yields zeros in every
+    dtype. `causal` stands for a plain triangular mask. `head_mask` (h) multiplies each head's weights.
+    """
+    if keep_weights:
+        mixed, weights = _attend_with_weights(query, key, value, scale, bias, allowed, causal, dropout, head_mask)
+        return mixed, weights
+    mask = allowed
+    if bias is not None:
+        mask = bias if allowed is None else torch.where(allowed, bias, -math.inf)
+    grouped = key.shape[1] != query.shape[1]
+    mixed = scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale, enable_gqa=grouped
+    )
+    return mixed if head_mask is None else mixed * head_mask[:, None, None], None
+
+
+def _attend_with_weights(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    bias: Tensor | None,
+    allowed: Tensor | None,
+    causal: bool,
+    dropout: float,
+    head_mask: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    repeats = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+    scores = (query * scale) @ key.transpose(-1, -2)
+    scores = scores if bias is None else scores + bias
+    if causal:
+        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if allowed is not None:
+        scores = torch.where(allowed, scores, torch.finfo(scores.dtype).min)
+    weights = scores.float().softmax(dim=-1).to(scores.dtype) if scores.dtype.itemsize < 4 else scores.softmax(dim=-1)
+    if allowed is not None:
+        weights = torch.where(allowed, weights, 0.0)
+    weights = nn.functional.dropout(weights, dropout)
+    weights = weights if head_mask is None else weights * head_mask[:, None, None]
+    return weights @ value, weights
+
+
+def _split(states: Tensor, heads: int) -> Tensor:
+    return rearrange(states, "b i (h k) -> b h i k", h=heads)
+
+
+def _merge(states: Tensor) -> Tensor:
+    return rearrange(states, "b h i k -> b i (h k)")

@@ -1,0 +1,277 @@
+"""From a folder or hub id to a model, tensor by tensor."""
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import heads
+from engine.build import assemble, load_spec
+from engine.checkpoint.config import left_over, read_config
+from engine.checkpoint.files import Weights, read_json, resolve_folder
+from engine.checkpoint.names import Slot, axis_sizes, slots_of
+from engine.errors import CheckpointError, nearest
+from engine.init import initialize
+from engine.model import Model
+from engine.spec import Spec, SpecSource
+from engine.spec.axes import Layout
+from engine.spec.load import read, shipped
+
+LABEL_FIELDS = ("num_labels", "id2label", "label2id", "problem_type")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load could not take over as it stands, by name."""
+
+    initialised: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
+    other_shape: tuple[str, ...] = ()
+    config_left_over: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any((self.initialised, self.left_over, self.other_shape, self.config_left_over))
+
+    def __str__(self) -> str:
+        parts = {
+            "initialised anew": self.initialised,
+            "left over in the checkpoint": self.left_over,
+            "of another shape, initialised anew": self.other_shape,
+            "fields of config.json that no axis reads": self.config_left_over,
+        }
+        return "; ".join(f"{title}: {', '.join(names)}" for title, names in parts.items() if names) or "all taken over"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint folder with its spec, the layout of its names (None: our own), and what its config said in vain."""
+
+    folder: Path
+    spec: Spec
+    layout: Layout | None
+    config_left_over: tuple[str, ...] = ()
+
+
+def load_model(
+    source: str | os.PathLike[str],
+    head: str | None = "default",
+    *,
+    spec: SpecSource | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    overrides: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+    **head_options: Any,
+) -> Model:
+    """A model with the weights of a folder or hub id: one that `save_model` wrote, or transformers' `save_pretrained`.
+
+    `head` as in `build_model`; "default" is the head that the checkpoint has. `spec` names the family for a network that
+    the project does not ship. Tensors stream into place one by one, cast to `dtype` (None: as stored) on `device`; `seed`
+    draws the weights of a new head. What was not taken over stands in `model.load_report`, and is warned about.
+    Raises CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
+    """
+    opened = open_source(resolve_folder(source, revision), spec, overrides)
+    weights = Weights(opened.folder)
+    model = assemble(opened.spec, head, device="meta", **head_options)
+    report = replace(
+        _fill(model, weights, opened.layout, dtype, device, seed), config_left_over=opened.config_left_over
+    )
+    model.load_report = report
+    if model.pooler is not None and any(name.startswith("pooler.") for name in report.initialised):
+        model.pooler = None  # a checkpoint without a pooler loads without one
+    if report:
+        warnings.warn(f"{opened.folder}: {report}", stacklevel=2)
+    return model.eval()
+
+
+def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None) -> Source:
+    """The spec of a checkpoint folder: its spec.yaml, or a family's spec with the settings of its config.json."""
+    if (folder / "spec.yaml").is_file() and spec is None:
+        return Source(folder, load_spec(folder / "spec.yaml", overrides), None)
+    config = read_json(folder / "config.json")
+    family = (
+        read(spec) if spec is not None and not isinstance(spec, Spec) else spec.to_dict() if spec else _family(config)
+    )
+    layout = load_spec(family).checkpoint.huggingface
+    if layout is None:
+        raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
+    data = read_config(config, layout, family)
+    data = _with_head(data, config, layout)
+    return Source(folder, load_spec(data, overrides), layout, tuple(left_over(config, layout)))
+
+
+def families() -> dict[str, dict[str, Any]]:
+    """The plain specs of the shipped families and variants by their model_type in transformers."""
+    known: dict[str, dict[str, Any]] = {}
+    for name, path in shipped().items():
+        if name.startswith(("families/", "variants/")):
+            data = read(path)
+            model_type = data.get("checkpoint", {}).get("huggingface", {}).get("model_type")
+            known.setdefault(str(model_type), data)
+    return known
+
+
+def _family(config: Mapping[str, Any]) -> dict[str, Any]:
+    known = families()
+    wanted = str(config.get("model_type"))
+    if wanted not in known:
+        raise CheckpointError(
+            f"config.json has model_type '{wanted}', which no shipped spec describes{nearest(wanted, known)}; "
+            "give the spec of its family with spec="
+        )
+    return known[wanted]
+
+
+def _with_head(data: dict[str, Any], config: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """The spec with the head that config.json names, and its labels."""
+    architectures = config.get("architectures") or []
+    names = {
+        theirs: head
+        for head, classes in layout.architectures.items()
+        for theirs in ((classes,) if isinstance(classes, str) else classes)
+    }
+    head = names.get(architectures[0], "none") if architectures else "none"
+    section = dict(data.get("heads") or {})
+    options = dict(section.get("options") or {})
+    labels = {name: config[name] for name in LABEL_FIELDS if config.get(name) is not None}
+    if "id2label" in labels:
+        labels["id2label"] = {int(number): str(text) for number, text in labels["id2label"].items()}
+        labels.setdefault("num_labels", len(labels["id2label"]))
+    for name, kind in heads.registered_heads().items():
+        fields = {field: value for field, value in labels.items() if field in kind.Options.model_fields}
+        if fields:
+            options[name] = {**options.get(name, {}), **fields}
+    section.update(default=None if head == "none" else head, options=options)
+    return {**data, "heads": section}
+
+
+def _fill(
+    model: Model,
+    weights: Weights,
+    layout: Layout | None,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+    seed: int,
+) -> LoadReport:
+    """Put a checkpoint's tensors into a model on the meta device; nothing of the model is touched before all is checked."""
+    groups = shared_names(model)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    plan, copies = _plan(model, groups, weights.names(), layout)
+    used = {slot.theirs for slot in plan.values()} | set(copies)
+    optional = {name for name in groups if name.startswith(("head.", "pooler."))}
+    missing = [name for name in groups if name not in plan]
+    if lost := [name for name in missing if name not in optional]:
+        raise CheckpointError(
+            f"{weights.folder} lacks {_some(lost)}: it holds another network, or only a part of this one"
+        )
+    sizes = axis_sizes(model.spec)
+    other = _other_shapes(plan, weights, shapes, sizes)
+    if wrong := [f"{name} {found} instead of {shapes[name]}" for name, found in other.items() if name not in optional]:
+        raise CheckpointError(f"{weights.folder} has tensors of another shape: {_some(wrong)}")
+    for copy, theirs in copies.items():
+        if not torch.equal(weights.read(copy), weights.read(theirs)):
+            raise CheckpointError(f"{copy} and {theirs} differ, but the spec ties them: untie them in the spec")
+    fresh = [name for name in groups if name in missing or name in other]
+    filled: dict[str, Tensor] = {}
+    for slot in dict.fromkeys(plan.values()):
+        for name, tensor in slot.read(weights.read(slot.theirs), sizes).items():
+            if name in groups and name not in other:
+                filled[name] = tensor
+        for name in [name for name in slot.ours if name in filled]:
+            _assign(model, name, filled.pop(name), dtype, device)
+    _fresh(model, fresh, dtype, device, seed)
+    model.tie()
+    ignored = tuple(layout.unused) if layout else ()
+    unused = [name for name in weights.names() if name not in used and not _matches(name, ignored)]
+    return LoadReport(tuple(name for name in fresh if name not in other), tuple(unused), tuple(other))
+
+
+def shared_names(model: nn.Module) -> dict[str, list[str]]:
+    """Every parameter by its first name, with all the names under which it is shared."""
+    first: dict[int, str] = {}
+    groups: dict[str, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(first.setdefault(id(parameter), name), []).append(name)
+    return groups
+
+
+def _plan(
+    model: Model, groups: Mapping[str, list[str]], present: list[str], layout: Layout | None
+) -> tuple[dict[str, Slot], dict[str, str]]:
+    """Which of their tensors fills each of ours, and further copies of shared ones with the name of the one that is read."""
+    found = set(present)
+    if layout is None:
+        return {name: Slot(name, (name,)) for name in groups if name in found}, {}
+    prefixed = layout.prefix and any(name.startswith(f"{layout.prefix}.") for name in present)
+    prefix = f"{layout.prefix}." if prefixed else ""
+    owner = {name: first for first, names in groups.items() for name in names}
+    plan: dict[str, Slot] = {}
+    copies: dict[str, str] = {}
+    for slot in slots_of(owner, model.spec.heads.default, layout, prefix):
+        stand_ins = [
+            a
+            for alias, name in layout.aliases.items()
+            for a in (alias, prefix + alias)
+            if slot.theirs in (name, prefix + name)
+        ]
+        here = [name for name in (slot.theirs, *stand_ins) if name in found]
+        owners = tuple(owner[name] for name in slot.ours)
+        for name in owners if here else ():
+            chosen = plan.setdefault(name, Slot(here[0], owners, slot.pattern))
+            copies.update({other: chosen.theirs for other in here if other != chosen.theirs})
+    return plan, copies
+
+
+def _other_shapes(
+    plan: Mapping[str, Slot], weights: Weights, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
+    """Our parameters for which the checkpoint has a tensor of another shape, with that shape."""
+    other = {}
+    for slot in dict.fromkeys(plan.values()):
+        blank = torch.empty(weights.shape(slot.theirs), device="meta")
+        try:
+            read = {name: tuple(tensor.shape) for name, tensor in slot.read(blank, sizes).items()}
+        except (RuntimeError, ValueError):
+            read = dict.fromkeys(slot.ours, tuple(blank.shape))
+        other.update({name: shape for name, shape in read.items() if shape != shapes[name]})
+    return other
+
+
+def _assign(model: nn.Module, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device | str) -> None:
+    """Put a tensor in the place of the parameter of that name."""
+    path, _, last = name.rpartition(".")
+    module = model.get_submodule(path)
+    old = model.get_parameter(name)
+    kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+    parameter = nn.Parameter(tensor.to(device=device, dtype=kind, copy=True), requires_grad=old.requires_grad)
+    if isinstance(module, nn.ParameterList):
+        module[int(last)] = parameter
+    else:
+        setattr(module, last, parameter)
+
+
+def _fresh(model: Model, names: list[str], dtype: torch.dtype | None, device: torch.device | str, seed: int) -> None:
+    """Draw new weights for these parameters, as `build_model` would."""
+    if not names:
+        return
+    kind = dtype or next(p.dtype for p in model.parameters() if p.device.type != "meta")
+    for name in names:
+        _assign(model, name, torch.empty(model.get_parameter(name).shape), kind, device)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        initialize(model, model.spec, only=set(names))
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

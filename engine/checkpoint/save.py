@@ -1,0 +1,113 @@
+"""From a model to a folder, in the project's own format or in transformers'."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+from torch import Tensor
+
+from engine.checkpoint.config import differences, read_config, write_config
+from engine.checkpoint.files import replacing, save_tensors, write_text
+from engine.checkpoint.load import LABEL_FIELDS, families, shared_names
+from engine.checkpoint.names import axis_sizes, slots_of
+from engine.errors import CheckpointError
+from engine.model import Model
+from engine.spec import Spec
+from engine.spec.axes import Layout
+
+NOT_THE_NETWORK = ("name", "tokenizer", "checkpoint", "heads.default", "heads.options")
+
+
+def save_model(
+    model: Model,
+    folder: str | os.PathLike[str],
+    format: Literal["engine", "huggingface"] = "engine",
+    *,
+    shard_bytes: int = 5 * 10**9,
+) -> None:
+    """Write a model to a folder that `load_model` opens, and transformers' `from_pretrained` too for "huggingface".
+
+    Our own format is spec.yaml, fully resolved, beside safetensors. Shards hold at most `shard_bytes` bytes.
+    Raises CheckpointError where the other format cannot say what the spec says.
+    """
+    path = Path(folder)
+    if format not in ("engine", "huggingface"):
+        raise ValueError(f"format is {format!r}; allowed: 'engine', 'huggingface'")
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(f"{path} is a file, not a folder")
+    if format == "engine":
+        path.mkdir(parents=True, exist_ok=True)
+        save_tensors(model.named_parameters(), path, shard_bytes)
+        _write_spec(model.spec, path / "spec.yaml")
+        return
+    layout = model.spec.checkpoint.huggingface
+    if layout is None:
+        raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
+    config = _checked_config(model.spec, layout)
+    tensors = list(_their_tensors(model, layout))
+    path.mkdir(parents=True, exist_ok=True)
+    save_tensors(tensors, path, shard_bytes)
+    write_text(path / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def _write_spec(spec: Spec, path: Path) -> None:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(spec.to_dict(), file)
+
+
+def _checked_config(spec: Spec, layout: Layout) -> dict[str, Any]:
+    """Their config.json, once reading it back has given the same network."""
+    plain = spec.to_dict()
+    config = write_config(plain, layout)
+    back = Spec.model_validate(read_config(json.loads(json.dumps(config)), layout, plain)).to_dict()
+    lost = [path for path in differences(plain, back) if not path.startswith(NOT_THE_NETWORK)]
+    blank = _unsaid(plain, layout, config)
+    if lost or blank:
+        raise CheckpointError(f"a {layout.model_type} config.json cannot say: {', '.join([*lost, *blank])}")
+    config["architectures"] = [_architecture(spec, layout)]
+    options = spec.heads.options.get(spec.heads.default or "", {})
+    config.update({name: options[name] for name in LABEL_FIELDS if options.get(name) is not None})
+    if isinstance(config.get("id2label"), Mapping):
+        config["id2label"] = {str(number): text for number, text in config["id2label"].items()}
+    return config
+
+
+def _unsaid(plain: Mapping[str, Any], layout: Layout, config: Mapping[str, Any]) -> list[str]:
+    """Paths in which a spec differs from its family and that no field of the layout carries."""
+    family = families().get(layout.model_type)
+    if family is None:
+        return []
+    base = Spec.model_validate(read_config(json.loads(json.dumps(dict(config))), layout, family)).to_dict()
+    return [path for path in differences(plain, base) if not path.startswith(NOT_THE_NETWORK)]
+
+
+def _architecture(spec: Spec, layout: Layout) -> str:
+    head = spec.heads.default or "none"
+    classes = layout.architectures.get(head)
+    if classes is None:
+        known = ", ".join(layout.architectures) or "none"
+        raise CheckpointError(f"transformers has no {layout.model_type} class for the head '{head}'; it has: {known}")
+    return classes if isinstance(classes, str) else classes[0]
+
+
+def _their_tensors(model: Model, layout: Layout) -> Iterator[tuple[str, Tensor]]:
+    """Their tensors by name; a head's copies of the body's tensors are left to be tied when they are opened."""
+    prefix = f"{layout.prefix}." if layout.prefix and model.head is not None else ""
+    groups = shared_names(model)
+    tensors = dict(model.named_parameters(remove_duplicate=False))
+    body = {
+        name
+        for first, names in groups.items()
+        for name in names
+        if first.startswith("head.") or not name.startswith("head.")
+    }
+    sizes = axis_sizes(model.spec)
+    for slot in slots_of(body, model.spec.heads.default, layout, prefix):
+        tensor = slot.write(tensors, sizes)
+        yield slot.theirs, tensor
+        for alias, name in layout.aliases.items():
+            if slot.theirs in (name, prefix + name):
+                yield (alias if slot.theirs == name else prefix + alias), tensor.clone()

@@ -1,0 +1,33 @@
+"""What all blocks of one call share."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from engine.masks import Grid
+from engine.scores import Frame
+
+Turns = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Masks, distances and encoder states of one call; every block reads it and none changes it.
+
+    `allowed` (b or 1, 1, i+p, j) is True where a row sees a column, None where all do or where `causal` says it all;
+    `real` (b i) is True for tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
+    `head_mask` (h) is that of the block at hand.
+    """
+
+    grid: Grid
+    frame: Frame
+    allowed: Tensor | None
+    causal: bool = False
+    real: Tensor | None = None
+    row_turns: Turns | None = None
+    column_turns: Turns | None = None
+    encoder_states: Tensor | None = None
+    encoder_allowed: Tensor | None = None
+    head_mask: Tensor | None = None
+    cross_head_mask: Tensor | None = None
+    keep_attentions: bool = False

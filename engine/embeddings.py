@@ -1,0 +1,104 @@
+"""The bottom of the network: tables summed into the first states."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.errors import InputError
+from engine.norms import build_norm
+from engine.positions import PositionTable
+from engine.spec import Spec, axes
+
+
+class TokenEmbedding(nn.Module):
+    """Token vectors (b i d) of ids (b i): one table, a narrow table projected up, or a table a cluster of frequencies.
+
+    Adaptive input of Baevski and Auli (2019), as in Transformer-XL: cluster n is `divisor` to the n times narrower.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        tokens, model = spec.embeddings.tables.tokens, spec.dims.model
+        self.padding = tokens.padding
+        width = tokens.width or model
+        self.cutoffs = (0, *(tokens.cutoffs if tokens.divisor > 1 else ()), spec.dims.vocab)
+        sizes = [end - start for start, end in zip(self.cutoffs, self.cutoffs[1:], strict=False)]
+        widths = [width // tokens.divisor**cluster for cluster in range(len(sizes))]
+        self.tables = nn.ParameterList(
+            nn.Parameter(torch.empty(size, wide)) for size, wide in zip(sizes, widths, strict=True)
+        )
+        projected = tokens.divisor > 1 or width != model
+        self.projections = nn.ParameterList(nn.Parameter(torch.empty(model, wide)) for wide in widths if projected)
+        self.projection_bias = nn.Parameter(torch.empty(model)) if projected and tokens.projection_bias else None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if len(self.tables) == 1:
+            return self._project(functional.embedding(ids, self.tables[0], padding_idx=self.padding), 0)
+        states = self.projections[0].new_zeros(*ids.shape, self.projections[0].shape[0])
+        for cluster, (start, end) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
+            inside = (ids >= start) & (ids < end)
+            vectors = functional.embedding(torch.where(inside, ids - start, 0), self.tables[cluster])
+            states = torch.where(inside[..., None], self._project(vectors, cluster), states)
+        return states
+
+    def _project(self, vectors: Tensor, cluster: int) -> Tensor:
+        if not len(self.projections):
+            return vectors
+        return functional.linear(vectors, self.projections[cluster], self.projection_bias)
+
+
+class Embeddings(nn.Module):
+    """Sums token, position, segment and language vectors, then norm and dropout; holds the query stream's first state."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        tables, model = spec.embeddings.tables, spec.dims.model
+        self.tokens = TokenEmbedding(spec)
+        table = isinstance(spec.position, axes.LearnedPosition | axes.SinusoidPosition)
+        self.positions = PositionTable(spec) if table else None
+        counted = tables.segments is not None and tables.segments.count is not None
+        self.segments = nn.Parameter(torch.empty(tables.segments.count, model)) if counted and tables.segments else None
+        self.padding: int | None = None  # segment and language rows have no padding
+        self.segments_are_tokens = tables.segments is not None and tables.segments.source == "tokens"
+        spoken = tables.languages is not None and tables.languages.embed and tables.languages.count > 1
+        self.languages = (
+            nn.Parameter(torch.empty(tables.languages.count, model)) if spoken and tables.languages else None
+        )
+        self.query_start = nn.Parameter(torch.empty(model)) if spec.streams.kind == "two" else None
+        self.norm = build_norm(spec.norm, model) if spec.embeddings.norm else None
+        self.scale = model**0.5 if spec.embeddings.scale == "sqrt_model" else 1.0
+        self.zero_padding = spec.block.zero_padding
+        self.dropout = nn.Dropout(spec.dropout.embeddings)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Scaled token vectors (b i d) of ids (b i): what `inputs_embeds` replaces."""
+        return self.tokens(ids) * self.scale if self.scale != 1.0 else self.tokens(ids)
+
+    def forward(
+        self,
+        states: Tensor,
+        positions: Tensor | None,
+        token_types: Tensor | None,
+        languages: Tensor | None,
+        real: Tensor | None,
+    ) -> Tensor:
+        """Token vectors (b i d), positions, token types and languages (b i) to the first states (b i d)."""
+        if self.positions is not None and positions is not None:
+            states = states + self.positions(positions, states.dtype)
+        if self.segments is not None:
+            types = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
+            states = states + functional.embedding(types if token_types is None else token_types, self.segments)
+        elif self.segments_are_tokens and token_types is not None:
+            states = states + self.embed(token_types)
+        if self.languages is not None and languages is not None:
+            states = states + functional.embedding(languages, self.languages)
+        states = self.dropout(states if self.norm is None else self.norm(states))
+        if self.zero_padding and real is not None:
+            states = states * real[..., None].to(states.dtype)
+        return states
+
+    def query_rows(self, batch: int, count: int) -> Tensor:
+        """The learned first state of the query stream, (b p d)."""
+        if self.query_start is None:
+            raise InputError("target_mapping needs two streams: this spec has streams.kind one")
+        return self.dropout(self.query_start.expand(batch, count, -1))

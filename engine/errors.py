@@ -1,0 +1,43 @@
+"""Errors that users meet, each with what is wrong, where, and what would be right."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a spec: where it stands and what would be right."""
+
+    path: str
+    message: str
+    source: str = "spec"
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        place = self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
+        return f"{place}: {self.path or 'spec'}: {self.message}"
+
+
+class SpecError(ValueError):
+    """All problems of one spec at once."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class InputError(ValueError):
+    """An argument of a call that the network cannot honour."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is missing, damaged, or not of the network that is being loaded."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """`, did you mean 'x'?` for the closest allowed name, or the list of allowed names."""
+    names = [str(choice) for choice in allowed]
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    return f", did you mean '{close[0]}'?" if close else f"; allowed: {', '.join(sorted(names))}"

@@ -1,0 +1,53 @@
+"""Fresh weights."""
+
+from collections.abc import Container
+
+import torch
+from torch import Tensor, nn
+
+from engine.embeddings import Embeddings, TokenEmbedding
+from engine.positions import PositionTable, sinusoid
+from engine.spec import Spec
+
+ZERO_NAMES = ("bias", "biases", "table_bias", "cluster_bias", "projection_bias")
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, spec: Spec, only: Container[str] | None = None) -> None:
+    """Fill parameters as the spec's `init` says; padding rows and plain biases with zeros.
+
+    `only` names the parameters to fill (None: all).
+    """
+    for name, parameter in model.named_parameters():
+        if only is None or name in only:
+            path, _, last = name.rpartition(".")
+            if last.isdigit():
+                path, _, last = path.rpartition(".")
+            _fill(model.get_submodule(path), last, parameter, spec)
+
+
+def _fill(module: nn.Module, name: str, parameter: Tensor, spec: Spec) -> None:
+    init = spec.init
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and name == "weight":
+        nn.init.normal_(parameter, 1.0, init.norm)
+    elif name in ZERO_NAMES:
+        nn.init.zeros_(parameter)
+    elif isinstance(module, PositionTable) and module.position.kind == "sinusoid":
+        parameter.copy_(
+            sinusoid(torch.arange(len(parameter), device=parameter.device), module.width, module.position.basis)
+        )
+    elif name in ("projection", "projections"):
+        _draw(parameter, init.std if init.projections is None else init.projections, "normal")
+    elif isinstance(module, Embeddings | TokenEmbedding | PositionTable):
+        _draw(parameter, init.std if init.embeddings is None else init.embeddings, init.kind)
+        if module.padding is not None and parameter.dim() == 2 and module.padding < len(parameter):
+            parameter[module.padding] = 0
+    else:
+        _draw(parameter, init.std, init.kind)
+
+
+def _draw(parameter: Tensor, spread: float, kind: str) -> None:
+    if kind == "uniform":
+        nn.init.uniform_(parameter, -spread, spread)
+    else:
+        nn.init.normal_(parameter, 0.0, spread)

@@ -1,0 +1,188 @@
+"""From the arguments of a call to checked tensors; an argument that the spec cannot honour is an error."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.errors import InputError
+from engine.memory import Memory
+from engine.spec import Spec, axes
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arguments of one call to the body; see `engine.model.Model.forward` for shapes and units."""
+
+    input_ids: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+    attention_mask: Tensor | None = None
+    input_mask: Tensor | None = None
+    token_type_ids: Tensor | None = None
+    position_ids: Tensor | None = None
+    langs: Tensor | None = None
+    lengths: Tensor | None = None
+    perm_mask: Tensor | None = None
+    target_mapping: Tensor | None = None
+    head_mask: Tensor | None = None
+    cross_head_mask: Tensor | None = None
+    encoder_hidden_states: Tensor | None = None
+    encoder_attention_mask: Tensor | None = None
+    memory: Memory | None = None
+    use_memory: bool | None = None
+    output_hidden_states: bool = False
+    output_attentions: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Batch and length of the tokens."""
+        given = self.input_ids if self.input_ids is not None else self.inputs_embeds
+        assert given is not None
+        return given.shape[0], given.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tokens are."""
+        given = self.input_ids if self.input_ids is not None else self.inputs_embeds
+        assert given is not None
+        return given.device
+
+    def padding(self, spec: Spec) -> Tensor | None:
+        """True for real tokens (b i), or for visible pairs (b i j) as given; None where nothing says otherwise."""
+        if self.attention_mask is not None:
+            return self.attention_mask > 0
+        if self.input_mask is not None:
+            return self.input_mask == 0
+        columns = torch.arange(self.shape[1], device=self.device)
+        if self.lengths is not None:
+            return columns < self.lengths[:, None]
+        if spec.attention.infer_padding == "count" and self.input_ids is not None:
+            return columns < (self.input_ids != spec.embeddings.tables.tokens.padding).sum(1, keepdim=True)
+        return None
+
+    def targets(self) -> Tensor | None:
+        """The content position of each prediction (b p), -1 where a row of target_mapping is empty."""
+        if self.target_mapping is None:
+            return None
+        return torch.where(self.target_mapping.sum(-1) > 0, self.target_mapping.argmax(-1), -1)
+
+
+def check(spec: Spec, inputs: Inputs) -> None:
+    """Raise InputError for the first argument that is malformed or that the spec has no axis for."""
+    if (inputs.input_ids is None) == (inputs.inputs_embeds is None):
+        raise InputError("give exactly one of input_ids and inputs_embeds")
+    _check_tokens(spec, inputs)
+    _check_axes(spec, inputs)
+    _check_masks(spec, inputs)
+    _check_memory(spec, inputs)
+
+
+def in_range(name: str, ids: Tensor, limit: int, axis: str, ignored: int | None = None) -> None:
+    """Raise InputError where ids leave [0, limit); `ignored` is let through. Skipped where values cannot be read."""
+    if torch.compiler.is_compiling() or ids.device.type == "meta" or not ids.numel():
+        return
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise InputError(f"{name} must hold integers, found {ids.dtype}")
+    seen = ids if ignored is None else ids[ids != ignored]
+    if seen.numel() and (int(seen.min()) < 0 or int(seen.max()) >= limit):
+        worst = int(seen.min()) if int(seen.min()) < 0 else int(seen.max())
+        raise InputError(f"{name} holds {worst}, outside 0 … {limit - 1} ({axis} is {limit})")
+
+
+def _expect(name: str, tensor: Tensor | None, *shapes: tuple[int, ...]) -> None:
+    if tensor is not None and tuple(tensor.shape) not in shapes:
+        allowed = " or ".join(str(shape) for shape in shapes)
+        raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected {allowed}")
+
+
+def _check_tokens(spec: Spec, inputs: Inputs) -> None:
+    if inputs.input_ids is not None:
+        if inputs.input_ids.dim() != 2:
+            raise InputError(f"input_ids has shape {tuple(inputs.input_ids.shape)}, expected (batch, length)")
+        in_range("input_ids", inputs.input_ids, spec.dims.vocab, "dims.vocab")
+    elif inputs.inputs_embeds is not None:
+        if inputs.inputs_embeds.dim() != 3 or inputs.inputs_embeds.shape[-1] != spec.dims.model:
+            raise InputError(
+                f"inputs_embeds has shape {tuple(inputs.inputs_embeds.shape)}, expected (batch, length, {spec.dims.model})"
+            )
+    if not inputs.shape[0] * inputs.shape[1]:
+        raise InputError(f"the input is empty: batch {inputs.shape[0]}, length {inputs.shape[1]}")
+
+
+def _check_axes(spec: Spec, inputs: Inputs) -> None:
+    tables, position = spec.embeddings.tables, spec.position
+    shape = inputs.shape
+    if inputs.token_type_ids is not None:
+        if tables.segments is None and "segment" not in spec.attention.score:
+            raise InputError(
+                "token_type_ids needs embeddings.tables.segments or the score term segment; this spec has neither"
+            )
+        _expect("token_type_ids", inputs.token_type_ids, shape)
+        if tables.segments is not None:
+            limit = tables.segments.count or spec.dims.vocab
+            in_range("token_type_ids", inputs.token_type_ids, limit, "embeddings.tables.segments.count")
+    if inputs.langs is not None:
+        languages = tables.languages
+        if languages is None or not languages.embed or languages.count < 2:
+            raise InputError("langs needs embeddings.tables.languages with embed true and a count above 1")
+        _expect("langs", inputs.langs, shape)
+        in_range("langs", inputs.langs, languages.count, "embeddings.tables.languages.count")
+    if inputs.position_ids is not None:
+        if not isinstance(position, axes.LearnedPosition | axes.SinusoidPosition | axes.RotaryPosition):
+            raise InputError(
+                f"position_ids needs position.kind learned, sinusoid or rotary; this spec has {position.kind}"
+            )
+        _expect("position_ids", inputs.position_ids, shape, (1, shape[1]))
+    if spec.streams.kind == "one":
+        for name in ("perm_mask", "target_mapping"):
+            if getattr(inputs, name) is not None:
+                raise InputError(f"{name} needs two streams: this spec has streams.kind one")
+    if inputs.encoder_hidden_states is not None and not spec.attention.cross:
+        raise InputError("encoder_hidden_states needs cross-attention: this spec has attention.cross false")
+    if inputs.encoder_attention_mask is not None and inputs.encoder_hidden_states is None and inputs.memory is None:
+        raise InputError("encoder_attention_mask needs encoder_hidden_states")
+    if isinstance(position, axes.RelativePosition) and position.reversed_half and shape[0] % 2:
+        raise InputError(f"position.reversed_half mirrors half the batch and needs an even one, found {shape[0]} rows")
+
+
+def _check_masks(spec: Spec, inputs: Inputs) -> None:
+    batch, length = inputs.shape
+    remembered = inputs.memory.length if inputs.memory is not None else 0
+    given = [name for name in ("attention_mask", "input_mask", "lengths") if getattr(inputs, name) is not None]
+    if len(given) > 1:
+        raise InputError(f"give only one of attention_mask, input_mask and lengths, found {' and '.join(given)}")
+    if given and "padding" not in spec.attention.mask and not spec.block.zero_padding:
+        raise InputError(f"{given[0]} needs the mask rule padding; attention.mask has {list(spec.attention.mask)}")
+    pairs = ((batch, length, length), (batch, length, remembered + length))
+    _expect("attention_mask", inputs.attention_mask, (batch, length), (batch, remembered + length), *pairs)
+    _expect("input_mask", inputs.input_mask, (batch, length))
+    _expect("lengths", inputs.lengths, (batch,))
+    if inputs.lengths is not None:
+        in_range("lengths", inputs.lengths, length + 1, "the length of the input plus one")
+    _expect("perm_mask", inputs.perm_mask, (batch, length, length))
+    if inputs.target_mapping is not None:
+        _expect("target_mapping", inputs.target_mapping, (batch, inputs.target_mapping.shape[1], length))
+        if not torch.compiler.is_compiling() and inputs.target_mapping.device.type != "meta":
+            mapping = inputs.target_mapping
+            if bool((mapping * (mapping - 1)).any()) or bool((mapping.sum(-1) > 1).any()):
+                raise InputError("each row of target_mapping is one-hot over the tokens, or all zero for no prediction")
+    dims = spec.dims
+    _expect("head_mask", inputs.head_mask, (dims.heads,), (dims.layers, dims.heads))
+    _expect("cross_head_mask", inputs.cross_head_mask, (dims.heads,), (dims.layers, dims.heads))
+
+
+def _check_memory(spec: Spec, inputs: Inputs) -> None:
+    memory = inputs.memory
+    if inputs.use_memory and spec.memory.kind == "none":
+        raise InputError("use_memory needs a memory: this spec has memory.kind none")
+    if memory is None:
+        return
+    if spec.memory.kind == "none":
+        raise InputError("memory was given but this spec has memory.kind none")
+    if memory.spec != spec.name or len(memory.layers) != spec.dims.layers:
+        raise InputError(
+            f"this memory was made by '{memory.spec}' with {len(memory.layers)} layers, not by '{spec.name}' "
+            f"with {spec.dims.layers}"
+        )
+    if memory.batch != inputs.shape[0]:
+        raise InputError(f"this memory holds {memory.batch} rows, the input has {inputs.shape[0]}")

@@ -1,0 +1,100 @@
+"""Who may see whom: rules over positions, joined by AND, boolean until the softmax."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.spec import Spec
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The rows that ask and the columns that are asked in self-attention.
+
+    Columns are `remembered` tokens followed by `content` tokens. Rows are the content tokens, then one query row a
+    prediction; `targets` (b p) is the content position of each query row, and -1 for a row that asks nobody.
+    """
+
+    content: int
+    remembered: int
+    targets: Tensor | None = None
+
+    @property
+    def columns(self) -> int:
+        """How many tokens are asked."""
+        return self.remembered + self.content
+
+    def rows(self, device: torch.device) -> Tensor:
+        """The content position of each row, (i) or (b i+p)."""
+        content = torch.arange(self.content, device=device)
+        if self.targets is None:
+            return content
+        return torch.cat((content.expand(self.targets.shape[0], -1), self.targets), dim=1)
+
+    def distances(self, device: torch.device) -> Tensor:
+        """How many tokens each column lies before each row, (i j) or (b i+p j)."""
+        columns = torch.arange(self.columns, device=device) - self.remembered
+        return self.rows(device)[..., None] - columns
+
+
+def visible(
+    spec: Spec, grid: Grid, padding: Tensor | None, permutation: Tensor | None, device: torch.device
+) -> Tensor | None:
+    """True where a row may see a column, (b or 1, 1, i+p, j); None where everybody sees everybody.
+
+    `padding` (b j) or (b i j) is True for columns that are real; `permutation` (b i i) is True where content token i may
+    not see content token j.
+
+        causal, 2 remembered      same_length 2       window 2            padding on the left
+        1 1 1 . . .               . 1 1 . . .         . 1 1 . . .         . . 1 1
+        1 1 1 1 . .               . . 1 1 . .         . . 1 1 . .         . . 1 1
+        1 1 1 1 1 .               . . . 1 1 .         . . . 1 1 .         . . 1 1
+    """
+    rules: list[Tensor] = []
+    attention = spec.attention
+    distance = grid.distances(device) if set(attention.mask) - {"padding"} or grid.targets is not None else None
+    if distance is not None and distance.dim() == 2:
+        distance = distance[None]
+    if "causal" in attention.mask and distance is not None and (grid.content > 1 or grid.targets is not None):
+        rules.append(distance >= 0)
+    if "same_length" in attention.mask and distance is not None:
+        span = grid.remembered + 1
+        if attention.same_length == "memory" and spec.memory.kind == "recurrent":
+            span = spec.memory.length or 0
+        if span < grid.columns:
+            rules.append(distance < span)
+    if "window" in attention.mask and distance is not None and attention.window is not None:
+        if attention.window < grid.columns:
+            rules.append(distance < attention.window)
+    if "padding" in attention.mask and padding is not None:
+        rules.append(_by_rows(padding, grid) if padding.dim() == 3 else padding[:, None, :])
+    if permutation is not None:
+        seen = ~permutation.bool()
+        rules.append(_by_rows(torch.nn.functional.pad(seen, (grid.remembered, 0), value=True), grid))
+    if not rules:
+        return _only_asking(None, grid, distance)
+    allowed = rules[0]
+    for rule in rules[1:]:
+        allowed = allowed & rule
+    if "permutation" in attention.mask and distance is not None:
+        # A content row always sees its own token, padded or not (XLNet).
+        content = torch.arange(distance.shape[-2], device=device) < grid.content
+        allowed = allowed | ((distance == 0) & content[:, None])
+    return _only_asking(allowed, grid, distance)
+
+
+def _by_rows(rule: Tensor, grid: Grid) -> Tensor:
+    """A rule (b i j) over content rows, repeated for the query rows that stand at the same positions."""
+    if grid.targets is None:
+        return rule
+    index = grid.targets.clamp(min=0)[..., None].expand(-1, -1, rule.shape[-1])
+    return torch.cat((rule, rule.gather(1, index)), dim=1)
+
+
+def _only_asking(allowed: Tensor | None, grid: Grid, distance: Tensor | None) -> Tensor | None:
+    """Query rows without a target see nobody."""
+    if grid.targets is not None and distance is not None:
+        asks = torch.cat((torch.ones_like(grid.targets[:, :1]).expand(-1, grid.content) > 0, grid.targets >= 0), dim=1)
+        allowed = asks[..., None].expand(-1, -1, distance.shape[-1]) if allowed is None else allowed & asks[..., None]
+    return None if allowed is None else allowed[:, None]

@@ -1,0 +1,246 @@
+"""The network: embeddings, blocks, final norm, head. One forward pass for every spec."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from engine.block import Block, BlockResult
+from engine.context import Context, Turns
+from engine.embeddings import Embeddings
+from engine.errors import InputError, nearest
+from engine.inputs import Inputs, check
+from engine.masks import Grid, visible
+from engine.memory import LayerMemory, Memory, join_masks, memory_after, remember, zero_memory
+from engine.norms import build_norm
+from engine.outputs import Output
+from engine.pooler import Pooler
+from engine.positions import FromEndPositions, count_positions, rotation
+from engine.scores import build_frame
+from engine.spec import Spec, axes
+
+
+class Model(nn.Module):
+    """A network assembled from a spec, with a head or bare.
+
+    `gradient_checkpointing` recomputes each block in the backward pass instead of keeping its activations.
+    """
+
+    def __init__(self, spec: Spec, head: nn.Module | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embeddings = Embeddings(spec)
+        self.from_end = FromEndPositions(spec) if isinstance(spec.position, axes.FromEndPosition) else None
+        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.dims.layers))
+        self.final_norm = build_norm(spec.norm, spec.dims.model) if spec.final_norm else None
+        self.dropout = nn.Dropout(spec.dropout.output)
+        pooled = spec.pooler is not None and (head is None or getattr(head, "needs_pooler", False))
+        self.pooler = Pooler(spec.dims.model, spec.pooler.activation) if pooled and spec.pooler else None
+        self.head = head
+        self.gradient_checkpointing = False
+        self.tie()
+
+    def tie(self) -> None:
+        """Make every parameter that the spec shares one and the same object again, after a copy, load or resize."""
+        if self.spec.attention.query_bias == "shared":
+            first = self.blocks[0].attention.scores
+            for block in self.blocks[1:]:
+                for name in ("content_bias", "position_bias", "segment_bias"):
+                    setattr(block.attention.scores, name, getattr(first, name))
+        if self.head is not None and hasattr(self.head, "tie"):
+            self.head.tie(self.embeddings.tokens)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        *,
+        inputs_embeds: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        input_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        langs: Tensor | None = None,
+        lengths: Tensor | None = None,
+        perm_mask: Tensor | None = None,
+        target_mapping: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        cross_head_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        memory: Memory | None = None,
+        use_memory: bool | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        **head_inputs: Any,
+    ) -> Output:
+        """One pass over tokens (b i), or their vectors `inputs_embeds` (b i d).
+
+        `attention_mask` (b i), with remembered tokens (b m+i), or by pair (b i m+i): 1 keeps, 0 is padding; `input_mask`
+        is its inverse and `lengths` (b) its short form. `token_type_ids`, `position_ids` (from 0), `langs`: (b i).
+        `perm_mask` (b i i): 1 where i may not see j; `target_mapping` (b p i): one-hot rows of tokens to predict.
+        `head_mask`, `cross_head_mask`: (h) or (layers, h), 0 silences a head. `encoder_hidden_states` (b s d).
+        `use_memory` asks for `memory` in the result (None: as the spec says). The head takes what is left, such as
+        `labels`. Raises InputError for what the spec cannot honour.
+        """
+        inputs = Inputs(
+            input_ids, inputs_embeds, attention_mask, input_mask, token_type_ids, position_ids, langs, lengths, perm_mask,
+            target_mapping, head_mask, cross_head_mask, encoder_hidden_states, encoder_attention_mask, memory, use_memory,
+            output_hidden_states, output_attentions,
+        )  # fmt: skip
+        if self.head is None:
+            if head_inputs:
+                raise InputError(f"a bare backbone takes no '{next(iter(head_inputs))}': build it with a head")
+            return self.body(inputs)
+        for name in head_inputs:
+            if name not in self.head.inputs:
+                raise InputError(f"this head takes no '{name}'{nearest(name, self.head.inputs)}")
+        return self.head(self.body, inputs, **head_inputs)
+
+    def body(self, inputs: Inputs) -> Output:
+        """Embeddings, blocks and final norm, without the head."""
+        check(self.spec, inputs)
+        begun = self._begin(inputs)
+        states, memory, context = begun.states, begun.memory, begun.context
+        content, targets, kept = context.grid.content, context.grid.targets, self._keeps_memory(inputs)
+        layers: list[LayerMemory] = []
+        hidden: list[Tensor] = []
+        attentions: list[Any] = []
+        crossed: list[Tensor] = []
+        for index, block in enumerate(self.blocks):
+            past = memory.layers[index] if memory is not None else LayerMemory()
+            if self.from_end is not None:
+                states, past = self.from_end(index, states, past)
+            hidden += _streams(states, context.grid) if inputs.output_hidden_states else []
+            entered = states[:, :content]
+            result = self._run(block, states, past, self._context_of(index, context, inputs))
+            states = result.states
+            if kept:
+                layers.append(remember(self.spec, past, entered, result.memory))
+            if result.weights is not None:
+                weights = result.weights
+                attentions.append(weights if targets is None else (weights[:, :, :content], weights[:, :, content:]))
+            crossed += [] if result.cross_weights is None else [result.cross_weights]
+        states = states if self.final_norm is None else self.final_norm(states)
+        hidden += _streams(states, context.grid) if inputs.output_hidden_states else []
+        last = self.dropout(states if targets is None else states[:, content:])
+        after = memory_after(self.spec, memory, tuple(layers), begun.mask, content, begun.seen) if kept else None
+        return Output(
+            last_hidden_state=last,
+            pooler_output=None if self.pooler is None else self.pooler(last),
+            memory=after,
+            hidden_states=tuple(hidden) or None,
+            attentions=tuple(attentions) or None,
+            cross_attentions=tuple(crossed) or None,
+        )
+
+    def _begin(self, inputs: Inputs) -> "_Begun":
+        """The first states, and the masks, distances and counts that all blocks share."""
+        spec, (batch, length), device = self.spec, inputs.shape, inputs.device
+        states = inputs.inputs_embeds
+        if states is None:
+            assert inputs.input_ids is not None
+            states = self.embeddings.embed(inputs.input_ids)
+        memory = inputs.memory if inputs.memory is not None else zero_memory(spec, batch, states)
+        remembered = memory.length if memory is not None else 0
+        padding = inputs.padding(spec)
+        pairs = padding if padding is not None and padding.dim() == 3 else None
+        real = None if padding is None or pairs is not None else padding[:, -length:]
+        if padding is not None and pairs is None and padding.shape[1] > length and memory is not None:
+            memory = replace(memory, mask=padding[:, :remembered])
+        mask = join_masks(memory, real, batch, length, device)
+        rows, turns, seen = self._positions(inputs, real, memory)
+        states = self.embeddings(states, rows, inputs.token_type_ids, inputs.langs, real)
+        targets = inputs.targets()
+        if targets is not None:
+            states = torch.cat((states, self.embeddings.query_rows(batch, targets.shape[1])), dim=1)
+        grid = Grid(length, remembered, targets)
+        columns = pairs if pairs is not None else mask
+        if isinstance(spec.memory, axes.Recurrent) and spec.memory.padding == "attended" and real is not None:
+            columns = torch.nn.functional.pad(real, (remembered, 0), value=True)
+        if columns is not None and columns.shape[-1] == length:
+            columns = torch.nn.functional.pad(columns, (remembered, 0), value=True)
+        plain = spec.attention.mask in (("causal",), ("padding", "causal"), ("causal", "padding"))
+        causal = plain and columns is None and remembered == 0 and spec.attention.score == ("content",) and length > 1
+        encoder = inputs.encoder_attention_mask
+        context = Context(
+            grid=grid,
+            frame=build_frame(spec, grid, inputs.token_type_ids, states),
+            allowed=None if causal else visible(spec, grid, columns, inputs.perm_mask, device),
+            causal=causal,
+            real=real,
+            row_turns=turns,
+            column_turns=turns,
+            encoder_states=inputs.encoder_hidden_states,
+            encoder_allowed=None
+            if encoder is None
+            else (encoder[:, None] if encoder.dim() == 3 else encoder[:, None, None]) > 0,
+            keep_attentions=inputs.output_attentions,
+        )
+        return _Begun(states, memory, context, mask, seen)
+
+    def _positions(
+        self, inputs: Inputs, real: Tensor | None, memory: Memory | None
+    ) -> tuple[Tensor | None, Turns | None, Tensor | int]:
+        """Rows of the position table (b i), rotary turns, and how many positions were given out afterwards."""
+        position = self.spec.position
+        table = self.embeddings.positions
+        padding = self.spec.embeddings.tables.tokens.padding
+        tokens = None if inputs.input_ids is None or padding is None else inputs.input_ids != padding
+        counts = getattr(position, "count", "all")
+        seen = memory.seen if memory is not None else 0
+        counted, after = count_positions(counts, real, tokens, inputs.shape[1], seen, inputs.device)
+        given = inputs.position_ids is not None
+        positions = inputs.position_ids if inputs.position_ids is not None else counted
+        if isinstance(position, axes.RotaryPosition):
+            return None, rotation(position, positions, self.spec.dims.head or 0), after
+        return None if table is None else table.rows(positions, given), None, after
+
+    def _keeps_memory(self, inputs: Inputs) -> bool:
+        memory = self.spec.memory
+        if memory.kind == "none" or (isinstance(memory, axes.Recurrent) and memory.length == 0):
+            return False
+        if inputs.use_memory is not None:
+            return inputs.use_memory
+        if self.training and self.gradient_checkpointing and memory.kind == "keys_values":
+            return False
+        return memory.train if self.training else memory.eval
+
+    def _run(self, block: nn.Module, states: Tensor, past: LayerMemory, context: Context) -> BlockResult:
+        """One block; skipped at random in training where the spec drops layers, recomputed under checkpointing."""
+        drop = self.spec.block.layer_drop
+        if self.training and drop > 0 and float(torch.rand(())) < drop:
+            return BlockResult(states, past)
+        if self.gradient_checkpointing and self.training:
+            return checkpoint(block, states, past, context, use_reentrant=False)
+        return block(states, past, context)
+
+    def _context_of(self, index: int, context: Context, inputs: Inputs) -> Context:
+        """The shared context with this block's head masks."""
+        if inputs.head_mask is None and inputs.cross_head_mask is None:
+            return context
+        mask, cross = (_layer_row(given, index) for given in (inputs.head_mask, inputs.cross_head_mask))
+        return replace(
+            context, head_mask=mask, cross_head_mask=mask if self.spec.attention.cross_head_mask == "shared" else cross
+        )
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What a pass starts from: first states, memory, shared context, mask of remembered and new tokens, positions used."""
+
+    states: Tensor
+    memory: Memory | None
+    context: Context
+    mask: Tensor | None
+    seen: Tensor | int
+
+
+def _streams(states: Tensor, grid: Grid) -> list[Tensor]:
+    """Content states, and query states where there are any."""
+    return [states] if grid.targets is None else [states[:, : grid.content], states[:, grid.content :]]
+
+
+def _layer_row(mask: Tensor | None, index: int) -> Tensor | None:
+    return mask if mask is None or mask.dim() == 1 else mask[index]

@@ -1,0 +1,135 @@
+"""From states to the vocabulary: plain, transformed, or adaptive, with weights tied to the token table."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engine.embeddings import TokenEmbedding
+from engine.feed_forward import ACTIVATIONS
+from engine.norms import build_norm
+from engine.spec import Spec
+
+IGNORED = -100
+
+
+class LinearOutput(nn.Module):
+    """Scores of every token, states (... d) to logits (... v); with `transform`, dense, activation and norm come first.
+
+    A token table narrower than the model puts a projection of its own before the scores.
+    """
+
+    is_log_probability = False
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        output, model = spec.heads.output, spec.dims.model
+        width = spec.embeddings.tables.tokens.width or model
+        self.tied = output.tied
+        self.dense: nn.Linear | None = None
+        self.norm: nn.Module | None = None
+        if output.kind == "transform":
+            self.dense = nn.Linear(model, width)
+            self.norm = build_norm(spec.norm, width)
+        self.activation = ACTIVATIONS[output.activation]
+        projected = width != model and output.kind != "transform"
+        self.projection = nn.Parameter(torch.empty(model, width)) if projected else None
+        self.tied_projection = output.tied_projections is True or output.tied_projections == (True,)
+        self.weight = nn.Parameter(torch.empty(spec.dims.vocab, width))
+        self.bias = nn.Parameter(torch.empty(spec.dims.vocab)) if output.bias else None
+
+    def tie(self, tokens: TokenEmbedding) -> None:
+        """Share the token table (and its projection) where the spec says so."""
+        if self.tied:
+            self.weight = tokens.tables[0]
+        if self.projection is not None and self.tied_projection:
+            self.projection = tokens.projections[0]
+
+    def forward(self, states: Tensor) -> Tensor:
+        if self.dense is not None and self.norm is not None:
+            states = self.norm(self.activation(self.dense(states)))
+        if self.projection is not None:
+            states = states @ self.projection
+        return functional.linear(states, self.weight, self.bias)
+
+    def losses(self, states: Tensor, labels: Tensor) -> Tensor:
+        """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100."""
+        return functional.cross_entropy(self(states).float(), labels, ignore_index=IGNORED, reduction="none")
+
+
+class AdaptiveOutput(nn.Module):
+    """Log-probabilities (... v) of states (... d) through clusters of rarer tokens (Grave et al. 2017).
+
+    The first cluster's softmax also chooses among the others, entry `cutoffs[0] + n - 1` standing for cluster n.
+    """
+
+    is_log_probability = True
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        output, tokens, model = spec.heads.output, spec.embeddings.tables.tokens, spec.dims.model
+        width, divisor = tokens.width or model, output.divisor or tokens.divisor
+        cutoffs = tokens.cutoffs if output.cutoffs is None else output.cutoffs
+        self.cutoffs = (0, *cutoffs, spec.dims.vocab)
+        self.tied, self.split = output.tied, divisor > 1
+        clusters = len(self.cutoffs) - 1
+        tied = output.tied_projections
+        self.tied_projections = (tied,) * clusters if isinstance(tied, bool) else tied
+        sizes = [end - start for start, end in zip(self.cutoffs, self.cutoffs[1:], strict=False)]
+        widths = [width // divisor**cluster for cluster in range(clusters)]
+        shapes = zip(sizes, widths, strict=True) if self.split else [(spec.dims.vocab, width)]
+        self.tables = nn.ParameterList(nn.Parameter(torch.empty(shape)) for shape in shapes)
+        self.biases = nn.ParameterList(nn.Parameter(torch.empty(len(table))) for table in self.tables)
+        projected = self.split or width != model
+        self.projections = nn.ParameterList(nn.Parameter(torch.empty(model, wide)) for wide in widths if projected)
+        self.cluster_weight = nn.Parameter(torch.empty(clusters - 1, width)) if clusters > 1 else None
+        self.cluster_bias = nn.Parameter(torch.empty(clusters - 1)) if clusters > 1 else None
+
+    def tie(self, tokens: TokenEmbedding) -> None:
+        """Share the embedding's tables and, cluster by cluster, its projections where the spec says so."""
+        for index in range(len(self.tables) if self.tied else 0):
+            self.tables[index] = tokens.tables[index]
+        for index in range(len(self.projections)):
+            if self.tied_projections[index]:
+                self.projections[index] = tokens.projections[index if self.split else 0]
+
+    def forward(self, states: Tensor) -> Tensor:
+        first = self.first_cluster(states)
+        parts = [first[..., : self.cutoffs[1]]]
+        for cluster in range(1, len(self.cutoffs) - 1):
+            parts.append(first[..., self.cutoffs[1] + cluster - 1, None] + self.inner(states, cluster))
+        return torch.cat(parts, dim=-1)
+
+    def first_cluster(self, states: Tensor) -> Tensor:
+        """Log-probabilities of the first cluster's tokens and of every further cluster (... c + n)."""
+        return self._scores(states, 0).float().log_softmax(-1)
+
+    def inner(self, states: Tensor, cluster: int) -> Tensor:
+        """Log-probabilities of a further cluster's tokens, given that cluster."""
+        return self._scores(states, cluster).float().log_softmax(-1)
+
+    def _scores(self, states: Tensor, cluster: int) -> Tensor:
+        start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
+        weight = self.tables[cluster] if self.split else self.tables[0][start:end]
+        bias = self.biases[cluster] if self.split else self.biases[0][start:end]
+        if cluster == 0 and self.cluster_weight is not None and self.cluster_bias is not None:
+            weight, bias = torch.cat((weight, self.cluster_weight)), torch.cat((bias, self.cluster_bias))
+        if len(self.projections):
+            states = states @ self.projections[cluster]
+        return functional.linear(states, weight, bias)
+
+    def losses(self, states: Tensor, labels: Tensor) -> Tensor:
+        """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100, in the order of the labels."""
+        first = self.first_cluster(states)
+        result = -first.gather(1, labels.clamp(0, self.cutoffs[1] - 1)[:, None]).squeeze(1)
+        for cluster in range(1, len(self.cutoffs) - 1):
+            start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
+            rows = ((labels >= start) & (labels < end)).nonzero().squeeze(1)
+            inner = self.inner(states[rows], cluster).gather(1, (labels[rows] - start)[:, None]).squeeze(1)
+            chosen = first[rows, self.cutoffs[1] + cluster - 1]
+            result = result.index_put((rows,), -(chosen + inner))
+        return torch.where(labels == IGNORED, 0.0, result)
+
+
+def build_output_layer(spec: Spec) -> LinearOutput | AdaptiveOutput:
+    """The output layer that the spec describes."""
+    return AdaptiveOutput(spec) if spec.heads.output.kind == "adaptive" else LinearOutput(spec)

@@ -1,0 +1,166 @@
+"""How order enters: positions counted from the mask, tables at the bottom, distances, rotations."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import InputError
+from engine.memory import LayerMemory
+from engine.spec import Spec, axes
+
+
+def sinusoid(positions: Tensor, width: int, basis: str) -> Tensor:
+    """Sines and cosines of positions (...) as (... width), float32 (Vaswani et al. 2017, 3.5).
+
+    `interleaved` alternates sine and cosine; `half_split` puts all sines first; `tensor2tensor` does so with frequencies
+    spread to the last one.
+    """
+    half = width // 2
+    steps = torch.arange(half, dtype=torch.float32, device=positions.device)
+    if basis == "tensor2tensor":
+        frequencies = torch.exp(steps * -(math.log(10000) / (half - 1)))
+    else:
+        frequencies = 1 / torch.pow(10000, 2 * steps / width)
+    angles = positions.float()[..., None] * frequencies
+    if basis == "interleaved":
+        return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)
+
+
+def count_positions(
+    count: axes.PositionCount,
+    real: Tensor | None,
+    tokens: Tensor | None,
+    length: int,
+    seen: Tensor | int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor | int]:
+    """Positions (b or 1, i) counted from zero, and how many have been given out afterwards.
+
+    `real` (b i) is True for tokens that are no padding by the mask, `tokens` (b i) by their id. Counting starts at the
+    first real token, so that padding side changes nothing; `columns` starts at the left edge, as some published code does;
+    `real` steps over padding ids, which get position -1.
+    """
+    columns = torch.arange(length, device=device)
+    offset = seen[:, None] if isinstance(seen, Tensor) else seen
+    if count == "real" and tokens is not None:
+        counted = tokens if real is None else tokens & _started(real, seen)
+        steps = counted.long().cumsum(-1)
+        return torch.where(counted, steps + offset - 1, -1), _after(seen, steps[:, -1], counted)
+    if count == "columns" or real is None:
+        return (columns + offset).expand(1 if isinstance(seen, int) else -1, -1), seen + length
+    steps = _started(real, seen).long().cumsum(-1)
+    return (steps - 1).clamp(min=0) + offset, _after(seen, steps[:, -1], real)
+
+
+def _started(real: Tensor, seen: Tensor | int) -> Tensor:
+    """True from the first real token of a row on, or from the start where earlier tokens were seen."""
+    earlier = (seen > 0)[:, None] if isinstance(seen, Tensor) else torch.full_like(real[:, :1], seen > 0)
+    return (real.long().cumsum(-1) > 0) | earlier
+
+
+def _after(seen: Tensor | int, steps: Tensor, like: Tensor) -> Tensor:
+    return steps + (seen if isinstance(seen, Tensor) else torch.full_like(steps, seen))
+
+
+class PositionTable(nn.Module):
+    """A row (d) a position, added to token vectors: learned, or sines and cosines.
+
+    Positions (b i) counted from zero to (b i d). Raises InputError past the last row of a table.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        position = spec.position
+        assert isinstance(position, axes.LearnedPosition | axes.SinusoidPosition)
+        self.position, self.width = position, spec.dims.model
+        after = position.start == "after_padding"
+        self.padding = spec.embeddings.tables.tokens.padding if after else None
+        self.start = int(position.start) if position.start != "after_padding" else (self.padding or 0) + 1
+        self.weight: nn.Parameter | None = None
+        if isinstance(position, axes.LearnedPosition):
+            self.weight = nn.Parameter(torch.empty(position.size, self.width))
+        elif position.stored and position.size is not None:
+            self.weight = nn.Parameter(torch.empty(position.size, self.width), requires_grad=False)
+
+    def rows(self, positions: Tensor, given: bool) -> Tensor:
+        """Rows of the table for positions that were counted, or `given` by the caller (raises InputError outside it)."""
+        as_rows = given and isinstance(self.position, axes.LearnedPosition) and self.position.ids == "rows"
+        rows = positions if as_rows else positions + self.start
+        size = self.position.size
+        if torch.compiler.is_compiling() or rows.device.type == "meta":
+            return rows
+        if size is not None and int(rows.max()) >= size:
+            raise InputError(
+                f"the input reaches position {int(rows.max()) - self.start}, past the last of "
+                f"{size - self.start} (position.size {size}, position.start {self.start}): shorten it"
+            )
+        if int(rows.min()) < 0:
+            raise InputError(f"position_ids holds {int(positions.min())}: positions count from 0")
+        return rows
+
+    def forward(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        if self.weight is None:
+            assert isinstance(self.position, axes.SinusoidPosition)
+            return sinusoid(rows, self.width, self.position.basis).to(dtype)
+        return nn.functional.embedding(rows, self.weight, padding_idx=self.padding)
+
+
+class FromEndPositions(nn.Module):
+    """Positions counted back from the newest token, added to a block's states and to what it remembers.
+
+    The authors' Transformer-XL types 2 (sinusoids, first block) and 3 (a learned table (size d) each block; tokens past
+    the table share its first row).
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        assert isinstance(spec.position, axes.FromEndPosition)
+        self.position, self.width = spec.position, spec.dims.model
+        learned = spec.position.table == "learned"
+        shape = (spec.position.size or 0, spec.dims.model)
+        self.tables = nn.ParameterList(
+            nn.Parameter(torch.empty(shape)) for _ in range(spec.dims.layers if learned else 0)
+        )
+
+    def forward(self, block: int, states: Tensor, past: LayerMemory) -> tuple[Tensor, LayerMemory]:
+        """States (b i d) and remembered states (b m d) of a block, both with their positions added."""
+        if self.position.table == "sinusoid" and block > 0:
+            return states, past
+        length = states.shape[1] + (past.hidden.shape[1] if past.hidden is not None else 0)
+        steps = torch.arange(length - 1, -1, -1, device=states.device)
+        if self.position.clamp is not None:
+            steps = steps.clamp(max=self.position.clamp)
+        if self.position.table == "sinusoid":
+            added = sinusoid(steps, self.width, "half_split").to(states.dtype)
+        else:
+            table = self.tables[block]
+            added = table[(table.shape[0] - 1 - steps).clamp(min=0)]
+        if past.hidden is not None:
+            past = replace(past, hidden=past.hidden + added[: past.hidden.shape[1]])
+        return states + added[-states.shape[1] :], past
+
+
+def rotation(position: axes.RotaryPosition, positions: Tensor, head: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (b 1 i k/2) of the angles of rotary positions (Su et al. 2021, 3.2)."""
+    width = int(head * position.fraction)
+    steps = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
+    angles = positions.float()[..., None] / position.base ** (steps / width)
+    return angles.cos()[:, None], angles.sin()[:, None]
+
+
+def rotate(states: Tensor, turns: tuple[Tensor, Tensor], interleaved: bool) -> Tensor:
+    """Queries or keys (b h i k) turned by their positions; the part past the rotary width stays as it is."""
+    cosine, sine = (turn.to(states.dtype) for turn in turns)
+    width = 2 * cosine.shape[-1]
+    turned, rest = states[..., :width], states[..., width:]
+    if interleaved:
+        first, second = turned[..., 0::2], turned[..., 1::2]
+        pairs = torch.stack((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+        turned = pairs.flatten(-2)
+    else:
+        first, second = turned.chunk(2, dim=-1)
+        turned = torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+    return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned

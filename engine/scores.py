@@ -1,0 +1,137 @@
+"""Score terms besides content: what distance and segment add to a query's score of a key."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import InputError
+from engine.masks import Grid
+from engine.positions import sinusoid
+from engine.spec import Spec, axes
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all blocks share of one call: distances, their sinusoids, and which pairs differ in segment.
+
+    `distances` (r) descend by one from the farthest; `sinusoids` is (1 r d), or (2 r d) where the second half of the
+    batch is mirrored; `other_segment` (b i+p j) is True where row and column have different token types.
+    """
+
+    distances: Tensor | None = None
+    sinusoids: Tensor | None = None
+    other_segment: Tensor | None = None
+
+
+def build_frame(spec: Spec, grid: Grid, token_types: Tensor | None, like: Tensor) -> Frame:
+    """The frame of one call; token types (b i) are those of the content tokens, remembered tokens count as type 0."""
+    distances = sinusoids = other = None
+    if "position" in spec.attention.score:
+        distances = torch.arange(grid.columns - 1, -grid.content, -1, device=like.device)
+    if isinstance(spec.position, axes.RelativePosition) and distances is not None:
+        limit = spec.position.clamp
+        reach = distances if limit is None else distances.clamp(-limit, limit)
+        signs = (reach, -reach) if spec.position.reversed_half else (reach,)
+        sinusoids = torch.stack([sinusoid(sign, spec.dims.model, "half_split") for sign in signs]).to(like.dtype)
+    if isinstance(spec.position, axes.RelativeKeyPosition) and max(grid.columns, grid.content) > spec.position.size:
+        raise InputError(f"{grid.columns} tokens reach past the {spec.position.size} distances of position.size")
+    if "segment" in spec.attention.score and token_types is not None:
+        columns = torch.nn.functional.pad(token_types, (grid.remembered, 0))
+        rows = token_types
+        if grid.targets is not None:
+            rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(min=0))), dim=1)
+        other = rows[:, :, None] != columns[:, None, :]
+    return Frame(distances, sinusoids, other)
+
+
+def shift(scores: Tensor, columns: int) -> Tensor:
+    """Scores by distance (... i r) as scores by column (... i j), a view: row i starts i entries further left.
+
+    Entry r stands for one step less than entry r - 1, and r is i + j - 1. The "relative shift" of Transformer-XL
+    (Dai et al. 2019, appendix B) without a copy.
+    """
+    rows, distances = scores.shape[-2:]
+    if rows == 1:
+        return scores[..., :columns]
+    flat = scores.flatten(-2)[..., rows - 1 : rows - 1 + rows * (distances - 1)]
+    return flat.unflatten(-1, (rows, distances - 1))[..., :columns]
+
+
+class RelativeScores(nn.Module):
+    """The position and segment terms of one block, and the vectors that each term adds to the query.
+
+    Transformer-XL (Dai et al. 2019, 3.3), XLNet's segments (Yang et al. 2019, 2.5), Shaw et al. (2018), Huang et al. (2020).
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        dims, position, attention = spec.dims, spec.position, spec.attention
+        assert dims.head is not None
+        self.position, self.heads = position, dims.heads
+        self.scale = dims.head**-0.5 if attention.scale else 1.0
+        shape = (dims.heads, dims.head)
+        biased = attention.query_bias != "none"
+        self.content_bias = nn.Parameter(torch.empty(shape)) if biased else None
+        self.position_bias = nn.Parameter(torch.empty(shape)) if biased and position.kind == "relative" else None
+        self.segment_bias = nn.Parameter(torch.empty(shape)) if biased and "segment" in attention.score else None
+        self.segments = nn.Parameter(torch.empty(2, *shape)) if "segment" in attention.score else None
+        self.projection: nn.Linear | None = None
+        self.table: nn.Parameter | None = None
+        self.table_bias: nn.Parameter | None = None
+        if isinstance(position, axes.RelativePosition):
+            self.projection = nn.Linear(dims.model, dims.heads * dims.head, bias=False)
+        elif isinstance(position, axes.RelativeKeyPosition):
+            self.table = nn.Parameter(torch.empty(2 * position.size - 1, dims.head))
+        elif isinstance(position, axes.LearnedRelativePosition):
+            self.table = nn.Parameter(torch.empty(position.size, dims.heads, dims.head))
+            self.table_bias = nn.Parameter(torch.empty(position.size, dims.heads))
+
+    def distance_keys(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
+        """A key a head and distance, (s h r k), with s = 2 where half the batch is mirrored, and its bias (h r 1)."""
+        if self.projection is not None and frame.sinusoids is not None:
+            return self.projection(frame.sinusoids).unflatten(-1, (self.heads, -1)).transpose(1, 2), None
+        if self.table is None or frame.distances is None:
+            return None, None
+        if isinstance(self.position, axes.RelativeKeyPosition):
+            return self.table[frame.distances + self.position.size - 1].expand(1, self.heads, -1, -1), None
+        assert isinstance(self.position, axes.LearnedRelativePosition) and self.table_bias is not None
+        reach = min(self.position.size, self.position.clamp or self.position.size)
+        rows = self.position.size - 1 - frame.distances.clamp(0, reach - 1)
+        return self.table[rows].transpose(0, 1)[None], self.table_bias[rows].transpose(0, 1)
+
+    def forward(self, query: Tensor, key: Tensor, grid: Grid, frame: Frame) -> Tensor | None:
+        """What distance and segment add to the scaled scores of queries (b h i+p k), (b h i+p j), or None."""
+        terms = []
+        keys, bias = self.distance_keys(frame)
+        if keys is not None:
+            terms.append(self._position(query, keys, bias, grid))
+            if self.position.kind == "relative_key_query":
+                terms.append(self._key_position(key, keys, grid))
+        if self.segments is not None and frame.other_segment is not None:
+            asked = query if self.segment_bias is None else query + self.segment_bias[:, None]
+            same, other = (asked * self.scale @ self.segments.movedim(0, -1)).split(1, dim=-1)
+            terms.append(torch.where(frame.other_segment[:, None], other, same))
+        return sum(terms[1:], terms[0]) if terms else None
+
+    def _position(self, query: Tensor, keys: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
+        asked = query if self.position_bias is None else query + self.position_bias[:, None]
+        asked = asked * self.scale
+        if keys.shape[0] == 1:
+            scores = asked @ keys[0].transpose(-1, -2)
+        else:
+            halves = asked.chunk(2)
+            scores = torch.cat([half @ table.transpose(-1, -2) for half, table in zip(halves, keys, strict=True)])
+        if bias is not None:
+            scores = scores + bias[:, None] * self.scale
+        content = shift(scores[:, :, : grid.content], grid.columns)
+        if grid.targets is None:
+            return content
+        columns = torch.arange(grid.columns, device=query.device)
+        index = grid.content - 1 - grid.targets.clamp(min=0)[..., None] + columns
+        queries = scores[:, :, grid.content :].gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1))
+        return torch.cat((content, queries), dim=2)
+
+    def _key_position(self, key: Tensor, keys: Tensor, grid: Grid) -> Tensor:
+        scores = key * self.scale @ keys[0].flip(-2).transpose(-1, -2)
+        return shift(scores, grid.content).transpose(-1, -2)

@@ -1,0 +1,7 @@
+"""The spec language: one network as data."""
+
+from engine.spec import axes
+from engine.spec.load import SpecSource, load_spec
+from engine.spec.model import Spec
+
+__all__ = ["Spec", "SpecSource", "axes", "load_spec"]

@@ -1,0 +1,369 @@
+"""The axes of a network, one closed pydantic model each, in the order in which data flows through them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
+MaskRule = Literal["padding", "causal", "same_length", "window", "permutation"]
+ScoreTerm = Literal["content", "position", "segment"]
+PositionCount = Literal["all", "real", "columns"]
+
+
+class Axis(BaseModel):
+    """A frozen section of a spec that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Dims(Axis):
+    """Sizes; `head` defaults to model / heads, `kv_heads` to heads, `inner` to four times model."""
+
+    layers: PositiveInt
+    model: PositiveInt
+    heads: PositiveInt
+    head: PositiveInt | None = None
+    kv_heads: PositiveInt | None = None
+    inner: PositiveInt | None = None
+    vocab: PositiveInt
+
+
+class TokenTable(Axis):
+    """The token table: plain, narrower than the model (projected up), or adaptive (Baevski and Auli 2019)."""
+
+    padding: NonNegativeInt | None = None
+    width: PositiveInt | None = None
+    cutoffs: tuple[PositiveInt, ...] = ()
+    divisor: PositiveInt = 1
+    projection_bias: bool = False
+
+
+class SegmentTable(Axis):
+    """Token types: a table of their own, or rows of the token table (XLM, GPT-2)."""
+
+    source: Literal["table", "tokens"] = "table"
+    count: PositiveInt | None = None
+
+
+class LanguageTable(Axis):
+    """Languages; `embed: false` keeps their number without a table (xlm-mlm-100-1280)."""
+
+    count: PositiveInt = 1
+    embed: bool = True
+
+
+class Tables(Axis):
+    """The tables that are summed at the bottom of the network."""
+
+    tokens: TokenTable = TokenTable()
+    segments: SegmentTable | None = None
+    languages: LanguageTable | None = None
+
+
+class Embeddings(Axis):
+    """The bottom of the network; `scale: sqrt_model` multiplies token vectors by the root of the model width."""
+
+    tables: Tables = Tables()
+    scale: Literal["none", "sqrt_model"] = "none"
+    norm: bool = False
+
+
+class NoPosition(Axis):
+    """No position signal."""
+
+    kind: Literal["none"]
+
+
+class LearnedPosition(Axis):
+    """A learned row a position.
+
+    `start: after_padding` puts the first position behind the row of the padding id, which then belongs to padding and
+    stays fixed; `ids: rows` reads given position_ids as rows of the table instead of positions from 0 (both RoBERTa).
+    """
+
+    kind: Literal["learned"]
+    size: PositiveInt
+    start: NonNegativeInt | Literal["after_padding"] = 0
+    count: PositionCount = "all"
+    ids: Literal["counted", "rows"] = "counted"
+
+
+class SinusoidPosition(Axis):
+    """Sines and cosines of the position (Vaswani et al. 2017, 3.5), in one of the three published layouts.
+
+    `stored` keeps them as a frozen table of `size` rows, as checkpoints of XLM do; otherwise length has no limit.
+    """
+
+    kind: Literal["sinusoid"]
+    basis: Literal["interleaved", "half_split", "tensor2tensor"]
+    start: NonNegativeInt = 0
+    count: PositionCount = "all"
+    size: PositiveInt | None = None
+    stored: bool = False
+
+
+class RelativePosition(Axis):
+    """Sinusoid distances, projected in every layer (Dai et al. 2019, 3.3).
+
+    `clamp` limits the distance; `reversed_half` gives the second half of the batch mirrored distances (XLNet's bi_data).
+    """
+
+    kind: Literal["relative"]
+    clamp: PositiveInt | None = None
+    reversed_half: bool = False
+
+
+class RelativeKeyPosition(Axis):
+    """A learned vector a distance, scored against queries, or queries and keys (Shaw 2018; Huang 2020)."""
+
+    kind: Literal["relative_key", "relative_key_query"]
+    size: PositiveInt
+
+
+class LearnedRelativePosition(Axis):
+    """A learned vector and bias a head and distance; distances past the table share its farthest row.
+
+    Type 1 of the authors' Transformer-XL code; `clamp` uses only that many of the nearest rows.
+    """
+
+    kind: Literal["learned_relative"]
+    size: PositiveInt
+    clamp: PositiveInt | None = None
+
+
+class FromEndPosition(Axis):
+    """Positions counted back from the newest token, added to states and remembered states alike.
+
+    Types 2 (sinusoid, at the first block) and 3 (learned, at each block) of the authors' Transformer-XL code.
+    """
+
+    kind: Literal["from_end"]
+    table: Literal["sinusoid", "learned"]
+    size: PositiveInt | None = None
+    clamp: PositiveInt | None = None
+
+
+class RotaryPosition(Axis):
+    """Queries and keys turned by their position (Su et al. 2021) over a `fraction` of each head."""
+
+    kind: Literal["rotary"]
+    base: PositiveFloat = 10000.0
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    interleaved: bool = False
+
+
+Position = Annotated[
+    NoPosition
+    | LearnedPosition
+    | SinusoidPosition
+    | RelativePosition
+    | RelativeKeyPosition
+    | LearnedRelativePosition
+    | FromEndPosition
+    | RotaryPosition,
+    Field(discriminator="kind"),
+]
+
+
+class AttentionBias(Axis):
+    """Which of the four projections has a bias vector."""
+
+    query: bool
+    key: bool
+    value: bool
+    output: bool
+
+
+class Attention(Axis):
+    """Score terms, biases, the mask as rules joined by AND, and cross-attention.
+
+    `query_bias` adds a learned vector to the query in each score term, one a layer or one for all layers.
+    `same_length` says how far back that rule looks: `memory` (the spec's memory length) or `remembered` (as many
+    tokens as memory holds at that moment, XLNet). `infer_padding: count` takes the number of padding ids in a row as
+    right padding where no mask is given (XLM).
+    """
+
+    score: tuple[ScoreTerm, ...] = ("content",)
+    query_bias: Literal["none", "per_layer", "shared"] = "none"
+    bias: bool | AttentionBias = True
+    scale: bool = True
+    mask: tuple[MaskRule, ...] = ()
+    same_length: Literal["memory", "remembered"] = "memory"
+    window: PositiveInt | None = None
+    infer_padding: Literal["none", "count"] = "none"
+    cross: bool = False
+    cross_head_mask: Literal["own", "shared"] = "own"
+
+
+class Streams(Axis):
+    """One stream, or content and query streams (Yang et al. 2019, 2.3)."""
+
+    kind: Literal["one", "two"] = "one"
+
+
+class NoMemory(Axis):
+    """Nothing is left behind."""
+
+    kind: Literal["none"]
+
+
+class KeysValues(Axis):
+    """Keys and values of earlier tokens; `train` and `eval` say whether they are returned unasked."""
+
+    kind: Literal["keys_values"]
+    train: bool = False
+    eval: bool = True
+
+
+class Recurrent(Axis):
+    """Inputs of every block for earlier tokens (Dai et al. 2019, 3.2).
+
+    `length` tokens are kept (null: all), `reuse` of the newest segment enter (null: all); `initial: zeros` starts with a
+    memory full of zero states that is attended to. `padding: attended` lets later segments see remembered padding.
+    """
+
+    kind: Literal["recurrent"]
+    length: NonNegativeInt | None = None
+    reuse: PositiveInt | None = None
+    initial: Literal["empty", "zeros"] = "empty"
+    padding: Literal["attended", "hidden"] = "hidden"
+    train: bool = True
+    eval: bool = True
+
+
+Memory = Annotated[NoMemory | KeysValues | Recurrent, Field(discriminator="kind")]
+
+
+class Norm(Axis):
+    """Kind and place of the block norms; `query: false` leaves queries as they are under `pre` (Transformer-XL 2, 3)."""
+
+    kind: Literal["layer", "rms"] = "layer"
+    eps: PositiveFloat = 1e-5
+    placement: Literal["pre", "post"] = "post"
+    bias: bool = True
+    query: bool = True
+
+
+class FeedForward(Axis):
+    """Two linear maps around an activation; `gated` multiplies with a second projection (Shazeer 2020)."""
+
+    activation: Activation = "gelu"
+    gated: bool = False
+    bias: bool = True
+
+
+class BlockAxis(Axis):
+    """Residual order; `parallel` feeds both halves from the same input, with one norm or one norm each.
+
+    `layer_drop` skips whole blocks in training (Fan et al. 2020); `zero_padding` zeroes padded states after each block.
+    """
+
+    order: Literal["sequential", "parallel"] = "sequential"
+    shared_norm: bool = False
+    layer_drop: Probability = 0.0
+    zero_padding: bool = False
+
+
+class Pooler(Axis):
+    """Dense layer and activation on the first token, as `pooler_output` of a bare backbone."""
+
+    activation: Activation = "tanh"
+
+
+class Dropout(Axis):
+    """One probability a place.
+
+    Summed embeddings, relative distances, attention weights, what joins the residual path (`feed_forward`: after the
+    feed-forward half, like `residual` where null), between the feed-forward maps (`inner`), and the last states.
+    """
+
+    embeddings: Probability = 0.0
+    positions: Probability = 0.0
+    attention: Probability = 0.0
+    residual: Probability = 0.0
+    feed_forward: Probability | None = None
+    inner: Probability = 0.0
+    output: Probability = 0.0
+
+
+class Init(Axis):
+    """Distribution of fresh weights; `embeddings` and `projections` override it for tables and adaptive projections.
+
+    `norm` is the standard deviation around one of norm weights (Transformer-XL).
+    """
+
+    kind: Literal["normal", "uniform"] = "normal"
+    std: NonNegativeFloat = 0.02
+    embeddings: NonNegativeFloat | None = None
+    projections: NonNegativeFloat | None = None
+    norm: NonNegativeFloat = 0.0
+
+
+class OutputLayer(Axis):
+    """The map from states to the vocabulary.
+
+    `transform` puts dense, activation and norm before it; `adaptive` is the clustered softmax of Grave et al. (2017) over
+    the token table's cutoffs; `tied_projections` shares its projections, cluster by cluster, with the embeddings.
+    """
+
+    kind: Literal["linear", "transform", "adaptive"] = "linear"
+    tied: bool = True
+    bias: bool = False
+    activation: Activation = "gelu"
+    cutoffs: tuple[PositiveInt, ...] | None = None
+    divisor: PositiveInt | None = None
+    tied_projections: tuple[bool, ...] | bool = False
+    samples: PositiveInt | None = None
+
+
+class Heads(Axis):
+    """The head that `build_model` takes by default, the output layer of language-model heads, and options by head name."""
+
+    default: str | None = None
+    output: OutputLayer = OutputLayer()
+    options: dict[str, dict[str, Any]] = {}
+
+
+class Tokens(Axis):
+    """Ids that have a meaning to the network's users: null where the vocabulary has none."""
+
+    padding: NonNegativeInt | None = None
+    bos: NonNegativeInt | None = None
+    eos: NonNegativeInt | None = None
+    unknown: NonNegativeInt | None = None
+    mask: NonNegativeInt | None = None
+    decoder_start: NonNegativeInt | None = None
+
+
+class ConfigField(Axis):
+    """Where a field of a foreign config.json lives in the spec, and which of its values stand for which of ours.
+
+    A value may be a whole section, which is merged at the path; values that are not listed pass unchanged. `only` refuses
+    them instead. Several paths take the same value.
+    """
+
+    path: str | tuple[str, ...]
+    values: dict[Any, Any] = {}
+    only: bool = False
+
+
+class Layout(Axis):
+    """The same tensors and settings under the names that another library gives them."""
+
+    model_type: str
+    prefix: str | None = None
+    architectures: dict[str, str | tuple[str, ...]] = {}
+    config: dict[str, str | ConfigField] = {}
+    constants: dict[str, Any] = {}
+    ignored: tuple[str, ...] = ()
+    names: dict[str, str | tuple[str, str]] = {}
+    aliases: dict[str, str] = {}
+    unused: tuple[str, ...] = ()
+
+
+class Checkpoint(Axis):
+    """Published layouts of the same network."""
+
+    huggingface: Layout | None = None
+    original: Layout | None = None

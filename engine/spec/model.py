@@ -1,0 +1,73 @@
+"""The spec: every axis of one network, and the rules that hold between axes."""
+
+from typing import Any, Self
+
+from pydantic import model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from engine.spec import axes
+from engine.spec.rules import broken_rules
+from tokenization.options import TokenizerOptions
+
+
+class Spec(axes.Axis):
+    """A whole network as data: what `build_model` assembles and what a saved model carries, fully resolved.
+
+    Raises pydantic's ValidationError that lists every broken cross-axis rule at once.
+    """
+
+    name: str
+    dims: axes.Dims
+    embeddings: axes.Embeddings = axes.Embeddings()
+    position: axes.Position = axes.NoPosition(kind="none")
+    attention: axes.Attention = axes.Attention()
+    streams: axes.Streams = axes.Streams()
+    memory: axes.Memory = axes.NoMemory(kind="none")
+    norm: axes.Norm = axes.Norm()
+    final_norm: bool = False
+    ffn: axes.FeedForward = axes.FeedForward()
+    block: axes.BlockAxis = axes.BlockAxis()
+    pooler: axes.Pooler | None = None
+    dropout: axes.Dropout = axes.Dropout()
+    init: axes.Init = axes.Init()
+    tokens: axes.Tokens = axes.Tokens()
+    heads: axes.Heads = axes.Heads()
+    tokenizer: TokenizerOptions | None = None
+    checkpoint: axes.Checkpoint = axes.Checkpoint()
+
+    @model_validator(mode="after")
+    def _resolve(self) -> Self:
+        dims = self.dims
+        if dims.head is None and dims.model % dims.heads:
+            raise _rule_errors(
+                [("dims.heads", f"dims.model {dims.model} is not a multiple of dims.heads {dims.heads}")]
+            )
+        filled = dims.model_copy(
+            update={
+                "head": dims.head or dims.model // dims.heads,
+                "kv_heads": dims.kv_heads or dims.heads,
+                "inner": dims.inner or 4 * dims.model,
+            }
+        )
+        object.__setattr__(self, "dims", filled)
+        if problems := broken_rules(self):
+            raise _rule_errors(problems)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain YAML-ready data that `Spec.model_validate` turns back into an equal spec."""
+        return self.model_dump(mode="json", exclude_none=False)
+
+    def has_rule(self, rule: axes.MaskRule) -> bool:
+        """Whether the attention mask contains this rule."""
+        return rule in self.attention.mask
+
+
+def _rule_errors(problems: list[tuple[str, str]]) -> ValidationError:
+    details: list[InitErrorDetails] = [
+        InitErrorDetails(
+            type=PydanticCustomError("rule", "{text}", {"text": text}), loc=tuple(path.split(".")), input=None
+        )
+        for path, text in problems
+    ]
+    return ValidationError.from_exception_data("Spec", details)

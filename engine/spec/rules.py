@@ -1,0 +1,167 @@
+"""Rules that tie one axis to another, each as (path, what is wrong and what would be right)."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.spec.model import Spec
+
+Problem = tuple[str, str]
+RELATIVE_KINDS = ("relative", "relative_key", "relative_key_query", "learned_relative")
+
+
+def broken_rules(spec: "Spec") -> list[Problem]:
+    """Every cross-axis rule that a spec breaks, in the order of the axes."""
+    return [problem for rule in RULES for problem in rule(spec)]
+
+
+def _heads(spec: "Spec") -> Iterator[Problem]:
+    dims = spec.dims
+    if dims.kv_heads and dims.heads % dims.kv_heads:
+        yield "dims.kv_heads", f"dims.heads {dims.heads} is not a multiple of dims.kv_heads {dims.kv_heads}"
+
+
+def _tables(spec: "Spec") -> Iterator[Problem]:
+    tables, vocab = spec.embeddings.tables, spec.dims.vocab
+    if tables.tokens.padding is not None and tables.tokens.padding >= vocab:
+        yield "embeddings.tables.tokens.padding", f"id {tables.tokens.padding} is outside the vocabulary of {vocab}"
+    yield from _ascending("embeddings.tables.tokens.cutoffs", tables.tokens.cutoffs, vocab)
+    if tables.tokens.divisor > 1:
+        narrowest = (tables.tokens.width or spec.dims.model) // tables.tokens.divisor ** len(tables.tokens.cutoffs)
+        if narrowest < 1:
+            yield "embeddings.tables.tokens.divisor", "the last cluster would have no width: lower divisor or cutoffs"
+    if tables.segments and tables.segments.source == "table" and tables.segments.count is None:
+        yield "embeddings.tables.segments.count", "a segment table needs a count"
+    if tables.segments and tables.segments.source == "tokens" and tables.segments.count is not None:
+        yield "embeddings.tables.segments.count", "segments read from the token table have no count of their own"
+
+
+def _ascending(path: str, cutoffs: tuple[int, ...], vocab: int) -> Iterator[Problem]:
+    if list(cutoffs) != sorted(set(cutoffs)) or (cutoffs and cutoffs[-1] >= vocab):
+        yield path, f"cutoffs {list(cutoffs)} must ascend and stay below dims.vocab {vocab}"
+
+
+def _position(spec: "Spec") -> Iterator[Problem]:
+    position, score = spec.position, spec.attention.score
+    relative = position.kind in RELATIVE_KINDS
+    if relative != ("position" in score):
+        wrong = "needs" if relative else "has no distances for"
+        yield "attention.score", f"position.kind {position.kind} {wrong} the score term 'position'"
+    if "content" not in score:
+        yield "attention.score", "the score term 'content' is always needed"
+    if len(set(score)) != len(score):
+        yield "attention.score", f"each score term stands once, found {list(score)}"
+    if position.kind == "learned" and position.start == "after_padding":
+        if spec.embeddings.tables.tokens.padding is None:
+            yield "position.start", "after_padding needs embeddings.tables.tokens.padding"
+    elif position.kind == "learned" and position.start >= position.size:
+        yield "position.start", f"positions start at {position.start} but the table has {position.size} rows"
+    if position.kind == "sinusoid" and position.stored and position.size is None:
+        yield "position.size", "a stored sinusoid table needs a size"
+    if position.kind == "sinusoid" and spec.dims.model % 2:
+        yield "dims.model", "sinusoid positions need an even dims.model"
+    if position.kind == "relative" and spec.dims.model % 2:
+        yield "dims.model", "relative positions need an even dims.model"
+    if position.kind == "from_end" and position.table == "learned" and position.size is None:
+        yield "position.size", "a learned table needs a size"
+    if position.kind == "from_end" and spec.memory.kind == "keys_values":
+        yield "memory.kind", "positions counted from the end change at each step: use memory.kind recurrent or none"
+    if position.kind == "rotary":
+        width = int(spec.dims.head * position.fraction) if spec.dims.head else 0
+        if width % 2 or width == 0:
+            yield "position.fraction", f"rotary positions need an even width, found {width} of head {spec.dims.head}"
+    if (
+        position.kind in ("learned", "sinusoid")
+        and position.count == "real"
+        and spec.embeddings.tables.tokens.padding is None
+    ):
+        yield "position.count", "counting real tokens needs embeddings.tables.tokens.padding"
+
+
+def _attention(spec: "Spec") -> Iterator[Problem]:
+    attention = spec.attention
+    if len(set(attention.mask)) != len(attention.mask):
+        yield "attention.mask", f"each rule stands once, found {list(attention.mask)}"
+    if ("window" in attention.mask) != (attention.window is not None):
+        yield "attention.window", "the mask rule 'window' and attention.window go together"
+    if "same_length" in attention.mask:
+        if "causal" not in attention.mask:
+            yield "attention.mask", "same_length needs the rule causal"
+        if spec.memory.kind != "recurrent":
+            yield "attention.mask", "same_length looks as far back as memory: it needs memory.kind recurrent"
+        elif attention.same_length == "memory" and not spec.memory.length:
+            yield "memory.length", "same_length: memory needs a memory.length of at least 1"
+    if attention.query_bias != "none" and not set(attention.score) & {"position", "segment"}:
+        yield "attention.query_bias", "query_bias needs a score term besides content"
+    if "segment" in attention.score and spec.embeddings.tables.segments:
+        yield "embeddings.tables.segments", "token types are either embedded or a score term, not both"
+    if attention.infer_padding != "none" and spec.embeddings.tables.tokens.padding is None:
+        yield "attention.infer_padding", "inferring padding needs embeddings.tables.tokens.padding"
+    if spec.memory.kind == "keys_values" and "causal" not in attention.mask:
+        yield "memory.kind", "keys and values stay valid only under the mask rule causal"
+
+
+def _streams(spec: "Spec") -> Iterator[Problem]:
+    if spec.streams.kind == "two":
+        if "permutation" not in spec.attention.mask:
+            yield "attention.mask", "two streams need the mask rule permutation"
+        if spec.position.kind not in ("relative", "rotary"):
+            yield "position.kind", "two streams need positions that attention sees: relative or rotary"
+    elif "permutation" in spec.attention.mask:
+        yield "streams.kind", "the mask rule permutation needs two streams"
+
+
+def _block(spec: "Spec") -> Iterator[Problem]:
+    if spec.block.order == "parallel" and spec.norm.placement == "post":
+        yield "norm.placement", "a parallel residual needs norm.placement pre"
+    if spec.block.shared_norm and spec.block.order != "parallel":
+        yield "block.shared_norm", "one norm for both halves needs block.order parallel"
+    if spec.block.order == "parallel" and spec.attention.cross:
+        yield "attention.cross", "cross-attention needs block.order sequential"
+    if not spec.norm.query and spec.norm.placement == "post":
+        yield "norm.query", "unnormed queries need norm.placement pre"
+    if spec.norm.kind == "rms" and spec.norm.bias:
+        yield "norm.bias", "an rms norm has no bias: set norm.bias false"
+
+
+def _output(spec: "Spec") -> Iterator[Problem]:
+    output, tokens = spec.heads.output, spec.embeddings.tables.tokens
+    cutoffs = output.cutoffs if output.cutoffs is not None else tokens.cutoffs
+    if output.kind != "adaptive":
+        if output.cutoffs is not None or output.divisor is not None:
+            yield "heads.output.cutoffs", "cutoffs and divisor belong to heads.output.kind adaptive"
+        if output.tied and tokens.divisor > 1:
+            yield "heads.output.tied", "a plain output layer cannot share an adaptive table: set tied false"
+    else:
+        yield from _ascending("heads.output.cutoffs", cutoffs, spec.dims.vocab)
+        divisor = output.divisor or tokens.divisor
+        if output.tied and (divisor, cutoffs if divisor > 1 else ()) != (
+            tokens.divisor,
+            tokens.cutoffs if divisor > 1 else (),
+        ):
+            yield "heads.output.tied", "tied clusters need the cutoffs and divisor of the token table"
+        if isinstance(output.tied_projections, tuple) and len(output.tied_projections) != len(cutoffs) + 1:
+            yield (
+                "heads.output.tied_projections",
+                f"{len(cutoffs) + 1} clusters need as many entries, found {len(output.tied_projections)}",
+            )
+    if output.samples is not None and (output.kind != "linear" or not output.tied):
+        yield "heads.output.samples", "a sampled softmax needs a tied linear output layer"
+
+
+def _tokens(spec: "Spec") -> Iterator[Problem]:
+    for name, value in spec.tokens.model_dump().items():
+        if value is not None and value >= spec.dims.vocab:
+            yield f"tokens.{name}", f"id {value} is outside the vocabulary of {spec.dims.vocab}"
+
+
+RULES: tuple[Callable[["Spec"], Iterator[Problem]], ...] = (
+    _heads,
+    _tables,
+    _position,
+    _attention,
+    _streams,
+    _block,
+    _output,
+    _tokens,
+)

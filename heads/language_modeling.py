@@ -1,0 +1,87 @@
+"""Heads that predict tokens: causal, masked, permutation."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from engine.embeddings import TokenEmbedding
+from engine.errors import InputError
+from engine.inputs import Inputs, in_range
+from engine.output_layer import IGNORED, build_output_layer
+from engine.outputs import Output
+from engine.spec import Spec
+from heads.registry import Head, HeadOptions, register_head
+
+
+class LanguageModelHead(Head):
+    """Scores of the vocabulary at every state, and the mean loss over labels that are not -100.
+
+    `labels` (b i); `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all); `output_logits`: None
+    leaves logits out where an adaptive output layer is given labels, as published. Gives `logits`
+    (b i v; log-probabilities from an adaptive layer), `loss`, and `losses` (b i) with 0 where a label is -100.
+    """
+
+    inputs = frozenset({"labels", "logits_to_keep", "output_logits"})
+    shifted = False
+
+    def __init__(self, spec: Spec, options: HeadOptions) -> None:
+        super().__init__(spec, options)
+        self.output = build_output_layer(spec)
+
+    def tie(self, tokens: TokenEmbedding) -> None:
+        self.output.tie(tokens)
+
+    def forward(
+        self,
+        body: Callable[[Inputs], Output],
+        inputs: Inputs,
+        labels: Tensor | None = None,
+        logits_to_keep: int | Tensor | None = None,
+        output_logits: bool | None = None,
+    ) -> Output:
+        result = body(inputs)
+        states = result.last_hidden_state
+        assert states is not None
+        if labels is not None:
+            result.losses, result.loss = self._losses(states, labels)
+        wanted = labels is None or not self.output.is_log_probability if output_logits is None else output_logits
+        if wanted:
+            result.logits = self.output(_keep(states, logits_to_keep))
+        return result
+
+    def _losses(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if labels.shape != states.shape[:2]:
+            raise InputError(f"labels has shape {tuple(labels.shape)}, expected {tuple(states.shape[:2])}")
+        in_range("labels", labels, self.spec.dims.vocab, "dims.vocab", ignored=IGNORED)
+        if self.shifted:
+            states, labels = states[:, :-1], labels[:, 1:]
+        losses = self.output.losses(states.flatten(0, 1), labels.flatten()).view(labels.shape)
+        return losses, losses.sum() / (labels != IGNORED).sum().clamp(min=1)
+
+
+def _keep(states: Tensor, places: int | Tensor | None) -> Tensor:
+    if places is None or (isinstance(places, int) and places == 0):
+        return states
+    if isinstance(places, int):
+        if places < 0:
+            raise InputError(f"logits_to_keep is {places}: give the number of last places, or a tensor of places")
+        return states[:, -places:]
+    return states.index_select(1, places.to(torch.long))
+
+
+@register_head("causal_lm")
+class CausalLanguageModel(LanguageModelHead):
+    """Predicts the next token; labels are the input ids, shifted inside."""
+
+    shifted = True
+
+
+@register_head("masked_lm")
+class MaskedLanguageModel(LanguageModelHead):
+    """Predicts the token at each place; labels are aligned with the input."""
+
+
+@register_head("permutation_lm")
+class PermutationLanguageModel(LanguageModelHead):
+    """Predicts the tokens that `target_mapping` names; labels (b p) are aligned with them (Yang et al. 2019)."""
