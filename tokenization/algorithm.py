@@ -2,31 +2,46 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, TypeVar
+
+from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
 
+Options = TypeVar("Options")
 
-class Algorithm(Protocol):
+
+class Algorithm(Protocol[Options]):
     """Cuts text that holds no added tokens into tokens, and joins tokens to text.
 
     `vocabulary` maps tokens to ids; `size` counts the model's own ids; `lower_case` says that text is lower-cased
     before added tokens are looked for; `unknown` is the id of every token that the vocabulary lacks (None: an error).
     """
 
-    options: Any
-    vocabulary: Mapping[str, int]
-    size: int
-    lower_case: bool
-    unknown: int | None
+    @property
+    def options(self) -> Options: ...
+
+    @property
+    def vocabulary(self) -> Mapping[str, int]: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def lower_case(self) -> bool: ...
+
+    @property
+    def unknown(self) -> int | None: ...
 
     @classmethod
-    def load(cls, options: Any, directory: Path) -> Self:
+    def load(cls, options: Options, directory: Path) -> Self:
         """Read the vocabulary files of a directory; raises VocabularyError naming the file that is wrong."""
         ...
 
     @classmethod
-    def train(cls, options: Any, corpus: Iterable[str], vocab_size: int | None, languages: Iterable[str] | None) -> Self:
+    def train(
+        cls, options: Options, corpus: Iterable[str], vocab_size: int | None, languages: Iterable[str] | None
+    ) -> Self:
         """Make a new vocabulary from a corpus of texts."""
         ...
 
@@ -36,6 +51,10 @@ class Algorithm(Protocol):
 
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
         """The tokens of many texts, on all cores where the algorithm can."""
+        ...
+
+    def quick_ids(self, texts: list[str]) -> list[list[int] | None] | None:
+        """The ids of many texts where they can be had without their tokens; None for those where they cannot."""
         ...
 
     def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, Span]]:

@@ -13,7 +13,7 @@ class AlignedText:
     plain strings (fast) and aligned ones (when offsets are wanted).
     """
 
-    __slots__ = ("text", "spans")
+    __slots__ = ("spans", "text")
 
     def __init__(self, text: str, spans: list[Span] | None = None) -> None:
         self.text = text
@@ -102,4 +102,3 @@ def _skip_to(char: str, text: str, place: int) -> int | None:
             return None
         place += 1
     return None
-

@@ -72,59 +72,68 @@ class Assembler:
 
     def _rows(self, item: tuple[TokenizedText, ...], index: int, request: Request) -> list[Row]:
         pair = len(item) == 2
+        places = self._format.places(pair, request.add_special_tokens)
+        if not request.max_length and request.overflow == "none":
+            return [self._row([text.ids for text in item], item, places, request)]
         if request.overflow != "none" and pair and request.truncation == "longest_first":
             raise TokenizationError("a pair that is cut on both sides has no overflow: use only_first or only_second")
         lengths = (len(item[0].ids), len(item[1].ids) if pair else None)
-        special = self._format.count_special(pair) if request.add_special_tokens else 0
-        excess = sum(length or 0 for length in lengths) + special - request.max_length if request.max_length else 0
-        places = self._format.places(pair, request.add_special_tokens)
+        special = sum(place.text is None for place in places)
+        excess = sum(length or 0 for length in lengths) + special - (request.max_length or 0)
+        excess = excess if request.max_length else 0
         if request.overflow == "rows":
             cuts = rows(lengths, excess, request)
-            return [{**self._row(item, cut, places, request), "overflow_to_sample_mapping": index} for cut in cuts]
+            return [{**self._cut_row(item, cut, places, request), "overflow_to_sample_mapping": index} for cut in cuts]
         cut = truncate(lengths, excess, request)
-        row = self._row(item, cut, places, request)
+        row = self._cut_row(item, cut, places, request)
         if request.overflow == "tokens":
             row["overflowing_tokens"] = item[cut.overflow_text].ids[cut.overflow]
             row["num_truncated_tokens"] = excess
         return [row]
 
-    def _row(self, item: tuple[TokenizedText, ...], cut: Cut, places: Sequence[Place], request: Request) -> Row:
-        slices = (cut.first, cut.second)
-        texts = [text.ids[kept] for text, kept in zip(item, slices)]
+    def _cut_row(self, item: tuple[TokenizedText, ...], cut: Cut, places: Sequence[Place], request: Request) -> Row:
+        kept = tuple(
+            TokenizedText(text.ids[part], None if text.spans is None else text.spans[part], text.language)
+            for text, part in zip(item, (cut.first, cut.second))
+        )
+        return self._row([text.ids for text in kept], kept, places, request)
+
+    def _row(
+        self, texts: list[list[int]], item: tuple[TokenizedText, ...], places: Sequence[Place], request: Request
+    ) -> Row:
         row: Row = {"input_ids": spread(places, texts)}
         if request.token_type_ids:
-            row["token_type_ids"] = _repeat(places, texts, lambda place: place.kind)
+            row["token_type_ids"] = _repeat(places, texts, [place.kind for place in places])
         if request.attention_mask:
             row["attention_mask"] = [1] * len(row["input_ids"])
         if request.special_tokens_mask:
-            row["special_tokens_mask"] = _repeat(places, texts, lambda place: int(place.text is None))
+            row["special_tokens_mask"] = _repeat(places, texts, [int(place.text is None) for place in places])
         if request.offsets:
-            spans = [(text.spans or [])[kept] for text, kept in zip(item, slices)]
             row["offset_mapping"] = [
-                span for place in places for span in ([(0, 0)] if place.text is None else spans[place.text])
+                span for place in places for span in ([(0, 0)] if place.text is None else item[place.text].spans or [])
             ]
-        if all(text.language is not None for text in item):
-            row["langs"] = self._languages(item, texts, places)
+        if item[0].language is not None and item[-1].language is not None:
+            row["langs"] = _repeat(places, texts, _languages(item, places))
         if request.length:
             row["length"] = len(row["input_ids"])
         return row
 
-    def _languages(
-        self, item: tuple[TokenizedText, ...], texts: list[list[int]], places: Sequence[Place]
-    ) -> list[int]:
-        """A special token is of the language of the text before it, the first ones of that of the first text."""
-        languages: list[int] = []
-        current = item[0].language
-        for place in places:
-            current = current if place.text is None else item[place.text].language
-            languages += [current or 0] * (1 if place.text is None else len(texts[place.text]))
-        return languages
 
-
-def _repeat(places: Sequence[Place], texts: list[list[int]], value: Any) -> list[int]:
-    repeated: list[int] = []
+def _languages(item: tuple[TokenizedText, ...], places: Sequence[Place]) -> list[int]:
+    """A special token is of the language of the text before it, the first ones of that of the first text."""
+    languages: list[int] = []
+    current = item[0].language
     for place in places:
-        repeated += [value(place)] * (1 if place.text is None else len(texts[place.text]))
+        current = current if place.text is None else item[place.text].language
+        languages.append(current or 0)
+    return languages
+
+
+def _repeat(places: Sequence[Place], texts: list[list[int]], values: Sequence[int]) -> list[int]:
+    """One value for each place, repeated over the tokens of a text."""
+    repeated: list[int] = []
+    for place, value in zip(places, values):
+        repeated += [value] * (1 if place.text is None else len(texts[place.text]))
     return repeated
 
 

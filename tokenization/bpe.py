@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Self
+
+from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
 from tokenization.errors import TokenizationError, VocabularyError
@@ -61,6 +63,9 @@ class BytePairAlgorithm:
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
         return [self.tokenize(text, language) for text, language in zip(texts, languages)]
 
+    def quick_ids(self, texts: list[str]) -> None:
+        return None
+
     def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, Span]]:
         tokens = []
         for word, spans in self._splitter.follow(text, language):
@@ -80,7 +85,7 @@ class BytePairAlgorithm:
         symbols = [*word[:-1], word[-1] + self.options.end_of_word]
         ranks = self._ranks
         while len(symbols) > 1:
-            best = min(zip(symbols, symbols[1:]), key=lambda pair: ranks.get(pair, len(ranks)))
+            best = min(pairwise(symbols), key=lambda pair: ranks.get(pair, len(ranks)))
             if best not in ranks:
                 break
             symbols = merge_pair(symbols, best)
@@ -124,10 +129,12 @@ def read_vocabulary(path: Path) -> dict[str, int]:
 
 
 def read_merges(path: Path) -> list[Merge]:
-    """Read merges, one `first second` a line (a count may follow); raises VocabularyError naming a line that is none."""
+    """Read merges, one `first second` a line (a count may follow); raises VocabularyError naming a wrong line."""
     lines = read_text(path).replace("\r\n", "\n").split("\n")
     if lines.pop():
-        raise VocabularyError(f"{path}: the last line has no end, so the file is cut short (or lacks a final line break)")
+        raise VocabularyError(
+            f"{path}: the last line has no end, so the file is cut short (or lacks a final line break)"
+        )
     merges = []
     for number, line in enumerate(lines, 1):
         parts = line.split()

@@ -6,15 +6,15 @@ from typing import Any
 
 from tokenization.algorithm import Algorithm
 from tokenization.bpe import BytePairAlgorithm
-from tokenization.options import BytePairOptions, CommonOptions, SentencePieceOptions, WordOptions, parse_options
+from tokenization.options import CommonOptions, parse_options
 from tokenization.pieces import PieceAlgorithm
 from tokenization.tokenizer import Tokenizer
 from tokenization.words import WordAlgorithm
 
-_ALGORITHMS: dict[type[CommonOptions], type[Algorithm]] = {
-    SentencePieceOptions: PieceAlgorithm,
-    BytePairOptions: BytePairAlgorithm,
-    WordOptions: WordAlgorithm,
+_ALGORITHMS: dict[str, type[Algorithm[Any]]] = {
+    "sentencepiece": PieceAlgorithm,
+    "bpe": BytePairAlgorithm,
+    "words": WordAlgorithm,
 }
 
 
@@ -24,7 +24,7 @@ def build_tokenizer(options: CommonOptions | Mapping[str, Any], directory: str |
     Raises VocabularyError for a file that is missing or broken, pydantic's ValidationError for options that are.
     """
     checked = parse_options(options)
-    return Tokenizer(checked, _ALGORITHMS[type(checked)].load(checked, Path(directory)))
+    return Tokenizer(checked, _ALGORITHMS[checked.algorithm].load(checked, Path(directory)))
 
 
 def train_tokenizer(
@@ -39,4 +39,4 @@ def train_tokenizer(
     Raises TokenizationError for a corpus that holds no text.
     """
     checked = parse_options(options)
-    return Tokenizer(checked, _ALGORITHMS[type(checked)].train(checked, corpus, vocab_size, languages))
+    return Tokenizer(checked, _ALGORITHMS[checked.algorithm].train(checked, corpus, vocab_size, languages))

@@ -18,7 +18,7 @@ _ENGLISH_SPACES = (
 class Decoder:
     """Turns ids into tokens and text; added tokens stand apart from the text between them."""
 
-    def __init__(self, options: CommonOptions, algorithm: Algorithm, added: AddedTokens) -> None:
+    def __init__(self, options: CommonOptions, algorithm: Algorithm[Any], added: AddedTokens) -> None:
         self._algorithm = algorithm
         self._added = added
         self._joined = options.decoding == "joined"

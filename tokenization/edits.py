@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tokenization.aligned import AlignedText, Span
 
@@ -39,7 +39,7 @@ class Substitute:
     In the aligned form a group keeps its origins and the template's own text stands for the whole match.
     """
 
-    pattern: str
+    pattern: str | re.Pattern[str]
     template: str
 
     @cached_property
@@ -48,7 +48,11 @@ class Substitute:
 
     @cached_property
     def _needed(self) -> str:
-        return needed_character(self.pattern)
+        source = self._compiled.pattern
+        if source == f"{self.template}+":
+            # Making one of several changes nothing where there are no two.
+            return self.template * 2
+        return needed_character(source)
 
     @cached_property
     def _parts(self) -> list[str | int]:
@@ -83,7 +87,7 @@ def needed_character(pattern: str) -> str:
     """A character without which a regular expression cannot match, or "" where none is sure (always in a text)."""
     if "|" in pattern or "(?" in pattern:
         return ""
-    index, depth = 0, 0
+    index, depth, needed = 0, 0, ""
     while index < len(pattern):
         char, width = pattern[index], 1
         literal = char not in ".^$*+?{}[]()\\"
@@ -92,26 +96,40 @@ def needed_character(pattern: str) -> str:
             literal = bool(char) and not char.isalnum()
         elif char == "[":
             width = pattern.index("]", index + 2) + 1 - index
+            char, literal = pattern[index + 1], width == 3
         elif char in "()":
             depth += 1 if char == "(" else -1
-        following = pattern[index + width : index + width + 1]
-        if literal and depth == 0 and following not in ("*", "?", "{"):
-            return char
+        optional = pattern[index + width : index + width + 1] in ("*", "?", "{")
+        if literal and depth == 0 and not optional and (not needed or needed == " "):
+            needed = char
         index += width
-    return ""
+    return needed
+
+
+class _Dropped(dict[int, int | None]):
+    """A table for `str.translate` that leaves characters out, filled as characters are met."""
+
+    def __init__(self, drop: Callable[[str], bool]) -> None:
+        self._drop = drop
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = None if self._drop(chr(code)) else code
+        return self[code]
 
 
 @dataclass(frozen=True)
 class Decompose:
     """Unicode normalization to a decomposed form (NFD or NFKD), without the characters that `drop` names."""
 
-    form: str
+    form: Literal["NFD", "NFKD"]
     drop: Callable[[str], bool]
 
+    @cached_property
+    def _dropped(self) -> _Dropped:
+        return _Dropped(self.drop)
+
     def apply(self, text: str) -> str:
-        if text.isascii():
-            return text
-        return "".join([char for char in unicodedata.normalize(self.form, text) if not self.drop(char)])
+        return text if text.isascii() else unicodedata.normalize(self.form, text).translate(self._dropped)
 
     def follow(self, text: AlignedText) -> AlignedText:
         decomposed: list[tuple[int, str, Span]] = []
@@ -199,8 +217,12 @@ class Drop:
     drop: Callable[[str], bool]
     clean: Callable[[str], bool]
 
+    @cached_property
+    def _dropped(self) -> _Dropped:
+        return _Dropped(self.drop)
+
     def apply(self, text: str) -> str:
-        return text if self.clean(text) else "".join([char for char in text if not self.drop(char)])
+        return text if self.clean(text) else text.translate(self._dropped)
 
     def follow(self, text: AlignedText) -> AlignedText:
         return text.map(lambda char: "" if self.drop(char) else char)

@@ -17,6 +17,9 @@ class Place:
     token_id: int = 0
 
 
+_BARE_PAIR = (Place(0, text=0), Place(0, text=1))
+
+
 class SequenceFormat:
     """Puts special tokens around ids; raises TokenizationError where the format names a part that nobody plays."""
 
@@ -49,12 +52,8 @@ class SequenceFormat:
     def places(self, pair: bool, add_special_tokens: bool) -> tuple[Place, ...]:
         """The places of a single sequence or a pair; without special tokens all types are 0, as published."""
         if not add_special_tokens:
-            return (Place(0, text=0), Place(0, text=1)) if pair else (Place(0, text=0),)
+            return _BARE_PAIR if pair else _BARE_PAIR[:1]
         return self.pair if pair else self.single
-
-    def count_special(self, pair: bool) -> int:
-        """How many special tokens are put around one text or a pair."""
-        return sum(place.text is None for place in self.places(pair, True))
 
 
 def spread(places: Sequence[Place], texts: Sequence[list[int]]) -> list[int]:

@@ -39,4 +39,4 @@ class Languages:
         message = f"no lang is given, so the model gets no language signal; name one of {', '.join(self._ids)}"
         if self._missing == "error":
             raise TokenizationError(message)
-        warnings.warn(message)
+        warnings.warn(message, stacklevel=2)

@@ -3,6 +3,7 @@
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from tokenization.errors import TokenizationError
 
@@ -22,7 +23,7 @@ class _Words:
 
     def _count(self, index: int, sign: int) -> None:
         symbols = self.symbols[index]
-        for pair in zip(symbols, symbols[1:]):
+        for pair in pairwise(symbols):
             self.pairs[pair] += sign * self.counts[index]
             if sign > 0:
                 self.places[pair].add(index)
@@ -34,7 +35,7 @@ class _Words:
             self._count(index, -1)
             self.symbols[index] = merge_pair(self.symbols[index], pair)
             self._count(index, 1)
-            changed.update(zip(self.symbols[index], self.symbols[index][1:]))
+            changed.update(pairwise(self.symbols[index]))
         return changed
 
 
@@ -64,9 +65,7 @@ def learn_merges(
     if not counts:
         raise TokenizationError("the corpus holds no words to learn merges from")
     table = _Words(counts, end_of_word)
-    characters = Counter(
-        {symbol: 0 for symbols in table.symbols for symbol in symbols},
-    )
+    characters: Counter[str] = Counter()
     for symbols, count in zip(table.symbols, table.counts):
         for symbol in symbols:
             characters[symbol] += count

@@ -50,7 +50,7 @@ def check_piece_file(data: bytes, name: str) -> None:
     except IndexError:
         raise VocabularyError(f"{name}: not a SentencePiece model, or cut short ({len(data)} bytes)") from None
     if not {_PIECES, _TRAINER, _NORMALIZER} <= found:
-        raise VocabularyError(f"{name}: not a whole SentencePiece model: pieces or settings are missing; is it cut short?")
+        raise VocabularyError(f"{name}: not a whole SentencePiece model: parts are missing; is it cut short?")
 
 
 def character_map(data: bytes) -> bytes:

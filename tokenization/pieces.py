@@ -4,9 +4,10 @@ import io
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import sentencepiece
+from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
 from tokenization.edits import CollapseSpace, Decompose, Edit, LowerCase, Substitute, apply_edits, follow_edits
@@ -16,6 +17,7 @@ from tokenization.piece_file import check_piece_file
 from tokenization.vocabulary_files import read_file
 
 SPACE = "▁"
+_OWN_PIECES = {"unk": "<unk>", "bos": "<s>", "eos": "</s>"}
 
 
 def piece_edits(options: SentencePieceOptions) -> list[Edit]:
@@ -39,7 +41,7 @@ class PieceAlgorithm:
         self._model = model
         sampling = options.sampling
         self._samples = sampling.enable_sampling and sampling.nbest_size not in (0, 1)
-        chosen = {"enable_sampling": True, "nbest_size": sampling.nbest_size, "alpha": sampling.alpha}
+        chosen: dict[str, Any] = {"enable_sampling": True, "nbest_size": sampling.nbest_size, "alpha": sampling.alpha}
         self._processor = sentencepiece.SentencePieceProcessor(**(chosen if self._samples else {}))
         try:
             self._processor.LoadFromSerializedProto(model)
@@ -51,13 +53,18 @@ class PieceAlgorithm:
         self.lower_case = options.lower_case
 
     def _place_ids(self) -> None:
-        ids, count = self.options.ids, len(self._processor)
+        options, ids, count = self.options, self.options.ids, len(self._processor)
         self.size = count + ids.offset + len(ids.last)
         last = {token: count + ids.offset + index for index, token in enumerate(ids.last)}
         self._moved = {**{token: index for index, token in enumerate(ids.first)}, **last}
         self._moved_tokens = {index: token for token, index in self._moved.items()}
         unknown = self._processor.unk_id()
-        pieces = (self._processor.id_to_piece(index) for index in range(count))
+        pieces = [self._processor.id_to_piece(index) for index in range(count)]
+        # These ids are not the last word: unknown text may spell a special token, and numbers may be split again.
+        split = (
+            index for piece, index in zip(pieces, range(count)) if options.split_digit_comma and _ends_in_number(piece)
+        )
+        self._doubtful = frozenset([unknown, *split])
         # Where ids are moved, the model's own unknown piece has no place; unknown text gets the unknown token.
         self.unknown = None if ids.first else unknown + ids.offset
         self.vocabulary = {
@@ -79,11 +86,13 @@ class PieceAlgorithm:
     ) -> Self:
         """Train a piece model of at most `vocab_size` ids; raises TokenizationError for a corpus without text."""
         edits, reserved = piece_edits(options), list(options.reserved)
-        roles = options.special_tokens.by_role()
-        own = {role: roles.get(role, token) for role, token in (("unk", "<unk>"), ("bos", "<s>"), ("eos", "</s>"))}
+        roles: dict[str, str] = dict(options.special_tokens.by_role().items())
+        own = {role: roles.get(role, token) for role, token in _OWN_PIECES.items()}
         places = {f"{role}_id": reserved.index(token) if token in reserved else -1 for role, token in own.items()}
         controls = [token for token in reserved if token not in own.values()]
         outside = options.ids.offset + len(options.ids.last)
+        named: dict[str, Any] = {f"{role}_piece": token for role, token in own.items()}
+        named.update(places if reserved else {})
         writer = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -95,8 +104,7 @@ class PieceAlgorithm:
                 control_symbols=controls,
                 pad_id=-1,
                 minloglevel=2,
-                **{f"{role}_piece": token for role, token in own.items()},
-                **(places if reserved else {}),
+                **named,
             )
         except (RuntimeError, OSError) as error:
             raise TokenizationError(f"SentencePiece cannot make a vocabulary of this corpus: {error}") from None
@@ -104,6 +112,16 @@ class PieceAlgorithm:
 
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
         return self._split_numbers(self._processor.encode(apply_edits(self._edits, text), return_type=str))
+
+    def quick_ids(self, texts: list[str]) -> list[list[int] | None] | None:
+        if self._samples:
+            return None
+        edited = [apply_edits(self._edits, text) for text in texts] if self._edits else texts
+        doubtful, offset = self._doubtful, self.options.ids.offset
+        found = self._processor.encode(edited, return_type=int, num_threads=-1)
+        if offset:
+            return [[index + offset for index in ids] if doubtful.isdisjoint(ids) else None for ids in found]
+        return [ids if doubtful.isdisjoint(ids) else None for ids in found]
 
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
         edited = [apply_edits(self._edits, text) for text in texts] if self._edits else texts
@@ -132,7 +150,7 @@ class PieceAlgorithm:
             return pieces
         split: list[str] = []
         for piece in pieces:
-            if piece[-1] == "," and len(piece) > 1 and piece[-2].isdigit():
+            if _ends_in_number(piece):
                 split += self._split_number(piece)
             else:
                 split.append(piece)
@@ -143,7 +161,7 @@ class PieceAlgorithm:
         known = self._number_pieces.get(piece)
         if known is not None:
             return known
-        parts = self._processor.encode(piece[:-1].replace(SPACE, ""), return_type=str)
+        parts: list[str] = self._processor.encode(piece[:-1].replace(SPACE, ""), return_type=str)
         if piece[0] != SPACE and parts[0][0] == SPACE:
             parts = parts[1:] if len(parts[0]) == 1 else [parts[0][1:], *parts[1:]]
         parts.append(",")
@@ -170,6 +188,10 @@ class PieceAlgorithm:
     def processor(self) -> Any:
         """The SentencePiece processor itself."""
         return self._processor
+
+
+def _ends_in_number(piece: str) -> bool:
+    return piece[-1:] == "," and piece[-2:-1].isdigit()
 
 
 def _trim(text: AlignedText, start: int, end: int) -> Span:

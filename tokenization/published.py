@@ -11,7 +11,9 @@ from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.options import AddedToken, CommonOptions, SpecialTokens, parse_options
 from tokenization.vocabulary_files import read_text
 
-SPECS = Path(__file__).resolve().parent.parent / "specs"
+_ROOT = Path(__file__).resolve().parent.parent
+# A checkout keeps the specs beside the packages, an installation inside the engine.
+SPECS = next((path for path in (_ROOT / "specs", _ROOT / "engine" / "_specs") if path.is_dir()), _ROOT / "specs")
 # transformers writes this and larger numbers for "no limit".
 _NO_LIMIT = 10**20
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
@@ -59,7 +61,7 @@ def _find_family(directory: Path, config: dict[str, Any]) -> str:
     model = read_json(directory / "config.json")
     name = config.get("tokenizer_class") or model.get("tokenizer_class")
     for family, entry in _published()["families"].items():
-        if name in entry["classes"] or name is None and model.get("model_type") in entry["model_types"]:
+        if name in entry["classes"] or (name is None and model.get("model_type") in entry["model_types"]):
             return str(family)
     known = ", ".join(name for entry in _published()["families"].values() for name in entry["classes"])
     what = f"tokenizer class {name!r} is not one of" if name else "neither tokenizer_config.json nor config.json names"
@@ -92,7 +94,8 @@ def _place(section: dict[str, Any], path: list[str], value: Any) -> None:
     for key in path[:-1]:
         section = section.setdefault(key, {})
     if path[0] == "special_tokens":
-        value = [_token(entry) for entry in value or ()] if path[-1] == "additional" else _role(section, path[-1], value)
+        many = path[-1] == "additional"
+        value = [_token(entry) for entry in value or ()] if many else _role(section, path[-1], value)
     section[path[-1]] = value
 
 
@@ -120,9 +123,7 @@ def _added_tokens(directory: Path, config: dict[str, Any]) -> list[dict[str, Any
             for text, index in read_json(directory / "added_tokens.json").items()
         }
         decoder = {**listed, **{token["id"]: token for token in whole}}
-    return [
-        _token(token, id=int(index), special=bool(token.get("special", False))) for index, token in decoder.items()
-    ]
+    return [_token(token, id=int(index), special=bool(token.get("special", False))) for index, token in decoder.items()]
 
 
 def published_config(options: CommonOptions, added: dict[int, AddedToken], specs: Path = SPECS) -> dict[str, Any]:

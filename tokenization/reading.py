@@ -1,8 +1,7 @@
 """From what a caller hands in to the ids of each text."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tokenization.added import AddedTokens
 from tokenization.algorithm import Algorithm
@@ -11,16 +10,14 @@ from tokenization.errors import TokenizationError
 from tokenization.languages import Languages
 
 
-@dataclass(frozen=True)
-class RawText:
+class RawText(NamedTuple):
     """One text as given: whole, or as words cut outside; with its language."""
 
     words: tuple[str, ...]
     language: str | None
 
 
-@dataclass(frozen=True)
-class TokenizedText:
+class TokenizedText(NamedTuple):
     """The ids of one text; `spans` are offsets `(start, end)` in it, where asked for; `language` its id."""
 
     ids: list[int]
@@ -28,31 +25,36 @@ class TokenizedText:
     language: int | None
 
 
+_LISTS = (list, tuple)
+
+
 def read_inputs(text: Any, pair: Any, lang: Any, split: bool) -> tuple[list[tuple[RawText, ...]], bool]:
     """Sort out one text, a pair, or lists of either; the flag says whether it was a list.
 
     Raises TokenizationError for anything that is no text, and for lists of different lengths.
     """
-    batched = isinstance(text, list | tuple) and (not split or bool(text) and isinstance(text[0], list | tuple))
+    batched = isinstance(text, _LISTS) and (not split or (bool(text) and isinstance(text[0], _LISTS)))
     if not batched:
-        languages = lang if isinstance(lang, list | tuple) else (lang, lang)
+        languages = lang if isinstance(lang, _LISTS) else (lang, lang)
         texts = (text,) if pair is None else (text, pair)
         return [tuple(_raw(*entry, split) for entry in zip(texts, languages))], False
-    if pair is not None and (not isinstance(pair, list | tuple) or len(pair) != len(text)):
+    if pair is not None and (not isinstance(pair, _LISTS) or len(pair) != len(text)):
         raise TokenizationError(f"text is a list of {len(text)}: text_pair must be a list of as many texts")
+    if pair is None and not split and not isinstance(lang, _LISTS) and all(type(entry) is str for entry in text):
+        return [(RawText((entry,), lang),) for entry in text], True
     rows = list(zip(text, pair)) if pair is not None else [_row(entry, split) for entry in text]
-    languages = lang if isinstance(lang, list | tuple) else [lang] * len(rows)
+    languages = lang if isinstance(lang, _LISTS) else [lang] * len(rows)
     if len(languages) != len(rows):
         raise TokenizationError(f"lang names {len(languages)} languages for {len(rows)} texts")
     items = []
     for row, language in zip(rows, languages):
-        both = language if isinstance(language, list | tuple) else (language, language)
+        both = language if isinstance(language, _LISTS) else (language, language)
         items.append(tuple(_raw(*entry, split) for entry in zip(row, both)))
     return items, True
 
 
 def _row(entry: Any, split: bool) -> tuple[Any, ...]:
-    is_pair = isinstance(entry, list | tuple) and (not split or bool(entry) and isinstance(entry[0], list | tuple))
+    is_pair = isinstance(entry, _LISTS) and (not split or (bool(entry) and isinstance(entry[0], _LISTS)))
     if is_pair and len(entry) != 2:
         raise TokenizationError(
             f"a list inside a list of texts must be a pair of two texts, not {len(entry)}; for texts cut into words "
@@ -62,7 +64,7 @@ def _row(entry: Any, split: bool) -> tuple[Any, ...]:
 
 
 def _raw(text: Any, language: str | None, split: bool) -> RawText:
-    words = tuple(text) if split and isinstance(text, list | tuple) else (text,)
+    words = tuple(text) if split and isinstance(text, _LISTS) else (text,)
     for word in words:
         if not isinstance(word, str):
             raise TokenizationError(f"a text must be a string, not {type(word).__name__}: {word!r:.60}")
@@ -74,7 +76,7 @@ class TextReader:
 
     def __init__(
         self,
-        algorithm: Algorithm,
+        algorithm: Algorithm[Any],
         added: AddedTokens,
         ids: Mapping[str, int],
         unknown: int | None,
@@ -124,35 +126,34 @@ class TextReader:
         return TokenizedText(self._to_ids(tokens), None, language)
 
     def _read_batch(self, items: Sequence[tuple[RawText, ...]], whole: bool) -> list[tuple[TokenizedText, ...]]:
+        """Cut all texts first, have their parts tokenized together, and put the ids back in their places."""
         segments: list[str] = []
         languages: list[str | None] = []
-        plans: list[list[tuple[list[str | None], int | None]]] = []
         resolved = {name: self._languages.resolve(name) for name in {text.language for item in items for text in item}}
+        plans: list[list[int | None]] = []
         for item in items:
-            plan = []
             for text in item:
-                language, language_id = resolved[text.language]
-                tokens: list[str | None] = []
-                for part in (part for word in text.words for part in self._parts(word, whole)):
-                    if not whole and part in self._added.by_text:
-                        tokens.append(part)
-                    else:
-                        tokens.append(None)
+                language, _ = resolved[text.language]
+                plan: list[int | None] = []
+                for part in [part for word in text.words for part in self._parts(word, whole)]:
+                    token = None if whole else self._added.by_text.get(part)
+                    plan.append(None if token is None else token.id)
+                    if token is None:
                         segments.append(part)
                         languages.append(language)
-                plan.append((tokens, language_id))
-            plans.append(plan)
-        cut = iter(self._algorithm.tokenize_batch(segments, languages))
+                plans.append(plan)
+        ids = iter(self._segment_ids(segments, languages))
+        found = iter([next(ids) if plan == [None] else _fill(plan, ids) for plan in plans])
+        ids_of = {name: language_id for name, (_, language_id) in resolved.items()}
+        return [tuple([TokenizedText(next(found), None, ids_of[text.language]) for text in item]) for item in items]
+
+    def _segment_ids(self, segments: list[str], languages: list[str | None]) -> list[list[int]]:
+        quick = self._algorithm.quick_ids(segments)
+        if quick is None:
+            return [self._to_ids(tokens) for tokens in self._algorithm.tokenize_batch(segments, languages)]
         return [
-            tuple(
-                TokenizedText(
-                    self._to_ids([found for token in tokens for found in (next(cut) if token is None else [token])]),
-                    None,
-                    language_id,
-                )
-                for tokens, language_id in plan
-            )
-            for plan in plans
+            self._to_ids(self._algorithm.tokenize(segment, language)) if ids is None else ids
+            for segment, language, ids in zip(segments, languages, quick)
         ]
 
     def _follow(self, text: RawText, whole: bool) -> TokenizedText:
@@ -171,3 +172,10 @@ class TextReader:
                 tokens += [token for token, _ in found]
                 spans += [span for _, span in found]
         return TokenizedText(self._to_ids(tokens), spans, language_id)
+
+
+def _fill(plan: list[int | None], ids: Iterator[list[int]]) -> list[int]:
+    filled: list[int] = []
+    for token_id in plan:
+        filled += next(ids) if token_id is None else [token_id]
+    return filled

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from tokenization.errors import TokenizationError
 from tokenization.extras import import_extra
@@ -57,8 +58,8 @@ def _pythainlp() -> Callable[[str], list[str]]:
 def _kytea() -> Callable[[str], list[str]]:
     kytea = import_extra("Mykytea", "japanese", "segmenting Japanese")
     # KyTea's own place for its model; the variable serves people who keep it elsewhere.
-    model = os.environ.get("KYTEA_MODEL", os.path.expanduser("~/local/share/kytea/model.bin"))
-    if not os.path.isfile(model):
+    model = Path(os.environ.get("KYTEA_MODEL", "~/local/share/kytea/model.bin")).expanduser()
+    if not model.is_file():
         raise TokenizationError(f"KyTea needs its model file at {model}, or where the variable KYTEA_MODEL says")
     segmenter = kytea.Mykytea(f"-model {model}")
     return lambda text: list(segmenter.getWS(text))

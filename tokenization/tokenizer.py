@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+from typing_extensions import Self
 
 from tokenization.added import AddedTokens
 from tokenization.algorithm import Algorithm
@@ -24,7 +26,7 @@ class Tokenizer:
     it). Raises TokenizationError, a ValueError, for anything that a caller can mend.
     """
 
-    def __init__(self, options: CommonOptions, algorithm: Algorithm) -> None:
+    def __init__(self, options: CommonOptions, algorithm: Algorithm[Any]) -> None:
         self.options = options
         self.algorithm = algorithm
         placed = [token for token in options.added_tokens if token.id is not None]
@@ -49,8 +51,8 @@ class Tokenizer:
         role, _, what = name.rpartition("_")
         if role in ROLES and what in ("id", "token"):
             if what == "id":
-                return self.special_ids.get(role)  # type: ignore[call-overload]
-            return self.options.special_tokens.by_role().get(role)  # type: ignore[call-overload]
+                return self.special_ids.get(role)
+            return self.options.special_tokens.by_role().get(role)
         raise AttributeError(f"a tokenizer has no {name!r}")
 
     @property
@@ -136,7 +138,8 @@ class Tokenizer:
             return_tensors=return_tensors,
         )
         items, batched = read_inputs(text, text_pair, lang, is_split_into_words)
-        return self._assembler.assemble(self._reader.read(items, request.offsets, split_special_tokens), request, batched)
+        tokenized = self._reader.read(items, request.offsets, split_special_tokens)
+        return self._assembler.assemble(tokenized, request, batched)
 
     def pad(
         self,
@@ -149,9 +152,8 @@ class Tokenizer:
         return_tensors: Tensors | None = None,
     ) -> Encoding:
         """Pad encodings made before (a list of them, or one of lists) to the same length, as a collator does."""
-        return self._assembler.pad(
-            encodings, padding, max_length, pad_to_multiple_of, padding_side or self.options.padding_side, return_tensors
-        )
+        side = padding_side or self.options.padding_side
+        return self._assembler.pad(encodings, padding, max_length, pad_to_multiple_of, side, return_tensors)
 
     def get_special_tokens_mask(self, ids: Sequence[int]) -> list[int]:
         """1 for each id of a special token in ids that are formatted already, 0 for the others."""

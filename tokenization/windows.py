@@ -39,7 +39,8 @@ def truncate(lengths: tuple[int, int | None], excess: int, request: Request) -> 
     if length <= excess:
         warnings.warn(
             f"cannot take {excess} tokens from the {('first', 'second')[which]} text, which has {length}: it is left "
-            f"as it is. Use another truncation than {request.truncation!r}, or a larger max_length"
+            f"as it is. Use another truncation than {request.truncation!r}, or a larger max_length",
+            stacklevel=2,
         )
         return whole
     kept = _keep(length, excess, side)
@@ -76,7 +77,9 @@ def rows(lengths: tuple[int, int | None], excess: int, request: Request) -> list
     windows = []
     for start in range(0, length, size - request.stride):
         stop = min(start + size, length)
-        windows.append(slice(start, stop) if request.truncation_side == "right" else slice(length - stop, length - start))
+        windows.append(
+            slice(start, stop) if request.truncation_side == "right" else slice(length - stop, length - start)
+        )
         if stop == length:
             break
     return [Cut(cut.first, window) if cut.overflow_text else Cut(window, cut.second) for window in windows]

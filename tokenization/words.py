@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
+
+from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span, locate_words
 from tokenization.edits import Edit, LowerCase, Strip, apply_edits, follow_edits
@@ -31,6 +32,8 @@ class WordAlgorithm:
         self.unknown = self.vocabulary.get("<UNK>", self.vocabulary.get("<unk>"))
         clean: tuple[Edit, ...] = (Strip(), LowerCase()) if options.lower_case else (Strip(),)
         self._clean = clean
+        specials = (token.content for token in options.special_tokens.in_order())
+        self._never_split = tuple(specials) if options.never_split is None else options.never_split
         self._by_characters = options.delimiter == ""
 
     @classmethod
@@ -78,10 +81,10 @@ class WordAlgorithm:
         return [self.tokenize(text) for text in texts]
 
     def _moses(self, text: str) -> list[str]:
-        never_split = self.options.never_split
-        if never_split is None:
-            never_split = tuple(token.content for token in self.options.special_tokens.in_order())
-        return word_splitter(self.options.language, aggressive_dashes=True, protected=never_split)(text)
+        return word_splitter(self.options.language, aggressive_dashes=True, protected=self._never_split)(text)
+
+    def quick_ids(self, texts: list[str]) -> None:
+        return None
 
     def follow(self, text: AlignedText, language: str | None = None) -> list[tuple[str, Span]]:
         text = follow_edits(self._clean, text)
