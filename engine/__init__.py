@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.build import build_model, load_spec
+    from engine.checkpoint import load_model, save_model
     from engine.errors import CheckpointError, InputError, SpecError
     from engine.memory import Memory
     from engine.model import Model

@@ -59,8 +59,8 @@ class Block(nn.Module):
         attended, memory, weights = self._attend(states, past, context)
         cross_weights = None
         if self.parallel:
-            norm = self.attention_norm if self.feed_forward_norm is None else self.feed_forward_norm
-            states = states + attended + self.feed_forward_dropout(self.feed_forward(norm(states)))
+            entered = self._enter(states, self.feed_forward_norm or self.attention_norm)
+            states = states + attended + self.feed_forward_dropout(self.feed_forward(entered))
         else:
             states = self._leave(states + attended, self.attention_norm)
             if self.cross_attention is not None and context.encoder_states is not None:

@@ -56,14 +56,15 @@ class Embeddings(nn.Module):
         self.tokens = TokenEmbedding(spec)
         table = isinstance(spec.position, axes.LearnedPosition | axes.SinusoidPosition)
         self.positions = PositionTable(spec) if table else None
-        counted = tables.segments is not None and tables.segments.count is not None
-        self.segments = nn.Parameter(torch.empty(tables.segments.count, model)) if counted and tables.segments else None
+        segments, languages = tables.segments, tables.languages
+        self.segments: nn.Parameter | None = None
+        if segments is not None and segments.count is not None:
+            self.segments = nn.Parameter(torch.empty(segments.count, model))
         self.padding: int | None = None  # segment and language rows have no padding
         self.segments_are_tokens = tables.segments is not None and tables.segments.source == "tokens"
-        spoken = tables.languages is not None and tables.languages.embed and tables.languages.count > 1
-        self.languages = (
-            nn.Parameter(torch.empty(tables.languages.count, model)) if spoken and tables.languages else None
-        )
+        self.languages: nn.Parameter | None = None
+        if languages is not None and languages.embed and languages.count > 1:
+            self.languages = nn.Parameter(torch.empty(languages.count, model))
         self.query_start = nn.Parameter(torch.empty(model)) if spec.streams.kind == "two" else None
         self.norm = build_norm(spec.norm, model) if spec.embeddings.norm else None
         self.scale = model**0.5 if spec.embeddings.scale == "sqrt_model" else 1.0

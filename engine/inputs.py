@@ -57,7 +57,7 @@ class Inputs:
         if self.lengths is not None:
             return columns < self.lengths[:, None]
         if spec.attention.infer_padding == "count" and self.input_ids is not None:
-            return columns < (self.input_ids != spec.embeddings.tables.tokens.padding).sum(1, keepdim=True)
+            return columns < self.input_ids.ne(spec.embeddings.tables.tokens.padding or 0).sum(1, keepdim=True)
         return None
 
     def targets(self) -> Tensor | None:

@@ -11,6 +11,7 @@ from engine.block import Block, BlockResult
 from engine.context import Context, Turns
 from engine.embeddings import Embeddings
 from engine.errors import InputError, nearest
+from engine.head import Head
 from engine.inputs import Inputs, check
 from engine.masks import Grid, visible
 from engine.memory import LayerMemory, Memory, join_masks, memory_after, remember, zero_memory
@@ -28,7 +29,7 @@ class Model(nn.Module):
     `gradient_checkpointing` recomputes each block in the backward pass instead of keeping its activations.
     """
 
-    def __init__(self, spec: Spec, head: nn.Module | None = None) -> None:
+    def __init__(self, spec: Spec, head: Head | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.embeddings = Embeddings(spec)
@@ -36,20 +37,21 @@ class Model(nn.Module):
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.dims.layers))
         self.final_norm = build_norm(spec.norm, spec.dims.model) if spec.final_norm else None
         self.dropout = nn.Dropout(spec.dropout.output)
-        pooled = spec.pooler is not None and (head is None or getattr(head, "needs_pooler", False))
+        pooled = spec.pooler is not None and (head is None or head.needs_pooler)
         self.pooler = Pooler(spec.dims.model, spec.pooler.activation) if pooled and spec.pooler else None
         self.head = head
         self.gradient_checkpointing = False
+        self.load_report: object = None
         self.tie()
 
     def tie(self) -> None:
         """Make every parameter that the spec shares one and the same object again, after a copy, load or resize."""
         if self.spec.attention.query_bias == "shared":
-            first = self.blocks[0].attention.scores
-            for block in self.blocks[1:]:
-                for name in ("content_bias", "position_bias", "segment_bias"):
-                    setattr(block.attention.scores, name, getattr(first, name))
-        if self.head is not None and hasattr(self.head, "tie"):
+            scores = [block.attention.scores for block in self._typed_blocks()]
+            for name in ("content_bias", "position_bias", "segment_bias"):
+                for layer in scores[1:]:
+                    setattr(layer, name, getattr(scores[0], name))
+        if self.head is not None:
             self.head.tie(self.embeddings.tokens)
 
     def forward(
@@ -188,7 +190,7 @@ class Model(nn.Module):
         table = self.embeddings.positions
         padding = self.spec.embeddings.tables.tokens.padding
         tokens = None if inputs.input_ids is None or padding is None else inputs.input_ids != padding
-        counts = getattr(position, "count", "all")
+        counts = position.count if isinstance(position, axes.LearnedPosition | axes.SinusoidPosition) else "all"
         seen = memory.seen if memory is not None else 0
         counted, after = count_positions(counts, real, tokens, inputs.shape[1], seen, inputs.device)
         given = inputs.position_ids is not None
@@ -196,6 +198,9 @@ class Model(nn.Module):
         if isinstance(position, axes.RotaryPosition):
             return None, rotation(position, positions, self.spec.dims.head or 0), after
         return None if table is None else table.rows(positions, given), None, after
+
+    def _typed_blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def _keeps_memory(self, inputs: Inputs) -> bool:
         memory = self.spec.memory

@@ -2,42 +2,12 @@
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
-from torch import nn
-
-from engine.embeddings import TokenEmbedding
 from engine.errors import nearest
-from engine.spec import Spec
+from engine.head import Head, HeadOptions
 
+__all__ = ["Head", "HeadOptions", "find_head", "register_head", "registered_heads"]
 ENTRY_POINTS = "transformer_engine.heads"
-
-
-class HeadOptions(BaseModel):
-    """Options of a head; a misspelt one in a spec fails like any other key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Head(nn.Module):
-    """What stands on a body: pooling × projection × loss.
-
-    A subclass names the `inputs` that it takes beside the body's and its `Options`, and maps (body, inputs, those) to an
-    Output: it calls `body(inputs)`, which gives the states (b i d).
-    """
-
-    Options: ClassVar[type[HeadOptions]] = HeadOptions
-    inputs: ClassVar[frozenset[str]] = frozenset({"labels"})
-    needs_pooler: ClassVar[bool] = False
-
-    def __init__(self, spec: Spec, options: Any) -> None:
-        super().__init__()
-        self.spec = spec
-        self.options = options
-
-    def tie(self, tokens: TokenEmbedding) -> None:
-        """Share weights with the token table; most heads have none to share."""
 
 
 _HEADS: dict[str, type[Head]] = {}

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Weights:
                 file = safe_open(path, framework="pt")
                 for name in file.keys():  # noqa: SIM118
                     self._shapes[name] = tuple(file.get_slice(name).get_shape())
-                    self._readers[name] = lambda file=file, name=name: file.get_tensor(name)
+                    self._readers[name] = partial(file.get_tensor, name)
                 return
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
         except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
@@ -58,7 +59,7 @@ class Weights:
             raise CheckpointError(f"{path} holds no tensors by name")
         for name, tensor in state.items():
             self._shapes[name] = tuple(tensor.shape)
-            self._readers[name] = lambda tensor=tensor: tensor
+            self._readers[name] = partial(_same, tensor)
 
 
 def resolve_folder(source: str | os.PathLike[str], revision: str | None = None) -> Path:
@@ -134,6 +135,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _weight_files(folder: Path) -> list[Path]:

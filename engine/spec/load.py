@@ -167,7 +167,9 @@ def _located(issue: Any, data: Any, origins: Origins) -> Problem:
     path: tuple[str, ...] = ()
     node = data
     for part in issue["loc"]:
-        if (isinstance(node, Mapping) and part in node) or (isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)):
+        if (isinstance(node, Mapping) and part in node) or (
+            isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)
+        ):
             node = node[part]
         elif issue["type"] not in ("missing", "rule") or (isinstance(node, Mapping) and part == node.get("kind")):
             continue

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from engine.spec import axes
+
 if TYPE_CHECKING:
     from engine.spec.model import Spec
 
@@ -54,7 +56,7 @@ def _position(spec: "Spec") -> Iterator[Problem]:
     if position.kind == "learned" and position.start == "after_padding":
         if spec.embeddings.tables.tokens.padding is None:
             yield "position.start", "after_padding needs embeddings.tables.tokens.padding"
-    elif position.kind == "learned" and position.start >= position.size:
+    elif isinstance(position, axes.LearnedPosition) and int(position.start) >= position.size:
         yield "position.start", f"positions start at {position.start} but the table has {position.size} rows"
     if position.kind == "sinusoid" and position.stored and position.size is None:
         yield "position.size", "a stored sinusoid table needs a size"
