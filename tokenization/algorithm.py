@@ -45,6 +45,10 @@ class Algorithm(Protocol[Options]):
         """Make a new vocabulary from a corpus of texts."""
         ...
 
+    def with_options(self, options: Options) -> Self:
+        """The same vocabulary under other options."""
+        ...
+
     def tokenize(self, text: str, language: str | None) -> list[str]:
         """The tokens of a text."""
         ...

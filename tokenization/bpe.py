@@ -53,6 +53,9 @@ class BytePairAlgorithm:
         vocabulary, merges = learn_merges(words, vocab_size or 8000, options.end_of_word, options.reserved)
         return cls(options, vocabulary, merges)
 
+    def with_options(self, options: BytePairOptions) -> Self:
+        return type(self)(options, self.vocabulary, self._merges)
+
     def tokenize(self, text: str, language: str | None) -> list[str]:
         known, tokens = self._known, []
         for word in self._splitter.split(text, language):

@@ -192,7 +192,7 @@ class WordOptions(CommonOptions):
     """Whole words, as Transformer-XL uses them (Dai et al. 2019, arXiv:1901.02860).
 
     `splitting` makes words: `moses` (transformers), or `delimiter` as the authors' code splits text that is already
-    tokenized. An empty `delimiter` makes every character a word in both. A new vocabulary holds the `reserved` words,
+    tokenized. An empty `delimiter` makes every character a word in both; only `delimiter` decodes them without spaces. A new vocabulary holds the `reserved` words,
     then the `max_size` most frequent ones that occur at least `min_freq` times. `never_split` are patterns that Moses
     leaves whole (none: the special tokens).
     """

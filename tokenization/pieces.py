@@ -110,6 +110,9 @@ class PieceAlgorithm:
             raise TokenizationError(f"SentencePiece cannot make a vocabulary of this corpus: {error}") from None
         return cls(options, writer.getvalue())
 
+    def with_options(self, options: SentencePieceOptions) -> Self:
+        return type(self)(options, self._model)
+
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
         return self._split_numbers(self._processor.encode(apply_edits(self._edits, text), return_type=str))
 

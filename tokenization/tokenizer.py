@@ -14,7 +14,7 @@ from tokenization.encoding import Encoding
 from tokenization.errors import TokenizationError
 from tokenization.formats import SequenceFormat
 from tokenization.languages import Languages
-from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side
+from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side, parse_options
 from tokenization.reading import TextReader, read_inputs
 from tokenization.request import Tensors, make_request
 
@@ -189,6 +189,14 @@ class Tokenizer:
         from tokenization.saving import save_tokenizer
 
         return save_tokenizer(self, directory, format)
+
+    def with_options(self, **changes: Any) -> Self:
+        """The same vocabulary under options of which some fields differ, e.g. `splitting="spaces"`.
+
+        Raises pydantic's ValidationError for a field that does not exist or a value that does not fit.
+        """
+        options = parse_options({**self.options.model_dump(), **changes})
+        return type(self)(options, self.algorithm.with_options(options))
 
     def train(
         self, corpus: Iterable[str], vocab_size: int | None = None, *, languages: Iterable[str] | None = None

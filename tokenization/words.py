@@ -68,6 +68,9 @@ class WordAlgorithm:
         )
         return cls(options, list(words)[:vocab_size])
 
+    def with_options(self, options: WordOptions) -> Self:
+        return type(self)(options, self._words)
+
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
         text = apply_edits(self._clean, text)
         if self._by_characters:
@@ -107,10 +110,8 @@ class WordAlgorithm:
         return self._words[token_id]
 
     def join(self, tokens: list[str]) -> str:
-        if self._by_characters:
-            return "".join(tokens)
         if self.options.splitting == "delimiter":
-            return (self.options.delimiter or " ").join(tokens)
+            return (" " if self.options.delimiter is None else self.options.delimiter).join(tokens)
         text = word_joiner(self.options.language)(tokens)
         return text.replace(" @,@ ", ",").replace(" @.@ ", ".").strip()
 
