@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tokenization.conftest import FAMILIES, Sides
+from tests.tokenization.sides import FAMILIES, Sides
 from tests.tokenization.texts import NEWS, SENTENCES, texts
 
 VARIANTS = {
@@ -53,7 +53,9 @@ def test_ids_types_masks_and_text(opened: dict[str, Sides], case: str, text: str
     assert dict(ours) == dict(theirs)
     assert both.ours.tokenize(text) == both.published.tokenize(text)
     for skip in (False, True):
-        assert both.ours.decode(ours.input_ids, skip) == both.published.decode(theirs.input_ids, skip_special_tokens=skip)
+        assert both.ours.decode(ours.input_ids, skip) == both.published.decode(
+            theirs.input_ids, skip_special_tokens=skip
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -30,7 +30,7 @@ SENTENCES = {
 
 NEWS = [
     "On 3 May 1998, 23,000 people (1.80 m tall on average) paid $4.50 each -- or £3.20 -- at No. 5, Mr. Smith's shop.",
-    "The e-mail address is someone@example.org; see http://example.org/a/b-c.html, i.e. the well-known \"site\".",
+    'The e-mail address is someone@example.org; see http://example.org/a/b-c.html, i.e. the well-known "site".',
     "``It's the director's cut,'' she said... \"Don't you think so?\" He didn't; they'll've left by 9.30 a.m.",
     "Prices rose 5,300,000.75% in 1923, to 4,200 marks, from 9, 10, and 11, respectively.",
     "L'été, l'eau n'est pas « froide » : elle est à 21 °C ; c'est-à-dire agréable !",
