@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
 from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.fast_merges import fast_merges
 from tokenization.options import BytePairOptions
 from tokenization.pair_training import Merge, learn_merges, merge_pair
 from tokenization.vocabulary_files import read_file, read_text
@@ -28,6 +29,7 @@ class BytePairAlgorithm:
         self._ranks = {merge: rank for rank, merge in enumerate(self._merges)}
         self._tokens = {index: token for token, index in vocabulary.items()}
         self._splitter = WordSplitter(options)
+        self._fast = fast_merges(self._ranks, options.end_of_word)
         self._known: dict[str, list[str]] = {}
 
     @classmethod
@@ -57,14 +59,15 @@ class BytePairAlgorithm:
         return type(self)(options, self.vocabulary, self._merges)
 
     def tokenize(self, text: str, language: str | None) -> list[str]:
-        known, tokens = self._known, []
-        for word in self._splitter.split(text, language):
-            found = known.get(word)
-            tokens += self.merge(word) if found is None else found
-        return tokens
+        return [symbol for word in self._splitter.split(text, language) for symbol in self.merge(word)]
 
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
-        return [self.tokenize(text, language) for text, language in zip(texts, languages)]
+        split = [self._splitter.split(text, language) for text, language in zip(texts, languages)]
+        if self._fast is not None:
+            unseen = {word for words in split for word in words if word not in self._known}
+            new = [word for word in unseen if self._fast.knows(word)]
+            self._known.update(zip(new, self._fast.merge(new)))
+        return [[symbol for word in words for symbol in self.merge(word)] for words in split]
 
     def quick_ids(self, texts: list[str]) -> None:
         return None

@@ -1,0 +1,52 @@
+"""Slow and fast ways give the same: many texts at once or one by one, the library's merges or our own."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tokenization.sides import FAMILIES, Sides
+from tests.tokenization.texts import CORPUS, texts
+from tokenization.bpe import BytePairAlgorithm
+from tokenization.fast_merges import fast_merges, in_creation_order
+from tokenization.options import BytePairOptions
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@given(batch=st.lists(texts, min_size=2, max_size=5))
+def test_a_batch_is_its_texts(sides: dict[str, Sides], family: str, batch: list[str]) -> None:
+    ours = sides[family].ours
+    single = [ours(text, return_offsets_mapping=True) for text in batch]
+    assert ours(batch).input_ids == [row.input_ids for row in single]
+
+
+@given(data=st.data())
+def test_library_merges_are_ours(data: st.DataObject) -> None:
+    """Any merges at all: the library is used where it is exact, and then it is exact for every word."""
+    symbols = ["a", "b", "a</w>", "b</w>"]
+    merges: list[tuple[str, str]] = []
+    for _ in range(data.draw(st.integers(1, 6))):
+        pair = (data.draw(st.sampled_from(symbols)), data.draw(st.sampled_from(symbols)))
+        merges.append(pair)
+        symbols.append("".join(pair))
+    if data.draw(st.booleans()):
+        merges = data.draw(st.permutations(merges))
+    ranks = {merge: rank for rank, merge in enumerate(merges)}
+    fast = fast_merges(ranks, "</w>")
+    assert (fast is not None) == in_creation_order(ranks)
+    if fast is None:
+        return
+    slow = BytePairAlgorithm(BytePairOptions(), {symbol: index for index, symbol in enumerate(symbols)}, merges)
+    words = [
+        word for word in data.draw(st.lists(st.text("abc", min_size=1, max_size=9), max_size=9)) if fast.knows(word)
+    ]
+    assert fast.merge(words) == [slow.merge(word) for word in words]
+
+
+def test_learned_merges_take_the_fast_way(sides: dict[str, Sides]) -> None:
+    ours = sides["xlm"].open_ours()
+    slow = sides["xlm"].open_ours().algorithm
+    slow._fast = None
+    assert ours.algorithm._fast is not None
+    languages = ["en"] * len(CORPUS)
+    assert ours.algorithm.tokenize_batch(CORPUS, languages) == slow.tokenize_batch(CORPUS, languages)
+    assert any(ours.algorithm._fast.knows(word) for text in CORPUS for word in text.lower().split())
