@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,9 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
     return Source(folder, load_spec(data, overrides), layout, tuple(left_over(config, layout)))
 
 
-def families() -> dict[str, dict[str, Any]]:
-    """The plain specs of the shipped families and variants by their model_type in transformers."""
+@cache
+def families() -> Mapping[str, dict[str, Any]]:
+    """The plain specs of the shipped families and variants by their model_type in transformers, read once."""
     known: dict[str, dict[str, Any]] = {}
     for name, path in shipped().items():
         if name.startswith(("families/", "variants/")):
