@@ -25,7 +25,19 @@ _HOMES = {
     "Output": "engine.outputs",
     "Spec": "engine.spec",
 }
-__all__ = sorted(_HOMES)
+__all__ = [
+    "CheckpointError",
+    "InputError",
+    "Memory",
+    "Model",
+    "Output",
+    "Spec",
+    "SpecError",
+    "build_model",
+    "load_model",
+    "load_spec",
+    "save_model",
+]
 
 
 def __getattr__(name: str) -> Any:
