@@ -1,0 +1,136 @@
+"""What the parity tests share: weights that matter, conversion, and comparison of outputs and of every gradient."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from hypothesis import HealthCheck, settings
+from torch import Tensor, nn
+
+from engine import Model, load_model
+from engine.checkpoint.load import shared_names
+from engine.checkpoint.names import Slot, axis_sizes, slots_of
+from engine.spec.axes import Layout
+
+TOLERANCE = 1e-5
+NORMS = (nn.LayerNorm, nn.RMSNorm)
+
+
+def sweep(examples: int) -> settings:
+    """Settings of a test over random configs: the same examples every time, or PARITY_EXAMPLES fresh ones."""
+    wanted = os.environ.get("PARITY_EXAMPLES")
+    return settings(
+        max_examples=int(wanted or examples),
+        derandomize=wanted is None,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@torch.no_grad()
+def randomise(model: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module:
+    """Give every parameter values that matter: normal with `spread`, norms' weights around one; returns the model."""
+    generator = torch.Generator().manual_seed(seed)
+    norms = {id(module.weight) for module in model.modules() if isinstance(module, NORMS) and module.weight is not None}
+    for parameter in model.parameters():
+        values = torch.randn(parameter.shape, generator=generator)
+        parameter.copy_(1 + 0.3 * values if id(parameter) in norms else spread * values)
+    return model
+
+
+def converted(theirs: Any, head: str | None = "default", **options: Any) -> Model:
+    """Our model with the weights of one of transformers', through a folder that `save_pretrained` writes, in float32."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs.save_pretrained(folder)
+        ours = load_model(folder, head=head, dtype=torch.float32, **options)
+    report = ours.load_report
+    assert not report.initialised and not report.other_shape, str(report)
+    if head == "default":
+        assert not report.left_over, str(report)
+    return ours
+
+
+def assert_close_relative(ours: Any, theirs: Any, what: str = "", tolerance: float = TOLERANCE) -> None:
+    """Assert the same shape and values, up to `tolerance` of the largest magnitude in `theirs`; sequences pairwise."""
+    if isinstance(theirs, list | tuple):
+        assert ours is not None and len(ours) == len(theirs), f"{what}: {0 if ours is None else len(ours)} parts"
+        for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            assert_close_relative(one, other, f"{what}[{index}]", tolerance)
+        return
+    assert ours is not None, f"{what} is missing"
+    assert ours.shape == theirs.shape, f"{what}: shape {tuple(ours.shape)}, published {tuple(theirs.shape)}"
+    if not theirs.numel():
+        return
+    assert bool(theirs.detach().isfinite().all()), f"{what}: the published numbers are not finite"
+    ours, theirs = ours.detach(), theirs.detach()
+    worst, largest = float((ours - theirs).abs().max()), float(theirs.abs().max())
+    assert worst <= tolerance * largest, f"{what}: off by {worst:.3g} of {largest:.3g} ({worst / (largest or 1):.2g})"
+
+
+def their_gradients(theirs: nn.Module) -> dict[str, Tensor | None]:
+    """The gradient of every parameter of a model by each of its names, tied ones under all of them."""
+    return {name: parameter.grad for name, parameter in theirs.named_parameters(remove_duplicate=False)}
+
+
+def assert_same_gradients(
+    ours: Model, theirs: Mapping[str, Tensor | None], tolerance: float = TOLERANCE, layout: Layout | None = None
+) -> None:
+    """Assert that each parameter of ours has the gradient that the published one has, through the weight map.
+
+    `theirs` holds gradients by published name; None stands for no gradient, which equals zeros. Every name must be met.
+    A gradient that is nothing but rounding beside the largest of all (a key's bias) must be as small here.
+    """
+    layout = layout or ours.spec.checkpoint.huggingface
+    assert layout is not None
+    floor = 1e-6 * max(float(gradient.abs().max()) for gradient in theirs.values() if gradient is not None)
+    parameters = dict(ours.named_parameters(remove_duplicate=False))
+    first = {name: names[0] for names in shared_names(ours).values() for name in names}
+    compared, met = set(), set()
+    for slot, name in _slots(ours, theirs, layout):
+        met.add(name)
+        gradient = theirs[name]
+        members = dict.fromkeys(slot.ours) if gradient is None else slot.read(gradient, axis_sizes(ours.spec))
+        for member, expected in members.items():
+            found = parameters[member].grad
+            found = torch.zeros_like(parameters[member]) if found is None else found
+            expected = torch.zeros_like(found) if expected is None else expected
+            compared.add(first[member])
+            if float(expected.abs().max()) <= floor:
+                assert float(found.abs().max()) <= floor, f"gradient of {member}: {found.abs().max()}, published none"
+            else:
+                assert_close_relative(found, expected, f"gradient of {member}", tolerance)
+    assert compared == set(first.values()), f"never compared: {sorted(set(first.values()) - compared)}"
+    assert met == set(theirs), f"published gradients that nothing here has: {sorted(set(theirs) - met)}"
+
+
+def _slots(ours: Model, theirs: Mapping[str, Any], layout: Layout) -> Iterator[tuple[Slot, str]]:
+    """Every slot of our model with each published name under which its tensor is found."""
+    prefix = (
+        f"{layout.prefix}." if layout.prefix and any(name.startswith(f"{layout.prefix}.") for name in theirs) else ""
+    )
+    names = [name for name, _ in ours.named_parameters(remove_duplicate=False)]
+    for slot in slots_of(names, ours.spec.heads.default, layout, prefix):
+        aliases = [a for a, name in layout.aliases.items() if slot.theirs in (name, prefix + name)]
+        for name in (slot.theirs, *aliases, *(prefix + alias for alias in aliases if prefix)):
+            if name in theirs:
+                yield slot, name
+
+
+def compare_gradients(ours: Model, our_scalar: Tensor, theirs: nn.Module, their_scalar: Tensor) -> None:
+    """Assert that two scalars agree, and their gradients in every parameter of both models."""
+    assert_close_relative(our_scalar, their_scalar, "scalar")
+    for model, scalar in ((ours, our_scalar), (theirs, their_scalar)):
+        model.zero_grad(set_to_none=True)
+        torch.autograd.backward(scalar)
+    assert_same_gradients(ours, their_gradients(theirs))
+
+
+def weighted(states: Tensor, seed: int = 0) -> Tensor:
+    """A scalar that depends on every state with a weight of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    return (states * torch.randn(states.shape, generator=generator)).sum()
