@@ -113,17 +113,27 @@ def _token(value: Any, **known: Any) -> dict[str, Any]:
 
 
 def _added_tokens(directory: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Added tokens with their ids, from where each generation of transformers kept them."""
+    special = {_content(value) for name, value in config.items() if name.endswith("_token")}
+    special |= {_content(value) for value in config.get("additional_special_tokens") or ()}
     decoder = config.get("added_tokens_decoder")
     if decoder is None:
-        whole = read_json(directory / "tokenizer.json").get("added_tokens", [])
-        special = {str(value) for name, value in config.items() if name.endswith("_token")}
-        special |= {str(value) for value in config.get("additional_special_tokens") or ()}
         listed = {
             index: {"content": text, "special": text in special, "normalized": text not in special}
             for text, index in read_json(directory / "added_tokens.json").items()
         }
+        whole = read_json(directory / "tokenizer.json").get("added_tokens", [])
         decoder = {**listed, **{token["id"]: token for token in whole}}
-    return [_token(token, id=int(index), special=bool(token.get("special", False))) for index, token in decoder.items()]
+    tokens = [_token(token, id=int(index), special=bool(token.get("special"))) for index, token in decoder.items()]
+    for token in tokens:
+        if token["special"] and token["content"] not in special:
+            # The published classes go by their lists of special tokens; the flag alone only stops normalization.
+            token.update(special=False, normalized=False)
+    return tokens
+
+
+def _content(value: Any) -> Any:
+    return value.get("content") if isinstance(value, dict) else value
 
 
 def published_config(options: CommonOptions, added: dict[int, AddedToken], specs: Path = SPECS) -> dict[str, Any]:
@@ -136,6 +146,11 @@ def published_config(options: CommonOptions, added: dict[int, AddedToken], specs
         config[theirs] = _special(options.special_tokens, where[1]) if len(where) > 1 else section[ours]
     if options.languages:
         config["id2lang"] = {str(index): language for language, index in options.languages.items()}
+    named = config["additional_special_tokens"]
+    roles = set(options.special_tokens.by_role().values())
+    named += [
+        text for text in (token.content for token in added.values() if token.special) if text not in (*named, *roles)
+    ]
     config["model_max_length"] = options.max_length or 10**30
     config["added_tokens_decoder"] = {str(index): _as_published(token) for index, token in sorted(added.items())}
     return {name: value for name, value in config.items() if value is not None}
