@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 import heads
-from engine.errors import Problem, SpecError
+from engine.errors import InputError, Problem, SpecError
 from engine.init import initialize
 from engine.model import Model
 from engine.spec import Spec, SpecSource
@@ -38,7 +38,7 @@ def build_model(
 
     `head` is a registered name, None for the bare backbone, or "default" for the spec's own; further keywords are options
     of that head. On the meta device nothing is allocated. `seed` leaves the global random state as it was.
-    Raises SpecError, or ValueError for an unknown head.
+    Raises SpecError, or InputError for an unknown head.
     """
     resolved = load_spec(spec, overrides)
     model = assemble(resolved, head, dtype=dtype, device=device, **head_options)
@@ -63,7 +63,7 @@ def assemble(
     """The modules of a model, their weights not yet filled."""
     name = spec.heads.default if head == "default" else head
     if head_options and name is None:
-        raise ValueError(f"a bare backbone has no option '{next(iter(head_options))}'")
+        raise InputError(f"a bare backbone has no option '{next(iter(head_options))}'")
     previous = torch.get_default_dtype()
     torch.set_default_dtype(dtype or previous)
     try:

@@ -58,6 +58,16 @@ class Spec(axes.Axis):
         """Plain YAML-ready data that `Spec.model_validate` turns back into an equal spec."""
         return self.model_dump(mode="json", exclude_none=False)
 
+    def memory_per_token(self) -> dict[str, int]:
+        """How many numbers memory holds for each remembered token, by the form in which it is held."""
+        dims = self.dims
+        assert dims.head is not None and dims.kv_heads is not None
+        keys_values = {"keys and values": 2 * dims.layers * dims.kv_heads * dims.head}
+        if self.memory.kind == "recurrent":
+            hidden = {"hidden states": dims.layers * dims.model}
+            return hidden if self.position.kind == "from_end" else {**hidden, **keys_values}
+        return keys_values if self.memory.kind == "keys_values" else {}
+
     def has_rule(self, rule: axes.MaskRule) -> bool:
         """Whether the attention mask contains this rule."""
         return rule in self.attention.mask
