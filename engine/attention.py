@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from engine.context import Context
+from engine.linear import Linear
 from engine.memory import LayerMemory
 from engine.positions import rotate
 from engine.scores import RelativeScores
@@ -23,10 +24,10 @@ class _Projections(nn.Module):
         assert dims.head is not None and dims.kv_heads is not None
         if isinstance(bias, bool):
             bias = axes.AttentionBias(query=bias, key=bias, value=bias, output=bias)
-        self.query = nn.Linear(dims.model, dims.heads * dims.head, bias=bias.query)
-        self.key = nn.Linear(dims.model, dims.kv_heads * dims.head, bias=bias.key)
-        self.value = nn.Linear(dims.model, dims.kv_heads * dims.head, bias=bias.value)
-        self.output = nn.Linear(dims.heads * dims.head, dims.model, bias=bias.output)
+        self.query = Linear(dims.model, dims.heads * dims.head, bias=bias.query)
+        self.key = Linear(dims.model, dims.kv_heads * dims.head, bias=bias.key)
+        self.value = Linear(dims.model, dims.kv_heads * dims.head, bias=bias.value)
+        self.output = Linear(dims.heads * dims.head, dims.model, bias=bias.output)
         self.heads, self.kv_heads = dims.heads, dims.kv_heads
         self.scale = dims.head**-0.5 if spec.attention.scale else 1.0
         self.dropout = spec.dropout.attention

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.errors import InputError
+from engine.linear import linear
 from engine.norms import build_norm
 from engine.positions import PositionTable
 from engine.spec import Spec, axes
@@ -44,7 +45,7 @@ class TokenEmbedding(nn.Module):
     def _project(self, vectors: Tensor, cluster: int) -> Tensor:
         if not len(self.projections):
             return vectors
-        return functional.linear(vectors, self.projections[cluster], self.projection_bias)
+        return linear(vectors, self.projections[cluster], self.projection_bias)
 
 
 class Embeddings(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.linear import Linear
 from engine.spec import Spec
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -27,14 +28,17 @@ class FeedForward(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         assert spec.dims.inner is not None
-        self.up = nn.Linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias)
-        self.gate = nn.Linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias) if spec.ffn.gated else None
-        self.down = nn.Linear(spec.dims.inner, spec.dims.model, bias=spec.ffn.bias)
+        self.up = Linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias)
+        self.gate = Linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias) if spec.ffn.gated else None
+        self.down = Linear(spec.dims.inner, spec.dims.model, bias=spec.ffn.bias)
         self.activation = ACTIVATIONS[spec.ffn.activation]
+        self.fused = spec.ffn.activation == "gelu" and not spec.ffn.gated
         self.dropout = nn.Dropout(spec.dropout.inner)
 
     def forward(self, states: Tensor) -> Tensor:
-        if self.gate is None:
+        if self.fused:
+            inner = self.up(states, gelu=True)
+        elif self.gate is None:
             inner = self.activation(self.up(states))
         else:
             inner = self.activation(self.gate(states)) * self.up(states)

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from engine.embeddings import TokenEmbedding
 from engine.feed_forward import ACTIVATIONS
+from engine.linear import Linear, linear
 from engine.norms import build_norm
 from engine.spec import Spec
 
@@ -25,10 +26,10 @@ class LinearOutput(nn.Module):
         output, model = spec.heads.output, spec.dims.model
         width = spec.embeddings.tables.tokens.width or model
         self.tied = output.tied
-        self.dense: nn.Linear | None = None
+        self.dense: Linear | None = None
         self.norm: nn.Module | None = None
         if output.kind == "transform":
-            self.dense = nn.Linear(model, width)
+            self.dense = Linear(model, width)
             self.norm = build_norm(spec.norm, width)
         self.activation = ACTIVATIONS[output.activation]
         projected = width != model and output.kind != "transform"
@@ -49,7 +50,7 @@ class LinearOutput(nn.Module):
             states = self.norm(self.activation(self.dense(states)))
         if self.projection is not None:
             states = states @ self.projection
-        return functional.linear(states, self.weight, self.bias)
+        return linear(states, self.weight, self.bias)
 
     def losses(self, states: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100."""
@@ -115,7 +116,7 @@ class AdaptiveOutput(nn.Module):
             weight, bias = torch.cat((weight, self.cluster_weight)), torch.cat((bias, self.cluster_bias))
         if len(self.projections):
             states = states @ self.projections[cluster]
-        return functional.linear(states, weight, bias)
+        return linear(states, weight, bias)
 
     def losses(self, states: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100, in the order of the labels."""

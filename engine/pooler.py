@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from engine.feed_forward import ACTIVATIONS
+from engine.linear import Linear
 from engine.spec.axes import Activation
 
 
@@ -11,7 +12,7 @@ class Pooler(nn.Module):
 
     def __init__(self, model: int, activation: Activation) -> None:
         super().__init__()
-        self.dense = nn.Linear(model, model)
+        self.dense = Linear(model, model)
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, states: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import InputError
+from engine.linear import Linear
 from engine.masks import Grid
 from engine.positions import sinusoid
 from engine.spec import Spec, axes
@@ -16,7 +17,8 @@ class Frame:
     """What all blocks share of one call: distances, their sinusoids, and which pairs differ in segment.
 
     `distances` (r) descend by one from the farthest; `sinusoids` is (1 r d), or (2 r d) where the second half of the
-    batch is mirrored; `other_segment` (b i+p j) is True where row and column have different token types.
+    batch is mirrored, of these distances or of those that remembered distance keys lack; `other_segment` (b i+p j) is
+    True where row and column have different token types.
     """
 
     distances: Tensor | None = None
@@ -76,11 +78,11 @@ class RelativeScores(nn.Module):
         self.position_bias = nn.Parameter(torch.empty(shape)) if biased and position.kind == "relative" else None
         self.segment_bias = nn.Parameter(torch.empty(shape)) if biased and "segment" in attention.score else None
         self.segments = nn.Parameter(torch.empty(2, *shape)) if "segment" in attention.score else None
-        self.projection: nn.Linear | None = None
+        self.projection: Linear | None = None
         self.table: nn.Parameter | None = None
         self.table_bias: nn.Parameter | None = None
         if isinstance(position, axes.RelativePosition):
-            self.projection = nn.Linear(dims.model, dims.heads * dims.head, bias=False)
+            self.projection = Linear(dims.model, dims.heads * dims.head, bias=False)
         elif isinstance(position, axes.RelativeKeyPosition):
             self.table = nn.Parameter(torch.empty(2 * position.size - 1, dims.head))
         elif isinstance(position, axes.LearnedRelativePosition):
