@@ -1,0 +1,358 @@
+"""Random small valid specs, inputs that fit them, and networks whose every parameter matters.
+
+`valid_specs` draws over all axes. What it cannot know to be valid it leaves to the rules: a combination that they accept
+must work, so a law that breaks on it points at the engine or at a missing rule.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from hypothesis import assume
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from engine import Model, Output, Spec, build_model
+from engine.spec import axes
+
+NORMS = (nn.LayerNorm, nn.RMSNorm)
+LONGEST = 24  # positions that every drawn table covers
+ABSOLUTE = ("learned", "sinusoid")
+SHIFTABLE = ("none", "relative", "relative_key", "relative_key_query", "learned_relative", "rotary")
+POSITIONS = ("none", *ABSOLUTE, *SHIFTABLE[1:], "from_end")
+MEMORIES = ("none", "keys_values", "recurrent")
+FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
+
+Pick = Callable[..., Any]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+@st.composite
+def valid_specs(
+    draw: Draw,
+    *,
+    causal: bool | None = None,
+    padding: bool | None = None,
+    streams: str | None = None,
+    memories: Sequence[str] = MEMORIES,
+    positions: Sequence[str] = POSITIONS,
+    cross: bool | None = None,
+    head: str | None = "any",
+    quirks: bool = True,
+    settle: Mapping[str, Any] | None = None,
+) -> Spec:
+    """A random small spec.
+
+    `causal` and `padding` demand or exclude that mask rule, `streams` is "one" or "two", `memories` and `positions` are
+    the kinds to choose among, `head` is a language-model head, None for a bare backbone, or "any". `quirks: False` leaves
+    out the published fields under which padding changes answers. `settle` lays keys over the drawn data at the end.
+    """
+
+    def pick(*values: Any) -> Any:
+        return draw(st.sampled_from(values))
+
+    both = (False, True)
+    streams = streams or pick("one", "one", "two")
+    causal = pick(*both) if causal is None else causal
+    two = streams == "two"
+    kinds = [kind for kind in memories if kind != "keys_values" or causal]
+    memory = _memory(pick, pick(*kinds), quirks)
+    allowed = [kind for kind in positions if not two or kind in ("relative", "rotary")]
+    if memory["kind"] == "keys_values":
+        allowed = [kind for kind in allowed if kind != "from_end"]
+    padded = pick(*both) if padding is None else padding
+    dims = _dims(pick)
+    tables = _tables(pick, dims)
+    position = _position(pick, pick(*allowed), tables, quirks)
+    if position["kind"] == "rotary":
+        dims["head"] = pick(4, 6)
+    attention = _attention(pick, position, memory, causal, padded, two, tables, quirks)
+    attention["cross"] = (pick(False, False, True) if cross is None else cross) and not two
+    placement = pick("post", "pre")
+    parallel = placement == "pre" and not attention["cross"] and pick(False, False, True)
+    kind = pick("layer", "rms")
+    data = {
+        "name": "drawn",
+        "dims": dims,
+        "embeddings": {"tables": tables, "scale": pick("none", "sqrt_model"), "norm": pick(*both)},
+        "position": position,
+        "attention": attention,
+        "streams": {"kind": streams},
+        "memory": memory,
+        "norm": {
+            "kind": kind,
+            "eps": 1e-6,
+            "placement": placement,
+            "bias": kind == "layer" and pick(*both),
+            "query": placement == "post" or pick(True, False),
+        },
+        "final_norm": pick(*both),
+        "ffn": {
+            "activation": pick("gelu", "gelu_tanh", "relu", "silu", "tanh"),
+            "gated": pick(*both),
+            "bias": pick(*both),
+        },
+        "block": {
+            "order": "parallel" if parallel else "sequential",
+            "shared_norm": parallel and pick(*both),
+            "zero_padding": padded and pick(*both),
+        },
+        "pooler": pick(None, {"activation": "tanh"}),
+        "heads": _heads(pick, head, tables, two, causal),
+    }
+    for path, value in (settle or {}).items():
+        node = data
+        *parents, last = path.split(".")
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    try:
+        return Spec.model_validate(data)
+    except ValidationError:
+        assume(False)
+        raise
+
+
+def _dims(pick: Pick) -> dict[str, Any]:
+    heads = pick(2, 1, 4)
+    return {
+        "layers": pick(2, 1, 3),
+        "model": pick(8, 12, 16),
+        "heads": heads,
+        "head": pick(4, 3, 6),
+        "kv_heads": pick(heads, *(count for count in (1, 2) if heads % count == 0)),
+        "inner": pick(12, 20),
+        "vocab": pick(17, 30),
+    }
+
+
+def _tables(pick: Pick, dims: Mapping[str, Any]) -> dict[str, Any]:
+    tokens: dict[str, Any] = {"padding": pick(1, None, 0, dims["vocab"] - 1), "width": pick(None, None, 4, 24)}
+    tokens["projection_bias"] = tokens["width"] is not None and pick(False, True)
+    tokens["cutoffs"] = pick([], [5], [4, 9])
+    if tokens["cutoffs"]:
+        tokens["divisor"] = pick(1, 2)
+    languages = pick(None, {"count": 3, "embed": True}, {"count": 3, "embed": False}, {"count": 1})
+    return {
+        "tokens": tokens,
+        "segments": pick(None, {"source": "table", "count": 3}, {"source": "tokens"}),
+        "languages": languages,
+    }
+
+
+def _position(pick: Pick, kind: str, tables: Mapping[str, Any], quirks: bool) -> dict[str, Any]:
+    padding = tables["tokens"]["padding"]
+    counts = ["all", *(["real"] if padding is not None else []), *(["columns"] if quirks else [])]
+    size = LONGEST + 8
+    if kind == "learned":
+        starts = [0, 2, *(["after_padding"] if padding is not None else [])]
+        size = size + (padding or 0)
+        return {
+            "kind": kind,
+            "size": size,
+            "start": pick(*starts),
+            "count": pick(*counts),
+            "ids": pick("counted", "rows"),
+        }
+    if kind == "sinusoid":
+        stored = pick(False, True)
+        basis = pick("half_split", "interleaved", "tensor2tensor")
+        return {
+            "kind": kind, "basis": basis, "start": pick(0, 2), "count": pick(*counts), "stored": stored,
+            "size": size if stored else pick(None, size),
+        }  # fmt: skip
+    if kind == "relative":
+        return {"kind": kind, "clamp": pick(None, 3), "reversed_half": pick(False, False, True)}
+    if kind in ("relative_key", "relative_key_query"):
+        return {"kind": kind, "size": size}
+    if kind == "learned_relative":
+        return {"kind": kind, "size": pick(6, size), "clamp": pick(None, 3)}
+    if kind == "from_end":
+        table = pick("sinusoid", "learned")
+        return {
+            "kind": kind,
+            "table": table,
+            "size": pick(5, size) if table == "learned" else None,
+            "clamp": pick(None, 3),
+        }
+    if kind == "rotary":
+        return {"kind": kind, "base": pick(10000.0, 50.0), "fraction": pick(1.0, 0.5), "interleaved": pick(False, True)}
+    return {"kind": kind}
+
+
+def _memory(pick: Pick, kind: str, quirks: bool) -> dict[str, Any]:
+    if kind != "recurrent":
+        return {"kind": kind}
+    return {
+        "kind": kind,
+        "length": pick(6, None, LONGEST, 3, 0),
+        "reuse": pick(None, None, 2),
+        "initial": pick("empty", "zeros"),
+        "padding": pick("hidden", "attended") if quirks else "hidden",
+    }
+
+
+def _attention(
+    pick: Pick,
+    position: Mapping[str, Any],
+    memory: Mapping[str, Any],
+    causal: bool,
+    padded: bool,
+    two: bool,
+    tables: dict[str, Any],
+    quirks: bool,
+) -> dict[str, Any]:
+    score = ["content", *(["position"] if position["kind"] in SHIFTABLE[1:-1] else [])]
+    if tables["segments"] is None and pick(False, True):
+        score.append("segment")
+    mask = [*(["padding"] if padded else []), *(["causal"] if causal else []), *(["permutation"] if two else [])]
+    same_length = pick("memory", "remembered")
+    if causal and memory["kind"] == "recurrent" and (same_length == "remembered" or memory["length"]):
+        mask += pick([], [], ["same_length"])
+    window = pick(None, None, 2, 4)
+    mask += ["window"] if window else []
+    counts = quirks and tables["tokens"]["padding"] is not None
+    return {
+        "score": score,
+        "query_bias": pick("none", "per_layer", "shared") if len(score) > 1 else "none",
+        "bias": pick(True, False, {"query": True, "key": False, "value": True, "output": False}),
+        "scale": pick(True, False),
+        "mask": mask,
+        "same_length": same_length,
+        "window": window,
+        "infer_padding": pick("none", "none", "count") if counts and padded else "none",
+        "cross_head_mask": pick("own", "shared"),
+    }
+
+
+def _heads(pick: Pick, head: str | None, tables: Mapping[str, Any], two: bool, causal: bool) -> dict[str, Any]:
+    if head == "any":
+        head = pick(None, "permutation_lm" if two else "causal_lm" if causal else "masked_lm")
+    tokens = tables["tokens"]
+    clusters = len(tokens["cutoffs"]) + 1
+    kind = pick("linear", "transform", "adaptive")
+    divided = tokens.get("divisor", 1) > 1
+    output = {
+        "kind": kind,
+        "tied": (kind == "adaptive" or not divided) and pick(True, False),
+        "bias": pick(True, False),
+    }
+    if kind == "adaptive":
+        output["tied_projections"] = pick(False, True, [False] + [True] * (clusters - 1))
+    elif kind == "linear":
+        output["tied_projections"] = not divided and pick(False, True)
+    return {"default": head, "output": output}
+
+
+def inputs_for(
+    spec: Spec,
+    *,
+    batch: int = 2,
+    length: int = 5,
+    seed: int = 0,
+    targets: int | None = None,
+    permuted: bool = True,
+    padded: bool = False,
+    optional: bool = True,
+) -> dict[str, Any]:
+    """Arguments of one call that use every axis the spec has; no token is the padding id.
+
+    Two streams get a random factorization order in `perm_mask` (unless `permuted` is False) and `targets` predictions
+    (None: none) at random places. `padded` adds an attention mask with padding on the left of the first row and on the
+    right of the last. `optional: False` leaves out token types and languages.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def ids(limit: int, *shape: int) -> Tensor:
+        return torch.randint(0, limit, shape, generator=generator)
+
+    tables = spec.embeddings.tables
+    given: dict[str, Any] = {"input_ids": real_tokens(spec, batch, length, generator)}
+    if optional and (tables.segments is not None or "segment" in spec.attention.score):
+        count = tables.segments.count if tables.segments is not None else 2
+        given["token_type_ids"] = ids(count or spec.dims.vocab, batch, length)
+    if optional and tables.languages is not None and tables.languages.embed and tables.languages.count > 1:
+        given["langs"] = ids(tables.languages.count, batch, length)
+    if spec.attention.cross:
+        given["encoder_hidden_states"] = torch.randn(batch, 3, spec.dims.model, generator=generator)
+    if spec.streams.kind == "two" and permuted:
+        given["perm_mask"] = order_mask(
+            torch.stack([torch.randperm(length, generator=generator) for _ in range(batch)])
+        )
+    if spec.streams.kind == "two" and targets:
+        chosen = torch.stack([torch.randperm(length, generator=generator)[:targets] for _ in range(batch)])
+        given["target_mapping"] = nn.functional.one_hot(chosen, length).float()
+    if padded:
+        mask = torch.ones(batch, length, dtype=torch.long)
+        mask[0, :1], mask[-1, -2:] = 0, 0
+        given["attention_mask"] = mask
+    return given
+
+
+def real_tokens(spec: Spec, batch: int, length: int, generator: torch.Generator) -> Tensor:
+    """Random token ids (b i), none of them the padding id."""
+    padding = spec.embeddings.tables.tokens.padding
+    choices = torch.tensor([token for token in range(spec.dims.vocab) if token != padding])
+    return choices[torch.randint(0, len(choices), (batch, length), generator=generator)]
+
+
+def order_mask(order: Tensor) -> Tensor:
+    """`perm_mask` (b i i) of factorization orders (b i), which hold the rank of each token: 1 where i may not see j."""
+    return (order[:, :, None] <= order[:, None, :]).float()
+
+
+@torch.no_grad()
+def randomise(model: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module:
+    """Give every parameter values that matter: normal with `spread`, norms' weights around one; returns the model."""
+    generator = torch.Generator().manual_seed(seed)
+    norms = {id(module.weight) for module in model.modules() if isinstance(module, NORMS) and module.weight is not None}
+    for parameter in model.parameters():
+        values = torch.randn(parameter.shape, generator=generator)
+        parameter.copy_(1 + 0.3 * values if id(parameter) in norms else spread * values)
+    return model
+
+
+def built(
+    spec: Spec, head: str | None = "default", *, seed: int = 0, dtype: torch.dtype | None = None, **options: Any
+) -> Model:
+    """The spec's network in evaluation mode with every parameter randomised."""
+    model = build_model(spec, head, dtype=dtype, **options)
+    randomise(model, seed)
+    return model.eval()
+
+
+def answer(output: Output) -> Tensor:
+    """What a call predicts: logits where there is a head, else the last states."""
+    result = output.logits if output.logits is not None else output.last_hidden_state
+    assert result is not None
+    return result
+
+
+SHRUNK: dict[str, Any] = {"dims.layers": 2, "dims.model": 16, "dims.heads": 4, "dims.inner": 24, "dims.vocab": 40}
+SHRUNK_BY_FAMILY: dict[str, dict[str, Any]] = {
+    "xlm": {"embeddings.tables.languages.count": 3, "dims.inner": 64},
+    "transformer-xl": {
+        "dims.head": 6,
+        "embeddings.tables.tokens": {"width": 16, "cutoffs": [10, 20], "divisor": 2},
+        "heads.output.tied_projections": [False, True, True],
+        "memory.length": LONGEST,
+    },
+}
+
+
+def family(name: str, **settled: Any) -> Spec:
+    """A shipped family at toy size; further overrides are dotted keys."""
+    from engine import load_spec
+
+    return load_spec(f"families/{name}", {**SHRUNK, **SHRUNK_BY_FAMILY.get(name, {}), **settled})
+
+
+def has_padding_rule(spec: Spec) -> bool:
+    """Whether padding is hidden from attention."""
+    return "padding" in spec.attention.mask
+
+
+def counts_real_tokens(spec: Spec) -> bool:
+    """Whether positions are counted over real token ids."""
+    return isinstance(spec.position, axes.LearnedPosition | axes.SinusoidPosition) and spec.position.count == "real"
