@@ -28,6 +28,7 @@ class Assembler:
                 "token_type_ids": options.padding_type,
                 "special_tokens_mask": 1,
                 "offset_mapping": (0, 0),
+                "sequence_ids": -1,
             }
         )
 
@@ -112,6 +113,8 @@ class Assembler:
             row["offset_mapping"] = [
                 span for place in places for span in ([(0, 0)] if place.text is None else item[place.text].spans or [])
             ]
+        if request.sequence_ids:
+            row["sequence_ids"] = _repeat(places, texts, [-1 if place.text is None else place.text for place in places])
         if item[0].language is not None and item[-1].language is not None:
             row["langs"] = _repeat(places, texts, _languages(item, places))
         if request.length:

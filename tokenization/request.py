@@ -30,6 +30,7 @@ class Request:
     attention_mask: bool
     special_tokens_mask: bool
     offsets: bool
+    sequence_ids: bool
     length: bool
     tensors: Tensors | None
 
@@ -71,6 +72,7 @@ def make_request(
     return_attention_mask: bool | None,
     return_special_tokens_mask: bool,
     return_offsets_mapping: bool,
+    return_sequence_ids: bool,
     return_length: bool,
     return_tensors: Tensors | None,
 ) -> Request:
@@ -113,6 +115,7 @@ def make_request(
         attention_mask=_default(return_attention_mask, "attention_mask" in options.outputs),
         special_tokens_mask=return_special_tokens_mask,
         offsets=return_offsets_mapping,
+        sequence_ids=return_sequence_ids,
         length=return_length,
         tensors=return_tensors,
     )

@@ -108,6 +108,7 @@ class Tokenizer:
         return_overflowing_tokens: bool | str = False,
         return_special_tokens_mask: bool = False,
         return_offsets_mapping: bool = False,
+        return_sequence_ids: bool = False,
         return_length: bool = False,
         split_special_tokens: bool = False,
         lang: Any = None,
@@ -116,8 +117,9 @@ class Tokenizer:
 
         Returns lists (for one text) or lists of lists, or tensors `(rows, tokens)` of int64. With
         `return_overflowing_tokens` True or "rows", what does not fit makes further rows, and
-        `overflow_to_sample_mapping` says whose they are; with "tokens" it is returned beside its row. `lang` is a
-        language, one for each text, or a pair of them for each pair. Raises TokenizationError.
+        `overflow_to_sample_mapping` says whose they are; with "tokens" it is returned beside its row. `sequence_ids`
+        are 0 and 1 for tokens of the first and second text, -1 for others. `lang` is a language, one for each text,
+        or a pair of them for each pair. Raises TokenizationError.
         """
         request = make_request(
             self.options,
@@ -134,6 +136,7 @@ class Tokenizer:
             return_attention_mask=return_attention_mask,
             return_special_tokens_mask=return_special_tokens_mask,
             return_offsets_mapping=return_offsets_mapping,
+            return_sequence_ids=return_sequence_ids,
             return_length=return_length,
             return_tensors=return_tensors,
         )
