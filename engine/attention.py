@@ -1,13 +1,14 @@
 """Attention: project, score by terms, mask, softmax, project."""
 
 import math
+from dataclasses import replace
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from engine.context import Context
+from engine.context import Context, Turns
 from engine.linear import Linear
 from engine.memory import LayerMemory
 from engine.positions import rotate
@@ -56,20 +57,23 @@ class Attention(_Projections):
         Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j) where asked for.
         """
         query = _split(self.query(rows), self.heads)
-        key, value = _split(self.key(tokens), self.kv_heads), _split(self.value(tokens), self.kv_heads)
-        if isinstance(self.position, axes.RotaryPosition) and context.row_turns and context.column_turns:
+        if isinstance(self.position, axes.RotaryPosition) and context.row_turns:
             query = rotate(query, context.row_turns, self.position.interleaved)
-            key = rotate(key, context.column_turns, self.position.interleaved)
-        key, value = past.extended(key, value)
+        new = self.project(tokens, context.column_turns)
+        assert new.keys is not None and new.values is not None
+        memory = past.extended(new.keys, new.values)
         bias = None
         if self.scores is not None:
-            bias = self.scores(query, key, context.grid, context.frame)
+            assert memory.keys is not None
+            bias, distances = self.scores(query, memory.keys, context.grid, context.frame, past.distances)
+            memory = replace(memory, distances=distances)
             if self.scores.content_bias is not None:
                 query = query + self.scores.content_bias[:, None]
+        assert memory.keys is not None and memory.values is not None
         mixed, weights = attend(
             query,
-            key,
-            value,
+            memory.keys,
+            memory.values,
             self.scale,
             bias,
             context.allowed,
@@ -78,7 +82,14 @@ class Attention(_Projections):
             context.head_mask,
             context.keep_attentions,
         )
-        return self.output(_merge(mixed)), LayerMemory(keys=key, values=value), weights
+        return self.output(_merge(mixed)), memory, weights
+
+    def project(self, tokens: Tensor, turns: Turns | None) -> LayerMemory:
+        """Keys and values (b g j k) of states (b j d), keys turned by rotary positions where there are any."""
+        key, value = _split(self.key(tokens), self.kv_heads), _split(self.value(tokens), self.kv_heads)
+        if isinstance(self.position, axes.RotaryPosition) and turns is not None:
+            key = rotate(key, turns, self.position.interleaved)
+        return LayerMemory(keys=key, values=value)
 
 
 class CrossAttention(_Projections):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.attention import Attention, CrossAttention
-from engine.context import Context
+from engine.context import Context, Turns
 from engine.feed_forward import FeedForward
 from engine.memory import LayerMemory
 from engine.norms import build_norm
@@ -63,7 +63,8 @@ class Block(nn.Module):
             states = states + attended + self.feed_forward_dropout(self.feed_forward(entered))
         else:
             states = self._leave(states + attended, self.attention_norm)
-            if self.cross_attention is not None and context.encoder_states is not None:
+            known = context.encoder_states is not None or past.cross_keys is not None
+            if self.cross_attention is not None and known:
                 norm = self.cross_attention_norm
                 crossed, cross_memory, cross_weights = self.cross_attention(self._enter(states, norm), past, context)
                 states = self._leave(states + self.dropout(crossed), norm)
@@ -81,6 +82,10 @@ class Block(nn.Module):
             tokens = torch.cat((self._enter(past.hidden, self.attention_norm), tokens), dim=1)
         attended, memory, weights = self.attention(rows if self.norm_queries else states, tokens, past, context)
         return self.dropout(attended), memory, weights
+
+    def project(self, hidden: Tensor, turns: Turns | None) -> LayerMemory:
+        """Remembered inputs (b m d) of this block as the keys and values that it would make of them."""
+        return self.attention.project(self._enter(hidden, self.attention_norm), turns)
 
     def _enter(self, states: Tensor, norm: nn.Module | None) -> Tensor:
         return norm(states) if self.pre and norm is not None else states

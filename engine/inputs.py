@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import InputError
-from engine.memory import Memory
+from engine.memory import Memory, check_memory
 from engine.spec import Spec, axes
 
 
@@ -60,6 +60,11 @@ class Inputs:
             return columns < self.input_ids.ne(spec.embeddings.tables.tokens.padding or 0).sum(1, keepdim=True)
         return None
 
+    @property
+    def ahead(self) -> int:
+        """How many places after the tokens target_mapping reaches."""
+        return 0 if self.target_mapping is None else self.target_mapping.shape[-1] - self.shape[1]
+
     def targets(self) -> Tensor | None:
         """The content position of each prediction (b p), -1 where a row of target_mapping is empty."""
         if self.target_mapping is None:
@@ -89,7 +94,8 @@ def in_range(name: str, ids: Tensor, limit: int, axis: str, ignored: int | None 
         raise InputError(f"{name} holds {worst}, outside 0 … {limit - 1} ({axis} is {limit})")
 
 
-def _expect(name: str, tensor: Tensor | None, *shapes: tuple[int, ...]) -> None:
+def expect(name: str, tensor: Tensor | None, *shapes: tuple[int, ...]) -> None:
+    """Raise InputError where a tensor has none of these shapes."""
     if tensor is not None and tuple(tensor.shape) not in shapes:
         allowed = " or ".join(str(shape) for shape in shapes)
         raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected {allowed}")
@@ -117,7 +123,7 @@ def _check_axes(spec: Spec, inputs: Inputs) -> None:
             raise InputError(
                 "token_type_ids needs embeddings.tables.segments or the score term segment; this spec has neither"
             )
-        _expect("token_type_ids", inputs.token_type_ids, shape)
+        expect("token_type_ids", inputs.token_type_ids, shape)
         if tables.segments is not None:
             limit = tables.segments.count or spec.dims.vocab
             in_range("token_type_ids", inputs.token_type_ids, limit, "embeddings.tables.segments.count")
@@ -125,14 +131,14 @@ def _check_axes(spec: Spec, inputs: Inputs) -> None:
         languages = tables.languages
         if languages is None or not languages.embed or languages.count < 2:
             raise InputError("langs needs embeddings.tables.languages with embed true and a count above 1")
-        _expect("langs", inputs.langs, shape)
+        expect("langs", inputs.langs, shape)
         in_range("langs", inputs.langs, languages.count, "embeddings.tables.languages.count")
     if inputs.position_ids is not None:
         if not isinstance(position, axes.LearnedPosition | axes.SinusoidPosition | axes.RotaryPosition):
             raise InputError(
                 f"position_ids needs position.kind learned, sinusoid or rotary; this spec has {position.kind}"
             )
-        _expect("position_ids", inputs.position_ids, shape, (1, shape[1]))
+        expect("position_ids", inputs.position_ids, shape, (1, shape[1]))
     if spec.streams.kind == "one":
         for name in ("perm_mask", "target_mapping"):
             if getattr(inputs, name) is not None:
@@ -154,21 +160,22 @@ def _check_masks(spec: Spec, inputs: Inputs) -> None:
     if given and "padding" not in spec.attention.mask and not spec.block.zero_padding:
         raise InputError(f"{given[0]} needs the mask rule padding; attention.mask has {list(spec.attention.mask)}")
     pairs = ((batch, length, length), (batch, length, remembered + length))
-    _expect("attention_mask", inputs.attention_mask, (batch, length), (batch, remembered + length), *pairs)
-    _expect("input_mask", inputs.input_mask, (batch, length))
-    _expect("lengths", inputs.lengths, (batch,))
+    expect("attention_mask", inputs.attention_mask, (batch, length), (batch, remembered + length), *pairs)
+    expect("input_mask", inputs.input_mask, (batch, length))
+    expect("lengths", inputs.lengths, (batch,))
     if inputs.lengths is not None:
         in_range("lengths", inputs.lengths, length + 1, "the length of the input plus one")
-    _expect("perm_mask", inputs.perm_mask, (batch, length, length))
+    expect("perm_mask", inputs.perm_mask, (batch, length, length))
     if inputs.target_mapping is not None:
-        _expect("target_mapping", inputs.target_mapping, (batch, inputs.target_mapping.shape[1], length))
+        places = max(length, inputs.target_mapping.shape[-1])
+        expect("target_mapping", inputs.target_mapping, (batch, inputs.target_mapping.shape[1], places))
         if not torch.compiler.is_compiling() and inputs.target_mapping.device.type != "meta":
             mapping = inputs.target_mapping
             if bool((mapping * (mapping - 1)).any()) or bool((mapping.sum(-1) > 1).any()):
                 raise InputError("each row of target_mapping is one-hot over the tokens, or all zero for no prediction")
     dims = spec.dims
-    _expect("head_mask", inputs.head_mask, (dims.heads,), (dims.layers, dims.heads))
-    _expect("cross_head_mask", inputs.cross_head_mask, (dims.heads,), (dims.layers, dims.heads))
+    expect("head_mask", inputs.head_mask, (dims.heads,), (dims.layers, dims.heads))
+    expect("cross_head_mask", inputs.cross_head_mask, (dims.heads,), (dims.layers, dims.heads))
 
 
 def _check_memory(spec: Spec, inputs: Inputs) -> None:
@@ -179,10 +186,4 @@ def _check_memory(spec: Spec, inputs: Inputs) -> None:
         return
     if spec.memory.kind == "none":
         raise InputError("memory was given but this spec has memory.kind none")
-    if memory.spec != spec.name or len(memory.layers) != spec.dims.layers:
-        raise InputError(
-            f"this memory was made by '{memory.spec}' with {len(memory.layers)} layers, not by '{spec.name}' "
-            f"with {spec.dims.layers}"
-        )
-    if memory.batch != inputs.shape[0]:
-        raise InputError(f"this memory holds {memory.batch} rows, the input has {inputs.shape[0]}")
+    check_memory(spec, memory, inputs.shape[0])

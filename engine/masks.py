@@ -13,12 +13,19 @@ class Grid:
     """The rows that ask and the columns that are asked in self-attention.
 
     Columns are `remembered` tokens followed by `content` tokens. Rows are the content tokens, then one query row a
-    prediction; `targets` (b p) is the content position of each query row, and -1 for a row that asks nobody.
+    prediction; `targets` (b p) is the content position of each query row, and -1 for a row that asks nobody. Targets
+    reach up to `ahead` places past the content: the place that a decoder fills next.
     """
 
     content: int
     remembered: int
     targets: Tensor | None = None
+    ahead: int = 0
+
+    @property
+    def farthest(self) -> int:
+        """The largest distance from a row back to a column."""
+        return self.columns - 1 + self.ahead
 
     @property
     def columns(self) -> int:
@@ -88,8 +95,11 @@ def _by_rows(rule: Tensor, grid: Grid) -> Tensor:
     """A rule (b i j) over content rows, repeated for the query rows that stand at the same positions."""
     if grid.targets is None:
         return rule
+    content = rule
+    if grid.ahead:  # no rule speaks about places past the content
+        rule = torch.nn.functional.pad(rule, (0, 0, 0, grid.ahead), value=True)
     index = grid.targets.clamp(min=0)[..., None].expand(-1, -1, rule.shape[-1])
-    return torch.cat((rule, rule.gather(1, index)), dim=1)
+    return torch.cat((content, rule.gather(1, index)), dim=1)
 
 
 def _only_asking(allowed: Tensor | None, grid: Grid, distance: Tensor | None) -> Tensor | None:

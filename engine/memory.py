@@ -1,30 +1,31 @@
 """What earlier tokens leave behind: one immutable value for key/value caches and for recurrence."""
 
+import json
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import InputError
+from engine.layer_memory import DistanceKeys, LayerMemory
 from engine.spec import Spec, axes
 
-
-@dataclass(frozen=True)
-class LayerMemory:
-    """One block's share: its inputs `hidden` (b m d), or `keys` and `values` (b g m k), and those of an encoder."""
-
-    hidden: Tensor | None = None
-    keys: Tensor | None = None
-    values: Tensor | None = None
-    cross_keys: Tensor | None = None
-    cross_values: Tensor | None = None
-
-    def extended(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Remembered keys and values (b g m k) followed by new ones (b g i k)."""
-        if self.keys is None or self.values is None:
-            return keys, values
-        return torch.cat((self.keys, keys), dim=-2), torch.cat((self.values, values), dim=-2)
+__all__ = [
+    "DistanceKeys",
+    "LayerMemory",
+    "Memory",
+    "check_memory",
+    "join_masks",
+    "memory_after",
+    "remember",
+    "zero_memory",
+]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Memory:
 
     `layers` hold hidden states (training: gradients reach the projections through them) or keys and values (inference).
     `mask` (b m) is True for real tokens, or None where all are real. `seen` counts the positions given out so far, one
-    number for all rows or one a row (b). `spec` names the network that made it.
+    number for all rows or one a row (b). `spec` names the network that made it. An `unbounded` memory stands for the whole
+    text so far and outgrows the length that a recurrent spec keeps between segments.
     """
 
     layers: tuple[LayerMemory, ...]
@@ -41,11 +43,25 @@ class Memory:
     mask: Tensor | None = None
     seen: Tensor | int = 0
     spec: str = ""
+    unbounded: bool = False
 
     @property
     def batch(self) -> int:
         """How many rows are remembered."""
-        return next(value.shape[0] for value in vars(self.layers[0]).values() if value is not None)
+        return self._any().shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the states, keys and values."""
+        return self._any().dtype
+
+    @property
+    def projected(self) -> bool:
+        """Whether keys and values are held, and not hidden states."""
+        return self.layers[0].keys is not None
+
+    def _any(self) -> Tensor:
+        return next(iter(self.layers[0].tensors().values()))
 
     @property
     def hidden_states(self) -> tuple[Tensor, ...]:
@@ -54,10 +70,10 @@ class Memory:
             raise InputError("this memory holds keys and values, not hidden states")
         return tuple(layer.hidden for layer in self.layers if layer.hidden is not None)
 
-    def _map(self, change: Any) -> "Memory":
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Memory":
         """This memory with `change` applied to every tensor that has a batch axis."""
         layers = tuple(
-            replace(layer, **{name: change(value) for name, value in vars(layer).items() if value is not None})
+            replace(layer, room=None, stop=0, **{name: change(value) for name, value in layer.tensors().items()})
             for layer in self.layers
         )
         mask = None if self.mask is None else change(self.mask)
@@ -69,32 +85,118 @@ class Memory:
         """The rows (n) of the batch in this order: beams reordered, finished rows dropped, samples repeated."""
         return self._map(lambda tensor: tensor.index_select(0, rows))
 
+    @staticmethod
+    def concatenate(memories: Sequence["Memory"]) -> "Memory":
+        """The rows of several memories as one batch (raises InputError where spec, length or form differ)."""
+        first = memories[0]
+        for other in memories[1:]:
+            if (other.spec, other.length, other.unbounded) != (first.spec, first.length, first.unbounded):
+                raise InputError(
+                    f"memories of '{first.spec}' with {first.length} tokens and of '{other.spec}' with {other.length} "
+                    "do not stack: they need the same spec and length"
+                )
+            if list(other.layers[0].tensors()) != list(first.layers[0].tensors()):
+                raise InputError(
+                    "a memory of hidden states and one of keys and values do not stack: project both first"
+                )
+        stacked = tuple(
+            replace(
+                layers[0],
+                room=None,
+                stop=0,
+                **{name: torch.cat([layer.tensors()[name] for layer in layers]) for name in layers[0].tensors()},
+            )
+            for layers in zip(*(memory.layers for memory in memories), strict=True)
+        )
+        masks = [memory.mask for memory in memories]
+        mask = None
+        if any(part is not None for part in masks):
+            mask = torch.cat([memory._full_mask() for memory in memories])
+        seen: Tensor | int = first.seen
+        if any(isinstance(memory.seen, Tensor) or memory.seen != first.seen for memory in memories):
+            seen = torch.cat([memory._seen_by_row() for memory in memories])
+        return replace(first, layers=stacked, mask=mask, seen=seen)
+
+    def _full_mask(self) -> Tensor:
+        if self.mask is not None:
+            return self.mask
+        return torch.ones(self.batch, self.length, dtype=torch.bool, device=self._any().device)
+
+    def _seen_by_row(self) -> Tensor:
+        if isinstance(self.seen, Tensor):
+            return self.seen
+        return torch.full((self.batch,), self.seen, device=self._any().device)
+
     def detach(self) -> "Memory":
         """The same values outside the autograd graph."""
         return self._map(lambda tensor: tensor.detach())
 
     def to(self, *args: Any, **kwargs: Any) -> "Memory":
         """Moved or cast like a tensor; masks and counts keep their dtype."""
-        return self._map(
-            lambda tensor: tensor.to(*args, **kwargs) if tensor.is_floating_point() else _move(tensor, *args, **kwargs)
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(*args, **kwargs) if tensor.is_floating_point() else _move(tensor, *args, **kwargs)
+
+        moved = self._map(move)
+        layers = tuple(
+            layer
+            if layer.distances is None
+            else replace(layer, distances=replace(layer.distances, keys=move(layer.distances.keys)))
+            for layer in moved.layers
         )
+        return replace(moved, layers=layers)
 
     def last(self, length: int) -> "Memory":
         """The newest `length` tokens."""
         if length >= self.length:
             return self
         start = self.length - length
-        layers = tuple(
-            LayerMemory(
-                hidden=None if layer.hidden is None else layer.hidden[:, start:],
-                keys=None if layer.keys is None else layer.keys[:, :, start:],
-                values=None if layer.values is None else layer.values[:, :, start:],
-                cross_keys=layer.cross_keys,
-                cross_values=layer.cross_values,
-            )
-            for layer in self.layers
-        )
+        layers = tuple(layer.between(start, self.length) for layer in self.layers)
         return replace(self, layers=layers, length=length, mask=None if self.mask is None else self.mask[:, start:])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same value."""
+        tensors = {
+            f"layers.{index}.{name}": value.contiguous()
+            for index, layer in enumerate(self.layers)
+            for name, value in layer.tensors().items()
+        }
+        if self.mask is not None:
+            tensors["mask"] = self.mask.contiguous()
+        tensors["seen"] = torch.as_tensor(self.seen)
+        about = {"spec": self.spec, "length": self.length, "layers": len(self.layers), "unbounded": self.unbounded}
+        temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
+        try:
+            save_file(tensors, temporary, metadata={"memory": json.dumps(about)})
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Memory":
+        """The memory that `save` wrote (raises InputError for a file that holds none)."""
+        try:
+            with safe_open(path, "pt", device=str(device)) as file:
+                about = json.loads((file.metadata() or {})["memory"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            raise InputError(f"no memory file '{os.fspath(path)}'") from None
+        except (KeyError, SafetensorError) as error:
+            raise InputError(f"'{os.fspath(path)}' is not a file that Memory.save wrote: {error}") from None
+        layers: list[dict[str, Tensor]] = [{} for _ in range(about["layers"])]
+        for name, value in tensors.items():
+            if name.startswith("layers."):
+                _, index, part = name.split(".")
+                layers[int(index)][part] = value
+        seen = tensors["seen"]
+        return Memory(
+            tuple(LayerMemory(**layer) for layer in layers),
+            about["length"],
+            tensors.get("mask"),
+            seen if seen.dim() else int(seen),
+            about["spec"],
+            about["unbounded"],
+        )
 
 
 def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -110,23 +212,31 @@ def zero_memory(spec: Spec, batch: int, like: Tensor) -> Memory | None:
     return Memory((LayerMemory(hidden=states),) * spec.dims.layers, spec.memory.length, spec=spec.name)
 
 
-def remember(spec: Spec, past: LayerMemory, entered: Tensor, made: LayerMemory) -> LayerMemory:
+def remember(spec: Spec, past: LayerMemory, entered: Tensor, made: LayerMemory, unbounded: bool = False) -> LayerMemory:
     """What a block leaves behind, from its past, its inputs (b i d), and its keys and values (b g m+i k).
 
     Recurrent memory keeps the form that it came in, hidden states at first; these are detached (Dai et al. 2019, 3.2).
     """
     if not isinstance(spec.memory, axes.Recurrent):
         return made
-    length, new = spec.memory.length, entered.shape[1]
-    reuse = new if spec.memory.reuse is None else min(new, spec.memory.reuse)
+    length, new = _limits(spec.memory, entered.shape[1], unbounded)
     if past.keys is None:
-        hidden = entered[:, :reuse].detach()
+        hidden = entered[:, :new].detach()
         hidden = hidden if past.hidden is None else torch.cat((past.hidden, hidden), dim=1)
         return replace(made, hidden=_newest(hidden, length, 1), keys=None, values=None)
     assert made.keys is not None and made.values is not None
-    stop = made.keys.shape[-2] - new + reuse
-    keys, values = (_newest(part[:, :, :stop].detach(), length, 2) for part in (made.keys, made.values))
-    return replace(made, keys=keys, values=values)
+    stop = made.keys.shape[-2] - entered.shape[1] + new
+    kept = made.between(0 if length is None else max(0, stop - length), stop)
+    if not kept.keys.requires_grad:  # type: ignore[union-attr]
+        return kept
+    return replace(kept, keys=kept.keys.detach(), values=kept.values.detach())  # type: ignore[union-attr]
+
+
+def _limits(memory: axes.Recurrent, new: int, unbounded: bool) -> tuple[int | None, int]:
+    """How many tokens stay at most, and how many of the `new` ones enter."""
+    if unbounded:
+        return None, new
+    return memory.length, new if memory.reuse is None else min(new, memory.reuse)
 
 
 def _newest(rows: Tensor, length: int | None, axis: int) -> Tensor:
@@ -150,10 +260,26 @@ def memory_after(
 ) -> Memory:
     """The memory after `new` tokens; `mask` (b m+i) covers the remembered and the new ones."""
     total = (past.length if past is not None else 0) + new
-    if isinstance(spec.memory, axes.Recurrent):
-        if spec.memory.reuse is not None and mask is not None:
-            mask = mask[:, : total - new + min(new, spec.memory.reuse)]
-        mask = None if mask is None else _newest(mask, spec.memory.length, 1)
+    unbounded = past is not None and past.unbounded
+    if isinstance(spec.memory, axes.Recurrent) and mask is not None:
+        length, entered = _limits(spec.memory, new, unbounded)
+        mask = _newest(mask[:, : total - new + entered], length, 1)
     first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
     assert first is not None
-    return Memory(layers, first.shape[-2], mask, seen, spec.name)
+    return Memory(layers, first.shape[-2], mask, seen, spec.name, unbounded)
+
+
+def check_memory(spec: Spec, memory: Memory, batch: int) -> None:
+    """Raise InputError for a memory of another network or batch."""
+    if memory.spec != spec.name or len(memory.layers) != spec.dims.layers:
+        raise InputError(
+            f"this memory was made by '{memory.spec}' with {len(memory.layers)} layers, not by '{spec.name}' "
+            f"with {spec.dims.layers}"
+        )
+    layer, dims = memory.layers[0], spec.dims
+    found = layer.keys.shape[1::2] if layer.keys is not None else memory._any().shape[2:]
+    expected = (dims.kv_heads, dims.head) if layer.keys is not None else (dims.model,)
+    if tuple(found) != expected:
+        raise InputError(f"this memory holds states of shape {tuple(found)}, '{spec.name}' has {expected}")
+    if memory.batch != batch:
+        raise InputError(f"this memory holds {memory.batch} rows, the input has {batch}")

@@ -18,7 +18,7 @@ from engine.memory import LayerMemory, Memory, join_masks, memory_after, remembe
 from engine.norms import build_norm
 from engine.outputs import Output
 from engine.pooler import Pooler
-from engine.positions import FromEndPositions, count_positions, rotation
+from engine.positions import FromEndPositions, count_positions, remembered_positions, rotation
 from engine.scores import build_frame
 from engine.spec import Spec, axes
 
@@ -119,7 +119,8 @@ class Model(nn.Module):
             result = self._run(block, states, past, self._context_of(index, context, inputs))
             states = result.states
             if kept:
-                layers.append(remember(self.spec, past, entered, result.memory))
+                unbounded = memory is not None and memory.unbounded
+                layers.append(remember(self.spec, past, entered, result.memory, unbounded))
             if result.weights is not None:
                 weights = result.weights
                 attentions.append(weights if targets is None else (weights[:, :, :content], weights[:, :, content:]))
@@ -146,10 +147,15 @@ class Model(nn.Module):
             states = self.embeddings.embed(inputs.input_ids)
         memory = inputs.memory if inputs.memory is not None else zero_memory(spec, batch, states)
         remembered = memory.length if memory is not None else 0
+        if memory is not None and memory.dtype != states.dtype and not torch.is_autocast_enabled(device.type):
+            raise InputError(
+                f"this memory holds {memory.dtype}, the network computes in {states.dtype}: memory.to(dtype) casts it"
+            )
         padding = inputs.padding(spec)
         pairs = padding if padding is not None and padding.dim() == 3 else None
         real = None if padding is None or pairs is not None else padding[:, -length:]
-        if padding is not None and pairs is None and padding.shape[1] > length and memory is not None:
+        covers = padding is not None and pairs is None and padding.shape[1] > length and memory is not None
+        if padding is not None and memory is not None and covers:
             memory = replace(memory, mask=padding[:, :remembered])
         mask = join_masks(memory, real, batch, length, device)
         rows, turns, seen = self._positions(inputs, real, memory)
@@ -157,10 +163,10 @@ class Model(nn.Module):
         targets = inputs.targets()
         if targets is not None:
             states = torch.cat((states, self.embeddings.query_rows(batch, targets.shape[1])), dim=1)
-        grid = Grid(length, remembered, targets)
+        grid = Grid(length, remembered, targets, inputs.ahead)
         columns = pairs if pairs is not None else mask
-        if isinstance(spec.memory, axes.Recurrent) and spec.memory.padding == "attended" and real is not None:
-            columns = torch.nn.functional.pad(real, (remembered, 0), value=True)
+        if isinstance(spec.memory, axes.Recurrent) and spec.memory.padding == "attended" and not covers:
+            columns = pairs if pairs is not None else real
         if columns is not None and columns.shape[-1] == length:
             columns = torch.nn.functional.pad(columns, (remembered, 0), value=True)
         plain = spec.attention.mask in (("causal",), ("padding", "causal"), ("causal", "padding"))
@@ -168,12 +174,14 @@ class Model(nn.Module):
         encoder = inputs.encoder_attention_mask
         context = Context(
             grid=grid,
-            frame=build_frame(spec, grid, inputs.token_type_ids, states),
+            frame=build_frame(
+                spec, grid, inputs.token_type_ids, states, memory.layers[0] if memory is not None else None
+            ),
             allowed=None if causal else visible(spec, grid, columns, inputs.perm_mask, device),
             causal=causal,
             real=real,
-            row_turns=turns,
-            column_turns=turns,
+            row_turns=None if turns is None else turns[0],
+            column_turns=None if turns is None else turns[1],
             encoder_states=inputs.encoder_hidden_states,
             encoder_allowed=None
             if encoder is None
@@ -184,8 +192,8 @@ class Model(nn.Module):
 
     def _positions(
         self, inputs: Inputs, real: Tensor | None, memory: Memory | None
-    ) -> tuple[Tensor | None, Turns | None, Tensor | int]:
-        """Rows of the position table (b i), rotary turns, and how many positions were given out afterwards."""
+    ) -> tuple[Tensor | None, tuple[Turns, Turns] | None, Tensor | int]:
+        """Rows of the position table (b i), rotary turns of rows and columns, and how many positions were given out."""
         position = self.spec.position
         table = self.embeddings.positions
         padding = self.spec.embeddings.tables.tokens.padding
@@ -196,8 +204,25 @@ class Model(nn.Module):
         given = inputs.position_ids is not None
         positions = inputs.position_ids if inputs.position_ids is not None else counted
         if isinstance(position, axes.RotaryPosition):
-            return None, rotation(position, positions, self.spec.dims.head or 0), after
+            return None, self._turns(position, positions, inputs, memory), after
         return None if table is None else table.rows(positions, given), None, after
+
+    def _turns(
+        self, position: axes.RotaryPosition, positions: Tensor, inputs: Inputs, memory: Memory | None
+    ) -> tuple[Turns, Turns]:
+        """Turns of all asking rows, and of the asked tokens whose keys are not yet made."""
+        rows, columns, targets = positions, positions, inputs.targets()
+        if targets is not None:
+            last = inputs.shape[1] - 1
+            places = positions.expand(targets.shape[0], -1).gather(1, targets.clamp(0, last))
+            beyond = (targets - last).clamp(min=0)
+            rows = torch.cat((positions.expand(targets.shape[0], -1), places + beyond), dim=1)
+        if memory is not None and not memory.projected:
+            past = remembered_positions(memory.seen, memory.length, positions.device)
+            batch = max(len(past), len(columns))
+            columns = torch.cat((past.expand(batch, -1), columns.expand(batch, -1)), dim=1)
+        head = self.spec.dims.head or 0
+        return rotation(position, rows, head), rotation(position, columns, head)
 
     def _typed_blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]

@@ -65,6 +65,12 @@ def _after(seen: Tensor | int, steps: Tensor, like: Tensor) -> Tensor:
     return steps + (seen if isinstance(seen, Tensor) else torch.full_like(steps, seen))
 
 
+def remembered_positions(seen: Tensor | int, length: int, device: torch.device) -> Tensor:
+    """Positions (b or 1, m) of the last `length` tokens of which `seen` were counted; padding before them gets any."""
+    given = seen if isinstance(seen, Tensor) else torch.tensor([seen], device=device)
+    return given[:, None] - torch.arange(length, 0, -1, device=device)
+
+
 class PositionTable(nn.Module):
     """A row (d) a position, added to token vectors: learned, or sines and cosines.
 

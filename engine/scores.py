@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from engine.errors import InputError
 from engine.linear import Linear
 from engine.masks import Grid
+from engine.memory import DistanceKeys, LayerMemory
 from engine.positions import sinusoid
 from engine.spec import Spec, axes
 
@@ -24,27 +25,61 @@ class Frame:
     distances: Tensor | None = None
     sinusoids: Tensor | None = None
     other_segment: Tensor | None = None
+    lacking: "_Lacking | None" = None
 
 
-def build_frame(spec: Spec, grid: Grid, token_types: Tensor | None, like: Tensor) -> Frame:
-    """The frame of one call; token types (b i) are those of the content tokens, remembered tokens count as type 0."""
-    distances = sinusoids = other = None
-    if "position" in spec.attention.score:
-        distances = torch.arange(grid.columns - 1, -grid.content, -1, device=like.device)
-    if isinstance(spec.position, axes.RelativePosition) and distances is not None:
-        limit = spec.position.clamp
-        reach = distances if limit is None else distances.clamp(-limit, limit)
-        signs = (reach, -reach) if spec.position.reversed_half else (reach,)
-        sinusoids = torch.stack([sinusoid(sign, spec.dims.model, "half_split") for sign in signs]).to(like.dtype)
+@dataclass(frozen=True)
+class _Lacking:
+    """Distances `top` down to `bottom` are to be projected, `joined` to those that memory holds, and `kept` there."""
+
+    top: int
+    bottom: int
+    joined: bool = False
+    kept: bool = False
+
+
+def build_frame(
+    spec: Spec, grid: Grid, token_types: Tensor | None, like: Tensor, past: LayerMemory | None = None
+) -> Frame:
+    """The frame of one call; token types (b i) are those of the content tokens, remembered tokens count as type 0.
+
+    `past` is a block's memory: where it holds keys and values, projected distances are held beside them.
+    """
+    distances = sinusoids = other = lacking = None
+    if isinstance(spec.position, axes.RelativePosition):
+        lacking = _lacking(grid, past)
+        if lacking is not None:
+            reach = torch.arange(lacking.top, lacking.bottom - 1, -1, device=like.device)
+            limit = spec.position.clamp
+            reach = reach if limit is None else reach.clamp(-limit, limit)
+            signs = (reach, -reach) if spec.position.reversed_half else (reach,)
+            sinusoids = torch.stack([sinusoid(sign, spec.dims.model, "half_split") for sign in signs]).to(like.dtype)
+    elif "position" in spec.attention.score:
+        distances = torch.arange(grid.farthest, -grid.content, -1, device=like.device)
     if isinstance(spec.position, axes.RelativeKeyPosition) and max(grid.columns, grid.content) > spec.position.size:
         raise InputError(f"{grid.columns} tokens reach past the {spec.position.size} distances of position.size")
     if "segment" in spec.attention.score and token_types is not None:
         columns = torch.nn.functional.pad(token_types, (grid.remembered, 0))
         rows = token_types
         if grid.targets is not None:
-            rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(min=0))), dim=1)
+            rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(0, grid.content - 1))), dim=1)
         other = rows[:, :, None] != columns[:, None, :]
-    return Frame(distances, sinusoids, other)
+    return Frame(distances, sinusoids, other, lacking)
+
+
+def _lacking(grid: Grid, past: LayerMemory | None) -> _Lacking | None:
+    """Which distances of a grid memory does not hold; a memory that grows step by step gets some in advance."""
+    top, bottom = grid.farthest, 1 - grid.content
+    if past is None or past.keys is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return _Lacking(top, bottom)
+    known = past.distances
+    if known is None:
+        return _Lacking(top, bottom, kept=True)
+    if known.covers(top, bottom):
+        return None
+    if known.covers(known.high, bottom):
+        return _Lacking(top + top // 4 + 64, known.high + 1, joined=True, kept=True)
+    return _Lacking(max(top, known.high), bottom, kept=True)
 
 
 def shift(scores: Tensor, columns: int) -> Tensor:
@@ -89,10 +124,22 @@ class RelativeScores(nn.Module):
             self.table = nn.Parameter(torch.empty(position.size, dims.heads, dims.head))
             self.table_bias = nn.Parameter(torch.empty(position.size, dims.heads))
 
+    def projected(self, grid: Grid, frame: Frame, known: DistanceKeys | None) -> tuple[Tensor, DistanceKeys | None]:
+        """A projected key a head and distance, (s h r k), with s = 2 where half the batch is mirrored, and what is kept."""
+        lacking = frame.lacking
+        if lacking is not None:
+            assert self.projection is not None and frame.sinusoids is not None
+            keys = self.projection(frame.sinusoids).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            if lacking.joined and known is not None:
+                keys = torch.cat((keys, known.keys), dim=2)
+            if not lacking.kept:
+                return keys, None
+            known = DistanceKeys(keys.contiguous(), lacking.top)
+        assert known is not None
+        return known.between(grid.farthest, 1 - grid.content), known
+
     def distance_keys(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
-        """A key a head and distance, (s h r k), with s = 2 where half the batch is mirrored, and its bias (h r 1)."""
-        if self.projection is not None and frame.sinusoids is not None:
-            return self.projection(frame.sinusoids).unflatten(-1, (self.heads, -1)).transpose(1, 2), None
+        """A learned key a head and distance, (1 h r k), and its bias (h r 1)."""
         if self.table is None or frame.distances is None:
             return None, None
         if isinstance(self.position, axes.RelativeKeyPosition):
@@ -102,10 +149,19 @@ class RelativeScores(nn.Module):
         rows = self.position.size - 1 - frame.distances.clamp(0, reach - 1)
         return self.table[rows].transpose(0, 1)[None], self.table_bias[rows].transpose(0, 1)
 
-    def forward(self, query: Tensor, key: Tensor, grid: Grid, frame: Frame) -> Tensor | None:
-        """What distance and segment add to the scaled scores of queries (b h i+p k), (b h i+p j), or None."""
+    def forward(
+        self, query: Tensor, key: Tensor, grid: Grid, frame: Frame, known: DistanceKeys | None = None
+    ) -> tuple[Tensor | None, DistanceKeys | None]:
+        """What distance and segment add to the scaled scores of queries (b h i+p k), (b h i+p j), or None.
+
+        `known` are the distance keys that memory holds; those that it will hold come back.
+        """
         terms = []
-        keys, bias = self.distance_keys(frame)
+        bias = None
+        if self.projection is not None:
+            keys, known = self.projected(grid, frame, known)
+        else:
+            keys, bias = self.distance_keys(frame)
         if keys is not None:
             terms.append(self._position(query, keys, bias, grid))
             if self.position.kind == "relative_key_query":
@@ -114,7 +170,7 @@ class RelativeScores(nn.Module):
             asked = query if self.segment_bias is None else query + self.segment_bias[:, None]
             same, other = (asked * self.scale @ self.segments.movedim(0, -1)).split(1, dim=-1)
             terms.append(torch.where(frame.other_segment[:, None], other, same))
-        return sum(terms[1:], terms[0]) if terms else None
+        return (sum(terms[1:], terms[0]) if terms else None), known
 
     def _position(self, query: Tensor, keys: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
         asked = query if self.position_bias is None else query + self.position_bias[:, None]
@@ -126,11 +182,11 @@ class RelativeScores(nn.Module):
             scores = torch.cat([half @ table.transpose(-1, -2) for half, table in zip(halves, keys, strict=True)])
         if bias is not None:
             scores = scores + bias[:, None] * self.scale
-        content = shift(scores[:, :, : grid.content], grid.columns)
+        content = shift(scores[:, :, : grid.content, grid.ahead :], grid.columns)
         if grid.targets is None:
             return content
         columns = torch.arange(grid.columns, device=query.device)
-        index = grid.content - 1 - grid.targets.clamp(min=0)[..., None] + columns
+        index = grid.content - 1 + grid.ahead - grid.targets.clamp(min=0)[..., None] + columns
         queries = scores[:, :, grid.content :].gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1))
         return torch.cat((content, queries), dim=2)
 

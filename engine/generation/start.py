@@ -1,0 +1,59 @@
+"""Memory in the form for inference: keys and values, so that nothing of the past is projected twice."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from engine.block import Block
+from engine.memory import LayerMemory, Memory, zero_memory
+from engine.positions import remembered_positions, rotation
+from engine.spec import axes
+
+if TYPE_CHECKING:
+    from engine.model import Model
+
+
+def remembers(model: "Model") -> bool:
+    """Whether the spec leaves anything behind for later tokens."""
+    memory = model.spec.memory
+    return memory.kind != "none" and not (isinstance(memory, axes.Recurrent) and memory.length == 0)
+
+
+def project_memory(model: "Model", memory: Memory) -> Memory:
+    """Remembered hidden states as the keys and values that the blocks would make of them, exactly.
+
+    A memory that holds keys and values already comes back as it is, and so does one of a spec whose positions are counted
+    from the end, as its keys change with every token.
+    """
+    if memory.projected or isinstance(model.spec.position, axes.FromEndPosition):
+        return memory
+    position, turns = model.spec.position, None
+    if isinstance(position, axes.RotaryPosition):
+        past = remembered_positions(memory.seen, memory.length, next(model.parameters()).device)
+        turns = rotation(position, past, model.spec.dims.head or 0)
+    layers = []
+    for block, layer in zip(model.blocks, memory.layers, strict=True):
+        assert isinstance(block, Block) and layer.hidden is not None
+        made = block.project(layer.hidden, turns)
+        layers.append(replace(layer, hidden=None, keys=made.keys, values=made.values))
+    return replace(memory, layers=tuple(layers))
+
+
+def start_memory(model: "Model", batch: int, unbounded: bool = False) -> Memory | None:
+    """The memory that inference starts with: empty or zero-filled as the spec says, or None where it keeps nothing.
+
+    An `unbounded` one stands for the whole text so far, not for earlier segments.
+    """
+    spec, parameter = model.spec, next(model.parameters())
+    if not remembers(model):
+        return None
+    zeros = zero_memory(spec, batch, parameter)
+    if isinstance(spec.position, axes.FromEndPosition):
+        return zeros
+    if zeros is not None:
+        return project_memory(model, replace(zeros, unbounded=unbounded))
+    assert spec.dims.kv_heads is not None and spec.dims.head is not None
+    empty = torch.empty(batch, spec.dims.kv_heads, 0, spec.dims.head, dtype=parameter.dtype, device=parameter.device)
+    layers = (LayerMemory(keys=empty, values=empty),) * spec.dims.layers
+    return Memory(layers, 0, spec=spec.name, unbounded=unbounded)
