@@ -117,7 +117,7 @@ class WordAlgorithm:
 
     def files(self) -> dict[str, bytes]:
         for word in self._words:
-            if word.split() != [word]:
+            if word.split() not in ([word], []) or "\n" in word:
                 raise VocabularyError(f"{word!r} cannot stand in {self.options.vocabulary_file}: it holds white space")
         return {self.options.vocabulary_file: "".join(f"{word}\n" for word in self._words).encode()}
 
@@ -128,13 +128,15 @@ def _split_number(word: str) -> list[str]:
 
 
 def read_words(path: Path) -> list[str]:
-    """Read words, the first of each line; raises VocabularyError for an empty line or no unknown word."""
+    """Read words, the first of each line, or the line itself where it is white space (characters as words).
+
+    Raises VocabularyError for an empty line, and where no word stands for unknown ones.
+    """
     words: dict[str, None] = {}
     for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), 1):
-        parts = line.split()
-        if not parts:
+        if not line:
             raise VocabularyError(f"{path}:{number}: the line holds no word")
-        words.setdefault(parts[0])
+        words.setdefault((line.split() or [line])[0])
     if not words.keys() & {"<unk>", "<UNK>"}:
         raise VocabularyError(f"{path}: no word is <unk> or <UNK>, so nothing can stand for unknown words")
     return list(words)
