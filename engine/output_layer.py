@@ -16,7 +16,8 @@ IGNORED = -100
 class LinearOutput(nn.Module):
     """Scores of every token, states (... d) to logits (... v); with `transform`, dense, activation and norm come first.
 
-    A token table narrower than the model puts a projection of its own before the scores.
+    A token table narrower than the model puts a projection of its own before the scores. With `samples`, losses in
+    training compare each label with a few drawn tokens only (see `sampled_losses`).
     """
 
     is_log_probability = False
@@ -37,6 +38,13 @@ class LinearOutput(nn.Module):
         self.tied_projection = output.tied_projections is True or output.tied_projections == (True,)
         self.weight = nn.Parameter(torch.empty(spec.dims.vocab, width))
         self.bias = nn.Parameter(torch.empty(spec.dims.vocab)) if output.bias else None
+        self.scale = model**0.5 if output.scaled else 1.0
+        self.samples = output.samples
+
+    @property
+    def logits_with_loss(self) -> bool:
+        """Whether the loss needs the logits anyway, so that a caller gets them at no cost."""
+        return self.samples is None or not self.training
 
     def tie(self, tokens: TokenEmbedding) -> None:
         """Share the token table (and its projection) where the spec says so."""
@@ -46,15 +54,21 @@ class LinearOutput(nn.Module):
             self.projection = tokens.projections[0]
 
     def forward(self, states: Tensor) -> Tensor:
+        return linear(self._entered(states), self.weight, self.bias)
+
+    def losses(self, states: Tensor, labels: Tensor) -> Tensor:
+        """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100."""
+        if self.samples is not None and self.training:
+            return sampled_losses(self._entered(states), labels, self.weight, self.bias, self.samples)
+        return functional.cross_entropy(_precise(self(states)), labels, ignore_index=IGNORED, reduction="none")
+
+    def _entered(self, states: Tensor) -> Tensor:
+        """States (... d) as they meet the token vectors."""
         if self.dense is not None and self.norm is not None:
             states = self.norm(self.activation(self.dense(states)))
         if self.projection is not None:
             states = states @ self.projection
-        return linear(states, self.weight, self.bias)
-
-    def losses(self, states: Tensor, labels: Tensor) -> Tensor:
-        """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100."""
-        return functional.cross_entropy(self(states).float(), labels, ignore_index=IGNORED, reduction="none")
+        return states if self.scale == 1.0 else states * self.scale
 
 
 class AdaptiveOutput(nn.Module):
@@ -64,6 +78,7 @@ class AdaptiveOutput(nn.Module):
     """
 
     is_log_probability = True
+    logits_with_loss = False
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -102,11 +117,11 @@ class AdaptiveOutput(nn.Module):
 
     def first_cluster(self, states: Tensor) -> Tensor:
         """Log-probabilities of the first cluster's tokens and of every further cluster (... c + n)."""
-        return self._scores(states, 0).float().log_softmax(-1)
+        return _precise(self._scores(states, 0)).log_softmax(-1)
 
     def inner(self, states: Tensor, cluster: int) -> Tensor:
         """Log-probabilities of a further cluster's tokens, given that cluster."""
-        return self._scores(states, cluster).float().log_softmax(-1)
+        return _precise(self._scores(states, cluster)).log_softmax(-1)
 
     def _scores(self, states: Tensor, cluster: int) -> Tensor:
         start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
@@ -129,6 +144,49 @@ class AdaptiveOutput(nn.Module):
             chosen = first[rows, self.cutoffs[1] + cluster - 1]
             result = result.index_put((rows,), -(chosen + inner))
         return torch.where(labels == IGNORED, 0.0, result)
+
+
+def sampled_losses(states: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None, samples: int) -> Tensor:
+    """Losses (n) of labels (n) against drawn tokens in place of all, at states (n d); 0 where a label is -100.
+
+    Every score is lowered by the logarithm of how often its token is expected to be drawn, and a drawn token that is the
+    label does not count against it (Jean et al. 2015, 3.2, as in the authors' Transformer-XL code).
+    """
+    probability = log_uniform(len(weight), states.device)
+    drawn = draw_tokens(probability, 2 * samples)
+    expected = expected_count(probability, 2 * samples).log().to(states.dtype)
+    asked = labels.clamp(min=0)
+    right = (states * weight[asked]).sum(-1) - expected[asked]
+    wrong = linear(states, weight[drawn]) - expected[drawn]
+    if bias is not None:
+        right, wrong = right + bias[asked], wrong + bias[drawn]
+    wrong = wrong.masked_fill(asked[:, None] == drawn, -torch.inf)
+    scores = _precise(torch.cat((right[:, None], wrong), dim=1))
+    return torch.where(labels == IGNORED, 0.0, -scores.log_softmax(-1)[:, 0])
+
+
+def log_uniform(vocabulary: int, device: torch.device) -> Tensor:
+    """The chance (v) of each token to be drawn: that of ids sorted by frequency under Zipf's law, float64."""
+    steps = torch.arange(1, vocabulary + 2, dtype=torch.float64, device=device).log()
+    return steps.diff() / steps[-1]
+
+
+def draw_tokens(probability: Tensor, tries: int) -> Tensor:
+    """Different tokens, ascending, from so many tries with replacement."""
+    return torch.multinomial(probability, tries, replacement=True).unique()
+
+
+def expected_count(probability: Tensor, tries: int) -> Tensor:
+    """How often each token (v) is expected among the drawn ones, by the authors' formula 1 - (1 + p)^-tries.
+
+    The chance of being drawn at all, 1 - (1 - p)^tries, is its neighbour: both are close to p * tries for small p.
+    """
+    return -torch.expm1(-tries * probability.log1p())
+
+
+def _precise(scores: Tensor) -> Tensor:
+    """Scores in at least single precision."""
+    return scores if scores.dtype.itemsize >= 4 else scores.float()
 
 
 def build_output_layer(spec: Spec) -> LinearOutput | AdaptiveOutput:

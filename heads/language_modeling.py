@@ -18,7 +18,8 @@ class LanguageModelHead(Head):
     """Scores of the vocabulary at every state, and the mean loss over labels that are not -100.
 
     `labels` (b i); `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all); `output_logits`: None
-    leaves logits out where an adaptive output layer is given labels, as published. Gives `logits`
+    leaves logits out where labels are given and the loss does without them: from an adaptive layer (as published), or
+    from a sample. Gives `logits`
     (b i v; log-probabilities from an adaptive layer), `loss`, and `losses` (b i) with 0 where a label is -100.
     """
 
@@ -45,7 +46,7 @@ class LanguageModelHead(Head):
         assert states is not None
         if labels is not None:
             result.losses, result.loss = self._losses(states, labels)
-        wanted = labels is None or not self.output.is_log_probability if output_logits is None else output_logits
+        wanted = labels is None or self.output.logits_with_loss if output_logits is None else output_logits
         if wanted:
             result.logits = self.output(_keep(states, logits_to_keep))
         return result

@@ -305,6 +305,9 @@ class OutputLayer(Axis):
 
     `transform` puts dense, activation and norm before it; `adaptive` is the clustered softmax of Grave et al. (2017) over
     the token table's cutoffs; `tied_projections` shares its projections, cluster by cluster, with the embeddings.
+    `samples` trains a linear layer against about twice that many drawn tokens instead of the whole vocabulary, once
+    documented and never built by transformers; `scaled` multiplies its token vectors by the root of the model width, as
+    the authors' Transformer-XL does there.
     """
 
     kind: Literal["linear", "transform", "adaptive"] = "linear"
@@ -315,6 +318,7 @@ class OutputLayer(Axis):
     divisor: PositiveInt | None = None
     tied_projections: tuple[bool, ...] | bool = False
     samples: PositiveInt | None = None
+    scaled: bool = False
 
 
 class Heads(Axis):
@@ -333,6 +337,7 @@ class Tokens(Axis):
     eos: NonNegativeInt | None = None
     unknown: NonNegativeInt | None = None
     mask: NonNegativeInt | None = None
+    classification: NonNegativeInt | None = None
     decoder_start: NonNegativeInt | None = None
 
 

@@ -147,8 +147,10 @@ def _output(spec: "Spec") -> Iterator[Problem]:
                 "heads.output.tied_projections",
                 f"{len(cutoffs) + 1} clusters need as many entries, found {len(output.tied_projections)}",
             )
-    if output.samples is not None and (output.kind != "linear" or not output.tied):
-        yield "heads.output.samples", "a sampled softmax needs a tied linear output layer"
+    if output.samples is not None and output.kind != "linear":
+        yield "heads.output.samples", "a sampled softmax needs heads.output.kind linear"
+    if output.scaled and output.kind != "linear":
+        yield "heads.output.scaled", "scaled token vectors need heads.output.kind linear"
 
 
 def _tokens(spec: "Spec") -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from engine.checkpoint.load import shared_names
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
 from engine.spec.axes import Layout
 
-TOLERANCE = 1e-5
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 NORMS = (nn.LayerNorm, nn.RMSNorm)
 
 
@@ -42,12 +42,12 @@ def randomise(model: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module
     return model
 
 
-def converted(theirs: Any, head: str | None = "default", **options: Any) -> Model:
-    """Our model with the weights of one of transformers', through a folder that `save_pretrained` writes, in float32."""
+def converted(theirs: Any, head: str | None = "default", dtype: torch.dtype = torch.float32, **options: Any) -> Model:
+    """Our model with the weights of one of transformers', through a folder that `save_pretrained` writes."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs.save_pretrained(folder)
-        ours = load_model(folder, head=head, dtype=torch.float32, **options)
+        ours = load_model(folder, head=head, dtype=dtype, **options)
     report = ours.load_report
     assert not report.initialised and not report.other_shape, str(report)
     if head == "default":
@@ -55,8 +55,11 @@ def converted(theirs: Any, head: str | None = "default", **options: Any) -> Mode
     return ours
 
 
-def assert_close_relative(ours: Any, theirs: Any, what: str = "", tolerance: float = TOLERANCE) -> None:
-    """Assert the same shape and values, up to `tolerance` of the largest magnitude in `theirs`; sequences pairwise."""
+def assert_close_relative(ours: Any, theirs: Any, what: str = "", tolerance: float | None = None) -> None:
+    """Assert the same shape and values; sequences pairwise.
+
+    `tolerance` is a part of the largest magnitude in `theirs`: 1e-5 in float32, 1e-10 in float64, unless given.
+    """
     if isinstance(theirs, list | tuple):
         assert ours is not None and len(ours) == len(theirs), f"{what}: {0 if ours is None else len(ours)} parts"
         for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
@@ -68,6 +71,7 @@ def assert_close_relative(ours: Any, theirs: Any, what: str = "", tolerance: flo
         return
     assert bool(theirs.detach().isfinite().all()), f"{what}: the published numbers are not finite"
     ours, theirs = ours.detach(), theirs.detach()
+    tolerance = TOLERANCE[theirs.dtype] if tolerance is None else tolerance
     worst, largest = float((ours - theirs).abs().max()), float(theirs.abs().max())
     assert worst <= tolerance * largest, f"{what}: off by {worst:.3g} of {largest:.3g} ({worst / (largest or 1):.2g})"
 
@@ -78,7 +82,7 @@ def their_gradients(theirs: nn.Module) -> dict[str, Tensor | None]:
 
 
 def assert_same_gradients(
-    ours: Model, theirs: Mapping[str, Tensor | None], tolerance: float = TOLERANCE, layout: Layout | None = None
+    ours: Model, theirs: Mapping[str, Tensor | None], tolerance: float | None = None, layout: Layout | None = None
 ) -> None:
     """Assert that each parameter of ours has the gradient that the published one has, through the weight map.
 
@@ -87,7 +91,8 @@ def assert_same_gradients(
     """
     layout = layout or ours.spec.checkpoint.huggingface
     assert layout is not None
-    floor = 1e-6 * max(float(gradient.abs().max()) for gradient in theirs.values() if gradient is not None)
+    given = [gradient for gradient in theirs.values() if gradient is not None]
+    floor = 0.1 * (tolerance or TOLERANCE[given[0].dtype]) * max(float(gradient.abs().max()) for gradient in given)
     parameters = dict(ours.named_parameters(remove_duplicate=False))
     first = {name: names[0] for names in shared_names(ours).values() for name in names}
     compared, met = set(), set()
@@ -133,4 +138,4 @@ def compare_gradients(ours: Model, our_scalar: Tensor, theirs: nn.Module, their_
 def weighted(states: Tensor, seed: int = 0) -> Tensor:
     """A scalar that depends on every state with a weight of its own."""
     generator = torch.Generator().manual_seed(seed)
-    return (states * torch.randn(states.shape, generator=generator)).sum()
+    return (states * torch.randn(states.shape, generator=generator).to(states.dtype)).sum()
