@@ -19,6 +19,16 @@ WIDE_TOLERANCE = 1e-9
 class Wide(TorchFunctionMode):
     """Float64 stays float64 where code asks for float32, so that what is left between two models is no rounding."""
 
+    def __enter__(self) -> "Wide":
+        self.previous = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.set_default_dtype(self.previous)
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
