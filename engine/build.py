@@ -12,7 +12,7 @@ from engine.init import initialize
 from engine.model import Model
 from engine.spec import Spec, SpecSource
 from engine.spec import load_spec as load_plain_spec
-from engine.spec.explain import allowed_names, message
+from engine.spec.explain import explain
 
 
 def load_spec(source: SpecSource, overrides: Mapping[str, Any] | None = None) -> Spec:
@@ -71,7 +71,7 @@ def assemble(
             if name is None:
                 return Model(spec.model_copy(update={"heads": spec.heads.model_copy(update={"default": None})}))
             kind = heads.find_head(name)
-            options = {**spec.heads.options.get(name, {}), **head_options}
+            options = kind.Options.combined(spec.heads.options.get(name, {}), head_options)
             checked = _options(name, kind, options)
             chosen = spec.heads.model_copy(
                 update={"default": name, "options": {**spec.heads.options, name: checked.model_dump(mode="json")}}
@@ -86,11 +86,5 @@ def _options(name: str, kind: type[heads.Head], options: Mapping[str, Any]) -> A
     try:
         return kind.Options.model_validate(options)
     except ValidationError as error:
-        path = ("heads", "options", name)
-        raise SpecError(
-            Problem(
-                ".".join((*path, *map(str, issue["loc"]))),
-                message(issue, (*path, *map(str, issue["loc"])), options, allowed_names(kind.Options)),
-            )
-            for issue in error.errors()
-        ) from None
+        found = explain(error, options, kind.Options)
+        raise SpecError(Problem(".".join(("heads", "options", name, *path)), text) for path, text in found) from None

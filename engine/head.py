@@ -1,5 +1,6 @@
 """What a head is; the heads themselves stand in the package `heads`."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -14,17 +15,22 @@ class HeadOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def combined(cls, options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """A spec's options with those of a call laid over them."""
+        return {**options, **given}
+
 
 class Head(nn.Module):
     """What stands on a body: pooling × projection × loss.
 
     A subclass names the `inputs` that it takes beside the body's and its `Options`, and maps (body, inputs, those) to an
-    Output: it calls `body(inputs)`, which gives the states (b i d).
+    Output: it calls `body(inputs)`, which gives the states (b i d). `needs_pooler` keeps the body's pooler beneath it.
     """
 
     Options: ClassVar[type[HeadOptions]] = HeadOptions
     inputs: ClassVar[frozenset[str]] = frozenset({"labels"})
-    needs_pooler: ClassVar[bool] = False
+    needs_pooler: bool = False
 
     def __init__(self, spec: Spec, options: Any) -> None:
         super().__init__()

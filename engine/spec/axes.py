@@ -1,8 +1,18 @@
 """The axes of a network, one closed pydantic model each, in the order in which data flows through them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
@@ -12,9 +22,20 @@ PositionCount = Literal["all", "real", "columns"]
 
 
 class Axis(BaseModel):
-    """A frozen section of a spec that refuses unknown keys."""
+    """A frozen section of a spec that refuses unknown keys and values of another type; lists become tuples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unchanging(cls, data: Any) -> Any:
+        return {key: _tuples(value) for key, value in data.items()} if isinstance(data, Mapping) else data
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(_tuples(part) for part in value) if isinstance(value, list | tuple) else value
 
 
 class Dims(Axis):

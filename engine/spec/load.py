@@ -1,38 +1,25 @@
 """From a path, a bare name, a dict or a Spec to a Spec, with every problem at its line and column."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
 
-from engine.errors import Problem, SpecError, nearest
-from engine.spec.explain import allowed_names, message
-from engine.spec.model import Spec
+from engine.errors import SpecError, nearest
+from engine.spec.explain import explain
+from engine.spec.model import Spec, rules_of_intact_axes
+from engine.spec.origins import KeyPath, Origins, parse, place_overrides
 
 SpecSource = str | os.PathLike[str] | Mapping[str, Any] | Spec
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 if not SPECS.is_dir():  # installed as a wheel: the specs travel inside the package
     SPECS = Path(__file__).resolve().parents[1] / "_specs"
-
-
-@dataclass
-class Origins:
-    """File, line and column of every key of a merged spec, by its path."""
-
-    places: dict[tuple[str, ...], tuple[str, int, int]] = field(default_factory=dict)
-
-    def problem(self, path: tuple[str, ...], text: str) -> Problem:
-        """A problem at the nearest place that the files mention."""
-        for length in range(len(path), -1, -1):
-            if place := self.places.get(path[:length]):
-                return Problem(".".join(path), text, *place)
-        return Problem(".".join(path), text)
+# Sections whose keys depend on what they are: another one replaces them whole.
+UNIONS = {
+    name: field.discriminator for name, field in Spec.model_fields.items() if isinstance(field.discriminator, str)
+}
 
 
 def load_spec(
@@ -50,16 +37,18 @@ def load_spec(
     origins = Origins()
     data = source.to_dict() if isinstance(source, Spec) else read(source, origins)
     for path, value in (overrides or {}).items():
-        data = merge(data, _nest(path.split("."), value))
-    problems: list[Problem] = []
-    spec = None
+        changed = _nest(path.split("."), value)
+        place_overrides(value, origins, tuple(path.split(".")))
+        data = merge(data, changed)
+    spec, found = None, []
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
-        problems += [_located(issue, data, origins) for issue in error.errors()]
-    problems += _head_problems(data, head_options or {}, origins)
-    if problems or spec is None:
-        raise SpecError(problems)
+        found = explain(error, data, Spec)
+        found += rules_of_intact_axes(data, {path[0] for path, _ in found if path})
+    found += _head_problems(data, head_options or {})
+    if spec is None or found:
+        raise SpecError(origins.problem(path, text) for path, text in dict.fromkeys(found))
     return spec
 
 
@@ -67,11 +56,9 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any], origins: Origins | 
     """The plain data of a spec with its parents merged in, before validation."""
     origins = origins if origins is not None else Origins()
     if isinstance(source, Mapping):
-        data, folder = dict(source), Path.cwd()
-    else:
-        path = find(source)
-        data, folder = _parse(path, origins), path.parent
-    return _extend(data, folder, origins, ())
+        return _extend(dict(source), Path.cwd(), origins, ())
+    path = find(source)
+    return _extend(parse(path, origins), path.parent, origins, (path.resolve(),))
 
 
 def find(source: str | os.PathLike[str]) -> Path:
@@ -95,19 +82,24 @@ def shipped() -> dict[str, Path]:
     return {**short, **files}
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid on `base`: sections merge key by key, all else is replaced; a section of another kind is replaced whole."""
+def merge(
+    base: Mapping[str, Any],
+    over: Mapping[str, Any],
+    replaced: Callable[[KeyPath], None] | None = None,
+    path: KeyPath = (),
+) -> dict[str, Any]:
+    """`over` laid on `base`: sections merge key by key, all else is replaced; a position, memory or tokenizer of another
+    kind is replaced whole. `replaced` is told the path of all that gives way."""
     result = dict(base)
     for key, value in over.items():
-        old = result.get(key)
-        if (
-            isinstance(value, Mapping)
-            and isinstance(old, Mapping)
-            and value.get("kind", old.get("kind")) == old.get("kind")
-        ):
-            result[key] = merge(old, value)
+        old, here = result.get(key), (*path, str(key))
+        tag = UNIONS.get(str(key), "")
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get(tag, old.get(tag)) == old.get(tag):
+            result[key] = merge(old, value, replaced, here)
         else:
             result[key] = value
+            if replaced is not None:
+                replaced(here)
     return result
 
 
@@ -115,84 +107,41 @@ def _nest(path: list[str], value: Any) -> dict[str, Any]:
     return {path[0]: _nest(path[1:], value) if len(path) > 1 else value}
 
 
-def _extend(data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[str, ...]) -> dict[str, Any]:
+def _extend(data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[Path, ...]) -> dict[str, Any]:
     parent = data.pop("extends", None)
     if parent is None:
         return data
-    beside = folder / str(parent)
-    path = beside if beside.is_file() else find(str(parent))
-    if str(path) in chain:
-        raise SpecError(
-            [Problem("extends", f"specs extend each other in a circle: {' -> '.join([*chain, str(path)])}")]
-        )
-    inherited = Origins()
-    base = _extend(_parse(path, inherited), path.parent, inherited, (*chain, str(path)))
-    origins.places = {**inherited.places, **origins.places}
-    return merge(base, data)
-
-
-def _parse(path: Path, origins: Origins) -> dict[str, Any]:
+    if not isinstance(parent, str):
+        raise SpecError([origins.problem(("extends",), f"should be one file or name, found {parent!r}")])
+    beside = folder / parent
     try:
-        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        raise SpecError([Problem("", f"not valid YAML: {error.problem}", str(path), line, column)]) from None
-    if not isinstance(tree, CommentedMap):
-        raise SpecError([Problem("", "a spec is a mapping of axes, such as 'dims: {layers: 2}'", str(path), 1, 1)])
-    origins.places[()] = (str(path), 1, 1)
-    return _plain(tree, str(path), (), origins)
+        path = beside if beside.is_file() else find(parent)
+    except FileNotFoundError as error:
+        raise SpecError([origins.problem(("extends",), str(error))]) from None
+    if path.resolve() in chain:
+        circle = " -> ".join(str(link) for link in (*chain, path.resolve()))
+        raise SpecError([origins.problem(("extends",), f"specs extend each other in a circle: {circle}")])
+    inherited = Origins()
+    base = _extend(parse(path, inherited), path.parent, inherited, (*chain, path.resolve()))
+    merged = merge(base, data, inherited.forget)
+    origins.places = {**inherited.places, **origins.places}
+    return merged
 
 
-def _plain(node: Any, source: str, path: tuple[str, ...], origins: Origins) -> Any:
-    if isinstance(node, CommentedMap):
-        for key in node:
-            line, column = node.lc.key(key)
-            origins.places[*path, str(key)] = (source, line + 1, column + 1)
-        return {_scalar(key): _plain(value, source, (*path, str(key)), origins) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value, source, (*path, str(index)), origins) for index, value in enumerate(node)]
-    return _scalar(node)
-
-
-def _scalar(value: Any) -> Any:
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def _located(issue: Any, data: Any, origins: Origins) -> Problem:
-    """A pydantic error at its place in the files; parts of its path that are only union tags are dropped."""
-    path: tuple[str, ...] = ()
-    node = data
-    for part in issue["loc"]:
-        if (isinstance(node, Mapping) and part in node) or (
-            isinstance(node, list | tuple) and isinstance(part, int) and part < len(node)
-        ):
-            node = node[part]
-        elif issue["type"] not in ("missing", "rule") or (isinstance(node, Mapping) and part == node.get("kind")):
-            continue
-        path = (*path, str(part))
-    return origins.problem(path, message(issue, path, data))
-
-
-def _head_problems(data: Any, options: Mapping[str, type[BaseModel]], origins: Origins) -> list[Problem]:
-    heads = data.get("heads") if isinstance(data, Mapping) else None
+def _head_problems(data: Any, options: Mapping[str, type[BaseModel]]) -> list[tuple[KeyPath, str]]:
+    heads = data.get("heads")
     given = heads.get("options") if isinstance(heads, Mapping) else None
-    problems = []
-    for name, values in (given or {}).items():
+    problems: list[tuple[KeyPath, str]] = []
+    for name, values in given.items() if options and isinstance(given, Mapping) else ():
         here = ("heads", "options", str(name))
-        if options and name not in options:
-            problems.append(origins.problem(here, f"no head named '{name}'{nearest(name, options)}"))
-        elif name in options and isinstance(values, Mapping):
+        if name not in options:
+            problems.append((here, f"no head named '{name}'{nearest(name, options)}"))
+        elif isinstance(values, Mapping):
             try:
                 options[name].model_validate(values)
             except ValidationError as error:
-                for issue in error.errors():
-                    path = (*here, *(str(part) for part in issue["loc"] if not str(part).startswith("function-")))
-                    problems.append(origins.problem(path, message(issue, path, data, allowed_names(options[name]))))
+                problems += [((*here, *path), text) for path, text in explain(error, values, options[name])]
     default = heads.get("default") if isinstance(heads, Mapping) else None
-    if options and default is not None and default not in options:
-        problems.append(origins.problem(("heads", "default"), f"no head named '{default}'{nearest(default, options)}"))
+    if options and isinstance(default, str) and default not in options:
+        problems.append((("heads", "default"), f"no head named '{default}'{nearest(default, options)}"))
     return problems

@@ -1,12 +1,13 @@
 """The spec: every axis of one network, and the rules that hold between axes."""
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from engine.spec import axes
-from engine.spec.rules import broken_rules
+from engine.spec.rules import Intact, broken_rules
 from tokenization.options import TokenizerOptions
 
 
@@ -36,12 +37,10 @@ class Spec(axes.Axis):
     checkpoint: axes.Checkpoint = axes.Checkpoint()
 
     @model_validator(mode="after")
-    def _resolve(self) -> Self:
+    def _resolve(self) -> "Spec":
+        if problems := broken_rules(self):
+            raise _rule_errors(problems)
         dims = self.dims
-        if dims.head is None and dims.model % dims.heads:
-            raise _rule_errors(
-                [("dims.heads", f"dims.model {dims.model} is not a multiple of dims.heads {dims.heads}")]
-            )
         filled = dims.model_copy(
             update={
                 "head": dims.head or dims.model // dims.heads,
@@ -50,13 +49,13 @@ class Spec(axes.Axis):
             }
         )
         object.__setattr__(self, "dims", filled)
-        if problems := broken_rules(self):
-            raise _rule_errors(problems)
         return self
 
     def to_dict(self) -> dict[str, Any]:
         """Plain YAML-ready data that `Spec.model_validate` turns back into an equal spec."""
-        return self.model_dump(mode="json", exclude_none=False)
+        plain = _lists(self.model_dump())
+        assert isinstance(plain, dict)
+        return plain
 
     def memory_per_token(self) -> dict[str, int]:
         """How many numbers memory holds for each remembered token, by the form in which it is held."""
@@ -71,6 +70,26 @@ class Spec(axes.Axis):
     def has_rule(self, rule: axes.MaskRule) -> bool:
         """Whether the attention mask contains this rule."""
         return rule in self.attention.mask
+
+
+def rules_of_intact_axes(data: Mapping[str, Any], damaged: set[str]) -> list[tuple[tuple[str, ...], str]]:
+    """The broken rules of a spec whose `damaged` axes do not validate, as far as they can be told, by path."""
+    axes_by_name: dict[str, Any] = {}
+    for name, field in Spec.model_fields.items():
+        if name in damaged or (field.is_required() and name not in data):
+            continue
+        kind: Any = Annotated[field.annotation, field] if field.discriminator else field.annotation
+        try:
+            axes_by_name[name] = TypeAdapter(kind).validate_python(data[name]) if name in data else field.default
+        except ValidationError:
+            continue
+    return [(tuple(path.split(".")), text) for path, text in broken_rules(Intact(axes_by_name))]
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _lists(part) for key, part in value.items()}
+    return [_lists(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _rule_errors(problems: list[tuple[str, str]]) -> ValidationError:

@@ -1,7 +1,8 @@
 """Rules that tie one axis to another, each as (path, what is wrong and what would be right)."""
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from engine.spec import axes
 
@@ -12,13 +13,36 @@ Problem = tuple[str, str]
 RELATIVE_KINDS = ("relative", "relative_key", "relative_key_query", "learned_relative")
 
 
-def broken_rules(spec: "Spec") -> list[Problem]:
-    """Every cross-axis rule that a spec breaks, in the order of the axes."""
-    return [problem for rule in RULES for problem in rule(spec)]
+class Intact:
+    """The axes of a spec that are well formed, by name; a rule that reads another one ends there."""
+
+    def __init__(self, axes_by_name: Mapping[str, Any]) -> None:
+        self.axes_by_name = axes_by_name
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.axes_by_name:
+            raise Damaged
+        return self.axes_by_name[name]
+
+
+class Damaged(Exception):
+    """A rule asked for an axis that cannot be read."""
+
+
+def broken_rules(spec: "Spec | Intact") -> list[Problem]:
+    """Every cross-axis rule that a spec breaks, in the order of the axes, before the defaults of `dims` are filled in."""
+    problems: list[Problem] = []
+    for rule in RULES:
+        with contextlib.suppress(Damaged):
+            for problem in rule(spec):  # type: ignore[arg-type]
+                problems.append(problem)
+    return problems
 
 
 def _heads(spec: "Spec") -> Iterator[Problem]:
     dims = spec.dims
+    if dims.head is None and dims.model % dims.heads:
+        yield "dims.heads", f"dims.model {dims.model} is not a multiple of dims.heads {dims.heads}: say dims.head"
     if dims.kv_heads and dims.heads % dims.kv_heads:
         yield "dims.kv_heads", f"dims.heads {dims.heads} is not a multiple of dims.kv_heads {dims.kv_heads}"
 
@@ -69,9 +93,10 @@ def _position(spec: "Spec") -> Iterator[Problem]:
     if position.kind == "from_end" and spec.memory.kind == "keys_values":
         yield "memory.kind", "positions counted from the end change at each step: use memory.kind recurrent or none"
     if position.kind == "rotary":
-        width = int(spec.dims.head * position.fraction) if spec.dims.head else 0
+        head = spec.dims.head or spec.dims.model // spec.dims.heads
+        width = int(head * position.fraction)
         if width % 2 or width == 0:
-            yield "position.fraction", f"rotary positions need an even width, found {width} of head {spec.dims.head}"
+            yield "position.fraction", f"rotary positions need an even width, found {width} of head {head}"
     if (
         position.kind in ("learned", "sinusoid")
         and position.count == "real"
