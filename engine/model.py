@@ -1,5 +1,6 @@
 """The network: embeddings, blocks, final norm, head. One forward pass for every spec."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from engine.block import Block, BlockResult
 from engine.context import Context, Turns
 from engine.embeddings import Embeddings
 from engine.errors import InputError, nearest
+from engine.generation.generate import Generation, Generator, NewTokens
+from engine.generation.options import GenerationOptions
 from engine.head import Head
 from engine.inputs import Inputs, check
 from engine.masks import Grid, visible
@@ -99,6 +102,34 @@ class Model(nn.Module):
             if name not in self.head.inputs:
                 raise InputError(f"this head takes no '{name}'{nearest(name, self.head.inputs)}")
         return self.head(self.body, inputs, **head_inputs)
+
+    def generate(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        langs: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        memory: Memory | None = None,
+        options: GenerationOptions | None = None,
+        tokenizer: object | None = None,
+        on_tokens: Callable[[NewTokens], None] | None = None,
+        return_dict_in_generate: bool = False,
+        **settings: Any,
+    ) -> Tensor | Generation:
+        """Continue prompts (b n): returns (b t) with the prompts, or a Generation where `return_dict_in_generate` is set.
+
+        `attention_mask` (b n) may pad on either side; `langs` (b) is the language of each row; `memory` is what stands
+        before the prompts. `options` and `settings` (such as max_new_tokens=40): see GenerationOptions. `on_tokens` hears
+        of tokens as they come. Raises InputError, for a model that attends both ways too.
+        """
+        generator = Generator(
+            self, input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
+            encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
+        )  # fmt: skip
+        result = generator.result(on_tokens)
+        return result if return_dict_in_generate else result.sequences
 
     def body(self, inputs: Inputs) -> Output:
         """Embeddings, blocks and final norm, without the head."""

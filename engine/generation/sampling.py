@@ -1,0 +1,48 @@
+"""Which tokens stay in the draw, and the draw."""
+
+import random
+
+import torch
+from torch import Tensor
+
+from engine.generation.options import GenerationOptions
+
+
+def narrowed(scores: Tensor, options: GenerationOptions) -> Tensor:
+    """Scores (b c) with -inf for candidates that top-p, min-p and typical sampling leave out, in this order.
+
+    Holtzman et al. (2020), Nguyen et al. (2024), Meister et al. (2023). The best candidate always stays.
+    """
+    if options.top_p is not None and options.top_p < 1.0:
+        ordered, order = scores.sort(dim=-1, descending=True)
+        shares = ordered.softmax(-1)
+        out = shares.cumsum(-1) - shares >= options.top_p
+        out[:, 0] = False
+        scores = scores.masked_fill(out.scatter(1, order, out), -torch.inf)
+    if options.min_p is not None:
+        shares = scores.softmax(-1)
+        scores = scores.masked_fill(shares < options.min_p * shares.amax(-1, keepdim=True), -torch.inf)
+    if options.typical_p is not None and options.typical_p < 1.0:
+        logs = scores.log_softmax(-1)
+        entropy = -(logs * logs.exp()).nansum(-1, keepdim=True)
+        surprise = (-logs - entropy).abs()
+        ordered, order = surprise.sort(dim=-1)
+        before = logs.gather(1, order).exp().cumsum(-1) < options.typical_p
+        last = before.sum(-1, keepdim=True).clamp(max=scores.shape[1] - 1)
+        scores = scores.masked_fill(surprise > ordered.gather(1, last), -torch.inf)
+    return scores
+
+
+class Dice:
+    """Random numbers, one stream a text, so that neither other rows nor finished ones change a draw."""
+
+    def __init__(self, seed: int | None, texts: int) -> None:
+        drawn = int(torch.randint(2**62, ())) if seed is None else seed
+        self.streams = [random.Random(f"{drawn}/{text}") for text in range(texts)]
+
+    def draw(self, scores: Tensor, texts: list[int]) -> Tensor:
+        """A candidate (b) of each row of scores (b c); `texts` numbers the text of each row."""
+        numbers = torch.tensor([[self.streams[text].random()] for text in texts], dtype=torch.float64)
+        shares = scores.double().softmax(-1).cumsum(-1)
+        heights = numbers.to(scores.device) * shares[:, -1:]
+        return torch.searchsorted(shares, heights, right=True).squeeze(1).clamp(max=scores.shape[1] - 1)

@@ -1,0 +1,84 @@
+"""A text that grows: feeds tokens to a model and gives the states that predict the next ones."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from engine.generation.prompts import Prompts
+from engine.generation.start import project_memory, remembers, start_memory
+from engine.inputs import Inputs
+
+if TYPE_CHECKING:
+    from engine.model import Model
+
+
+class Continuation:
+    """The texts of a batch so far, and what the model remembers of them.
+
+    Under one stream the newest token's state predicts the next one. Under two, the prompt sees itself both ways and each
+    new token the prompt and the new ones before it, a legal factorization order (Yang et al. 2019, 2.2): the content
+    stream is remembered, and a step is one content row and the query row of the next place. Without memory, or with
+    `recompute`, every step runs the whole text.
+    """
+
+    def __init__(self, model: "Model", prompts: Prompts, recompute: bool = False) -> None:
+        self.model, self.prompts = model, replace(prompts, memory=None)
+        self.two_streams = model.spec.streams.kind == "two"
+        self.cached = not recompute and remembers(model)
+        self.tokens = prompts.tokens[:, :0]
+        self.mask = prompts.mask
+        self.memory = None
+        if prompts.memory is not None:
+            self.memory = project_memory(model, prompts.memory)
+        elif self.cached:
+            self.memory = start_memory(model, len(prompts.tokens), unbounded=self.two_streams)
+
+    def feed(self, tokens: Tensor) -> Tensor:
+        """States (b d) that predict what follows new tokens (b n)."""
+        first = not self.tokens.shape[1]
+        if not first and self.mask is not None:
+            self.mask = torch.nn.functional.pad(self.mask, (0, tokens.shape[1]), value=True)
+        self.tokens = torch.cat((self.tokens, tokens), dim=1)
+        given = tokens if self.cached else self.tokens
+        batch, length = given.shape
+        prompts, targets = self.prompts, None
+        if self.two_streams:
+            targets = torch.zeros(batch, 1, length + 1, device=given.device)
+            targets[:, :, -1] = 1
+        out = self.model.body(
+            Inputs(
+                given,
+                attention_mask=self._attention_mask(length),
+                langs=None if prompts.langs is None else prompts.langs[:, None].expand(-1, length),
+                encoder_hidden_states=prompts.encoder_states if first or not self.cached else None,
+                encoder_attention_mask=prompts.encoder_mask,
+                target_mapping=targets,
+                memory=self.memory,
+                use_memory=self.cached,
+            )
+        )
+        if self.cached:
+            self.memory = out.memory
+        assert out.last_hidden_state is not None
+        return out.last_hidden_state[:, -1]
+
+    def _attention_mask(self, length: int) -> Tensor | None:
+        if self.mask is not None:
+            remembered = self.memory.length if self.memory is not None else 0
+            return self.mask[:, -(remembered + length) :]
+        if self.model.spec.attention.infer_padding == "none":
+            return None
+        return torch.ones(len(self.tokens), length, dtype=torch.bool, device=self.tokens.device)
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows (n), in this order."""
+        self.tokens, self.prompts = self.tokens[rows], self.prompts.select(rows)
+        mask = None if self.mask is None else self.mask[rows]
+        if self.memory is not None:
+            self.memory = self.memory.select(rows)
+        if mask is not None and bool(mask.all()):
+            mask = None
+            self.memory = None if self.memory is None else replace(self.memory, mask=None)
+        self.mask = mask
