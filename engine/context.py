@@ -15,7 +15,7 @@ class Context:
     """Masks, distances and encoder states of one call; every block reads it and none changes it.
 
     `allowed` (b or 1, 1, i+p, j) is True where a row sees a column, None where all do or where `causal` says it all;
-    `real` (b i) is True for tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
+    `real` (b i+p) is True for rows at tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
     `head_mask` (h) is that of the block at hand.
     """
 

@@ -95,6 +95,7 @@ class PositionTable(nn.Module):
         """Rows of the table for positions that were counted, or `given` by the caller (raises InputError outside it)."""
         as_rows = given and isinstance(self.position, axes.LearnedPosition) and self.position.ids == "rows"
         rows = positions if as_rows else positions + self.start
+        rows = rows if given else rows.clamp(min=0)  # padding that is not counted
         size = self.position.size
         if torch.compiler.is_compiling() or rows.device.type == "meta":
             return rows
@@ -131,12 +132,20 @@ class FromEndPositions(nn.Module):
             nn.Parameter(torch.empty(shape)) for _ in range(spec.dims.layers if learned else 0)
         )
 
-    def forward(self, block: int, states: Tensor, past: LayerMemory) -> tuple[Tensor, LayerMemory]:
-        """States (b i d) and remembered states (b m d) of a block, both with their positions added."""
+    def forward(
+        self, block: int, states: Tensor, past: LayerMemory, real: Tensor | None = None
+    ) -> tuple[Tensor, LayerMemory]:
+        """States (b i d) and remembered states (b m d) of a block, both with their positions added.
+
+        `real` (b m+i) is True for tokens that are no padding: the newest of these has position 0.
+        """
         if self.position.table == "sinusoid" and block > 0:
             return states, past
         length = states.shape[1] + (past.hidden.shape[1] if past.hidden is not None else 0)
         steps = torch.arange(length - 1, -1, -1, device=states.device)
+        if real is not None:
+            behind = real.flip(-1).long().argmax(-1, keepdim=True)
+            steps = (steps - behind).clamp(min=0)
         if self.position.clamp is not None:
             steps = steps.clamp(max=self.position.clamp)
         if self.position.table == "sinusoid":
@@ -145,8 +154,8 @@ class FromEndPositions(nn.Module):
             table = self.tables[block]
             added = table[(table.shape[0] - 1 - steps).clamp(min=0)]
         if past.hidden is not None:
-            past = replace(past, hidden=past.hidden + added[: past.hidden.shape[1]])
-        return states + added[-states.shape[1] :], past
+            past = replace(past, hidden=past.hidden + added[..., : past.hidden.shape[1], :])
+        return states + added[..., -states.shape[1] :, :], past
 
 
 def rotation(position: axes.RotaryPosition, positions: Tensor, head: int) -> tuple[Tensor, Tensor]:

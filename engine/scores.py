@@ -191,5 +191,6 @@ class RelativeScores(nn.Module):
         return torch.cat((content, queries), dim=2)
 
     def _key_position(self, key: Tensor, keys: Tensor, grid: Grid) -> Tensor:
+        key = key.repeat_interleave(self.heads // key.shape[1], dim=1)
         scores = key * self.scale @ keys[0].flip(-2).transpose(-1, -2)
         return shift(scores, grid.content).transpose(-1, -2)

@@ -255,12 +255,13 @@ def inputs_for(
     permuted: bool = True,
     padded: bool = False,
     optional: bool = True,
+    dtype: torch.dtype = torch.float64,
 ) -> dict[str, Any]:
     """Arguments of one call that use every axis the spec has; no token is the padding id.
 
     Two streams get a random factorization order in `perm_mask` (unless `permuted` is False) and `targets` predictions
     (None: none) at random places. `padded` adds an attention mask with padding on the left of the first row and on the
-    right of the last. `optional: False` leaves out token types and languages.
+    right of the last. `optional: False` leaves out token types and languages. `dtype` is that of encoder states.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -275,7 +276,7 @@ def inputs_for(
     if optional and tables.languages is not None and tables.languages.embed and tables.languages.count > 1:
         given["langs"] = ids(tables.languages.count, batch, length)
     if spec.attention.cross:
-        given["encoder_hidden_states"] = torch.randn(batch, 3, spec.dims.model, generator=generator)
+        given["encoder_hidden_states"] = torch.randn(batch, 3, spec.dims.model, generator=generator).to(dtype)
     if spec.streams.kind == "two" and permuted:
         given["perm_mask"] = order_mask(
             torch.stack([torch.randperm(length, generator=generator) for _ in range(batch)])
@@ -314,7 +315,7 @@ def randomise(model: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module
 
 
 def built(
-    spec: Spec, head: str | None = "default", *, seed: int = 0, dtype: torch.dtype | None = None, **options: Any
+    spec: Spec, head: str | None = "default", *, seed: int = 0, dtype: torch.dtype = torch.float64, **options: Any
 ) -> Model:
     """The spec's network in evaluation mode with every parameter randomised."""
     model = build_model(spec, head, dtype=dtype, **options)
@@ -327,6 +328,21 @@ def answer(output: Output) -> Tensor:
     result = output.logits if output.logits is not None else output.last_hidden_state
     assert result is not None
     return result
+
+
+def agree(ours: Any, expected: Any, what: str = "", tolerance: float = 1e-6) -> None:
+    """Assert the same shape and finite values up to `tolerance` of the largest magnitude; sequences pairwise."""
+    if isinstance(expected, list | tuple):
+        assert len(ours) == len(expected), f"{what}: {len(ours)} parts, expected {len(expected)}"
+        for index, (one, other) in enumerate(zip(ours, expected, strict=True)):
+            agree(one, other, f"{what}[{index}]", tolerance)
+        return
+    assert ours.shape == expected.shape, f"{what}: shape {tuple(ours.shape)}, expected {tuple(expected.shape)}"
+    ours, expected = ours.detach(), expected.detach()
+    assert bool(expected.isfinite().all()), f"{what}: not finite"
+    if expected.numel():
+        worst, largest = float((ours - expected).abs().max()), float(expected.abs().max())
+        assert worst <= tolerance * largest, f"{what}: off by {worst:.3g} of {largest:.3g}"
 
 
 SHRUNK: dict[str, Any] = {"dims.layers": 2, "dims.model": 16, "dims.heads": 4, "dims.inner": 24, "dims.vocab": 40}
