@@ -144,7 +144,7 @@ class Model(nn.Module):
         for index, block in enumerate(self.blocks):
             past = memory.layers[index] if memory is not None else LayerMemory()
             if self.from_end is not None:
-                states, past = self.from_end(index, states, past)
+                states, past = self.from_end(index, states, past, begun.mask)
             hidden += _streams(states, context.grid) if inputs.output_hidden_states else []
             entered = states[:, :content]
             result = self._run(block, states, past, self._context_of(index, context, inputs))
@@ -210,7 +210,7 @@ class Model(nn.Module):
             ),
             allowed=None if causal else visible(spec, grid, columns, inputs.perm_mask, device),
             causal=causal,
-            real=real,
+            real=real if real is None or targets is None else grid.by_rows(real[..., None]).squeeze(-1),
             row_turns=None if turns is None else turns[0],
             column_turns=None if turns is None else turns[1],
             encoder_states=inputs.encoder_hidden_states,
