@@ -262,9 +262,14 @@ class Model(nn.Module):
         memory = self.spec.memory
         if memory.kind == "none" or (isinstance(memory, axes.Recurrent) and memory.length == 0):
             return False
+        holes = self.training and memory.kind == "keys_values" and self.spec.block.layer_drop > 0
+        if holes and inputs.use_memory:
+            raise InputError(
+                "training drops whole blocks (block.layer_drop), and these would remember nothing: call eval()"
+            )
         if inputs.use_memory is not None:
             return inputs.use_memory
-        if self.training and self.gradient_checkpointing and memory.kind == "keys_values":
+        if holes or (self.training and self.gradient_checkpointing and memory.kind == "keys_values"):
             return False
         return memory.train if self.training else memory.eval
 

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from engine import Model
-from tests.parity.helpers import TOLERANCE, assert_close_relative, assert_same_gradients, their_gradients, weighted
+from tests.parity.helpers import assert_close_relative, assert_same_gradients, their_gradients, weighted
 
 OURS = {"cross_attn_head_mask": "cross_head_mask"}
-WIDE_TOLERANCE = 1e-9
 
 
 class Wide(TorchFunctionMode):
@@ -48,11 +47,11 @@ def agree(
     changes: Mapping[str, Any] | None = None,
     real: Tensor | None = None,
     their_only: Mapping[str, Any] | None = None,
-    tolerance: float = WIDE_TOLERANCE,
+    tolerance: float | None = None,
 ) -> None:
     """Assert that hidden states, attentions, logits, loss and gradients agree, in eval and train mode (dropout is 0).
 
-    Outputs are compared in float32; outputs and gradients in float64 up to `tolerance`, where rounding hides nothing.
+    Outputs are compared in float32, and with gradients in float64, where rounding hides nothing (`tolerance` as in helpers).
     `changes` replaces arguments for ours (None leaves one out); `their_only` are added for the published model. With `real`
     (b i), True for real tokens, other rows are left out: a row of padding that sees nobody means nothing.
     """
@@ -62,7 +61,7 @@ def agree(
     flags = {"output_hidden_states": True, "output_attentions": True}
     with torch.no_grad():
         one, other = theirs.eval()(**_fresh(published), **flags), ours.eval()(**mine, **flags)
-        compare(other, one, real, TOLERANCE)
+        compare(other, one, real)
     theirs, ours = copy.deepcopy(theirs).double(), copy.deepcopy(ours).double()
     published, mine = _fresh(published, torch.float64), _fresh(mine, torch.float64)
     for mode in (False, True):
@@ -79,7 +78,7 @@ def agree(
         assert_same_gradients(ours, used_gradients(theirs, ours), tolerance)
 
 
-def compare(found: Any, published: Any, real: Tensor | None = None, tolerance: float = TOLERANCE) -> None:
+def compare(found: Any, published: Any, real: Tensor | None = None, tolerance: float | None = None) -> None:
     """Assert that all that an output of ours and a published one have in common agrees, at real tokens."""
     compared = 0
     for name in ("loss", "logits", "last_hidden_state", "pooler_output", "hidden_states"):

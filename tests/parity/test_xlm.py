@@ -8,7 +8,7 @@ from transformers import XLMConfig, XLMModel, XLMWithLMHeadModel
 
 from engine import CheckpointError, build_model, load_model
 from tests.parity.both import agree, labels_of, padded, tokens
-from tests.parity.helpers import converted, randomise
+from tests.parity.helpers import assert_close_relative, converted, randomise
 
 VOCAB, LENGTH, LAYERS, HEADS, WIDTH = 61, 9, 3, 4, 24
 
@@ -172,3 +172,16 @@ def test_adaptive_softmax_is_refused_in_a_config_and_works_in_a_spec(tmp_path: A
     torch.testing.assert_close(result.loss, -picked.mean())
     torch.autograd.backward(result.loss)
     assert all(parameter.grad is not None for parameter in model.head.parameters())
+
+
+@pytest.mark.parametrize("place", ["dropout", "attention_dropout", "all"])
+def test_dropout_stands_where_it_is_published(place: str) -> None:
+    """The same seed drops the same numbers where the same places are visited in the same order."""
+    names = ["dropout", "attention_dropout"] if place == "all" else [place]
+    theirs, ours = pair(**dict.fromkeys(names, 0.4))
+    ids, results = tokens(3, LENGTH, VOCAB), []
+    for model in (theirs.train(), ours.train()):
+        torch.manual_seed(1)
+        results.append(model(ids, output_attentions=True))
+    assert_close_relative(results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout")
+    assert float((ours.eval()(ids).last_hidden_state - results[1].last_hidden_state).abs().max()) > 0.1
