@@ -24,12 +24,16 @@ def read_config(config: Mapping[str, Any], layout: Layout, family: Mapping[str, 
 
 
 def write_config(spec: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    """The fields of a config.json that say the same as a spec's plain data."""
+    """The fields of a config.json that say the same as a spec's plain data.
+
+    Of several paths the one that belongs to the spec's own head speaks, else the first.
+    """
     config: dict[str, Any] = {"model_type": layout.model_type, **layout.constants}
+    own = f"heads.options.{_get(spec, 'heads.default')}."
     for name, entry in layout.config.items():
         field = entry if isinstance(entry, ConfigField) else ConfigField(path=entry)
-        values = [_get(spec, path) for path in _paths(field)]
-        theirs = _theirs(values[0], field)
+        path = min(_paths(field), key=lambda path: not path.startswith(own))
+        theirs = _theirs(_get(spec, path), field)
         if theirs is not MISSING:
             config[name] = theirs
     return config

@@ -85,7 +85,7 @@ def load_model(
         _fill(model, weights, opened.layout, dtype, device, seed), config_left_over=opened.config_left_over
     )
     model.load_report = report
-    if model.pooler is not None and any(name.startswith("pooler.") for name in report.initialised):
+    if model.head is None and any(name.startswith("pooler.") for name in report.initialised):
         model.pooler = None  # a checkpoint without a pooler loads without one
     if report:
         warnings.warn(f"{opened.folder}: {report}", stacklevel=2)
@@ -145,7 +145,7 @@ def _with_head(data: dict[str, Any], config: Mapping[str, Any], layout: Layout) 
     labels = {name: config[name] for name in LABEL_FIELDS if config.get(name) is not None}
     if "id2label" in labels:
         labels["id2label"] = {int(number): str(text) for number, text in labels["id2label"].items()}
-        labels.setdefault("num_labels", len(labels["id2label"]))
+        labels["num_labels"] = len(labels["id2label"])
     for name, kind in heads.registered_heads().items():
         fields = {field: value for field, value in labels.items() if field in kind.Options.model_fields}
         if fields:
@@ -216,7 +216,7 @@ def _plan(
     owner = {name: first for first, names in groups.items() for name in names}
     plan: dict[str, Slot] = {}
     copies: dict[str, str] = {}
-    for slot in slots_of(owner, model.spec.heads.default, layout, prefix):
+    for slot in slots_of(owner, model.spec.heads.default, layout, prefix, new_heads=True):
         stand_ins = [
             a
             for alias, name in layout.aliases.items()

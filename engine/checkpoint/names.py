@@ -57,10 +57,13 @@ def axis_sizes(spec: Spec) -> dict[str, int]:
     return {"d": dims.model, "h": dims.heads, "g": dims.kv_heads, "k": dims.head, "f": dims.inner, "v": dims.vocab}
 
 
-def slots_of(names: Iterable[str], head: str | None, layout: Layout, prefix: str) -> list[Slot]:
+def slots_of(
+    names: Iterable[str], head: str | None, layout: Layout, prefix: str, *, new_heads: bool = False
+) -> list[Slot]:
     """The slots that hold these tensors of ours (raises CheckpointError that lists all names without an entry).
 
-    `prefix` is put before every name that belongs to no head ("" or "transformer.").
+    `prefix` is put before every name that belongs to no head ("" or "transformer."). With `new_heads` a head's tensors
+    may have no entry and get no slot: the layout has no such head.
     """
     entries = [(_expression(ours), ours, theirs) for ours, theirs in layout.names.items()]
     slots: dict[tuple[str, str | None], dict[int, str]] = {}
@@ -69,7 +72,8 @@ def slots_of(names: Iterable[str], head: str | None, layout: Layout, prefix: str
         public = f"heads.{head}.{name.removeprefix('head.')}" if name.startswith("head.") else name
         found = [(match, ours, theirs) for expression, ours, theirs in entries if (match := expression.match(public))]
         if not found:
-            unknown.append(name)
+            if not (new_heads and name.startswith("head.")):
+                unknown.append(name)
             continue
         match, ours, theirs = max(found, key=lambda entry: len(entry[1]))
         target, pattern = (theirs, None) if isinstance(theirs, str) else theirs

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 from torch import Tensor
 
+import heads
 from engine.checkpoint.config import differences, read_config, write_config
 from engine.checkpoint.files import replacing, save_tensors, write_text
 from engine.checkpoint.load import LABEL_FIELDS, families, shared_names
@@ -60,14 +61,15 @@ def _write_spec(spec: Spec, path: Path) -> None:
 
 def _checked_config(spec: Spec, layout: Layout) -> dict[str, Any]:
     """Their config.json, once reading it back has given the same network."""
+    architecture = _architecture(spec, layout)
     plain = spec.to_dict()
     config = write_config(plain, layout)
     back = Spec.model_validate(read_config(json.loads(json.dumps(config)), layout, plain)).to_dict()
-    lost = [path for path in differences(plain, back) if not path.startswith(NOT_THE_NETWORK)]
+    lost = _network_differences(plain, back)
     blank = _unsaid(plain, layout, config)
     if lost or blank:
         raise CheckpointError(f"a {layout.model_type} config.json cannot say: {', '.join([*lost, *blank])}")
-    config["architectures"] = [_architecture(spec, layout)]
+    config["architectures"] = [architecture]
     options = spec.heads.options.get(spec.heads.default or "", {})
     config.update({name: options[name] for name in LABEL_FIELDS if options.get(name) is not None})
     if isinstance(config.get("id2label"), Mapping):
@@ -81,7 +83,22 @@ def _unsaid(plain: Mapping[str, Any], layout: Layout, config: Mapping[str, Any])
     if family is None:
         return []
     base = Spec.model_validate(read_config(json.loads(json.dumps(dict(config))), layout, family)).to_dict()
-    return [path for path in differences(plain, base) if not path.startswith(NOT_THE_NETWORK)]
+    return _network_differences(plain, base)
+
+
+def _network_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Paths in which two plain specs differ as networks with the head of the first; labels have fields of their own."""
+    paths = [path for path in differences(ours, theirs) if not path.startswith(NOT_THE_NETWORK)]
+    head = ours["heads"]["default"]
+    if head is None:
+        return paths
+    options = heads.find_head(head).Options
+    one, other = (
+        options.model_validate(side["heads"]["options"].get(head, {})).model_dump(mode="json")
+        for side in (ours, theirs)
+    )
+    labels = tuple(f"heads.options.{head}.{name}" for name in LABEL_FIELDS)
+    return paths + [path for path in differences(one, other, f"heads.options.{head}") if not path.startswith(labels)]
 
 
 def _architecture(spec: Spec, layout: Layout) -> str:

@@ -1,0 +1,242 @@
+"""Heads that choose among labels: for a text, for each token, among choices."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from pydantic import PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
+from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import Self
+
+from engine.errors import InputError
+from engine.feed_forward import ACTIVATIONS
+from engine.head import Head, HeadOptions
+from engine.inputs import Inputs, expect, in_range
+from engine.output_layer import IGNORED
+from engine.outputs import Output
+from engine.spec import Spec
+from engine.spec.axes import Activation, Probability
+from heads.losses import mean_cross_entropy, one_a_row, wide
+from heads.pooling import AnyPooling, Pooling, masked_tokens
+from heads.registry import register_head
+
+Body = Callable[[Inputs], Output]
+
+
+class LabelOptions(HeadOptions):
+    """How many labels there are, and their names both ways, as config.json has them (default: as many as named, or 2)."""
+
+    num_labels: PositiveInt = 2
+    id2label: dict[int, str] | None = None
+    label2id: dict[str, int] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counted(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "num_labels" not in data and isinstance(data.get("id2label"), Mapping):
+            return {**data, "num_labels": len(data["id2label"])}
+        return data
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.id2label is not None and len(self.id2label) != self.num_labels:
+            text = f"id2label names {len(self.id2label)} labels, but num_labels is {self.num_labels}"
+            raise PydanticCustomError("rule", "{text}", {"text": text})
+        return self
+
+    @classmethod
+    def combined(cls, options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """A spec's options under those of a call; another number of labels, or other names, replace all of the old ones."""
+        fresh = {"num_labels", "id2label"} & set(given)
+        kept = {
+            name: value
+            for name, value in options.items()
+            if not (fresh and name in ("num_labels", "id2label", "label2id") and given.get(name) != value)
+        }
+        return {**kept, **given}
+
+
+class SummaryOptions(LabelOptions):
+    """From one pooled vector to scores: dropout, projection, activation, dropout, output layer.
+
+    `pooling` null takes the token that has seen the whole text. Dropouts of null are the spec's residual dropout. The
+    projection is as wide as the model, or as many as there are labels; `output: false` leaves the last layer out where
+    the projection already gives the labels (XLM).
+    """
+
+    pooling: AnyPooling | None = None
+    first_dropout: Probability | None = None
+    projection: bool = False
+    projection_to_labels: bool = False
+    activation: Activation | None = None
+    last_dropout: Probability | None = 0.0
+    output: bool = True
+    output_bias: bool = True
+
+
+class Summary(Head):
+    """What heads over one pooled vector share: `summarise` gives scores (b n)."""
+
+    def __init__(self, spec: Spec, options: SummaryOptions, scores: int) -> None:
+        super().__init__(spec, options)
+        self.pooling = Pooling(spec, options.pooling)
+        self.needs_pooler = self.pooling.options.kind == "pooler"
+        model, residual = spec.dims.model, spec.dropout.residual
+        labelled = options.projection and options.projection_to_labels
+        width = options.num_labels if labelled else model
+        self.first_dropout = nn.Dropout(residual if options.first_dropout is None else options.first_dropout)
+        self.projection = nn.Linear(model, width) if options.projection else None
+        self.activation = None if options.activation is None else ACTIVATIONS[options.activation]
+        self.last_dropout = nn.Dropout(residual if options.last_dropout is None else options.last_dropout)
+        final = options.output or not labelled
+        self.output = nn.Linear(width, scores, bias=options.output_bias) if final else None
+
+    def summarise(self, result: Output, inputs: Inputs, cls_index: Tensor | None) -> Tensor:
+        """Scores (b n) from the states of the body."""
+        pooled = self.first_dropout(self.pooling(result, inputs, cls_index))
+        if self.projection is not None:
+            pooled = self.projection(pooled)
+        if self.activation is not None:
+            pooled = self.activation(pooled)
+        pooled = self.last_dropout(pooled)
+        return pooled if self.output is None else self.output(pooled)
+
+
+ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+
+
+@register_head("sequence_classification")
+class SequenceClassification(Summary):
+    """One answer for the whole text: `logits` (b n), and the mean `loss` over labels that are not -100.
+
+    `labels`: numbers (b) or (b n) for regression, label ids (b) for one label a text, zeros and ones (b n) for several.
+    `problem_type` null is read off each call: one label means regression, integers one label a text, else several.
+    `cls_index` (b): the place to pool at where pooling.kind is cls_index. Raises InputError for labels that do not fit.
+    """
+
+    class Options(SummaryOptions):
+        """Of sequence_classification."""
+
+        problem_type: ProblemType | None = None
+
+    inputs = frozenset({"labels", "cls_index"})
+
+    def __init__(self, spec: Spec, options: Options) -> None:
+        super().__init__(spec, options, options.num_labels)
+
+    def forward(
+        self, body: Body, inputs: Inputs, labels: Tensor | None = None, cls_index: Tensor | None = None
+    ) -> Output:
+        result = body(inputs)
+        result.logits = self.summarise(result, inputs, cls_index)
+        if labels is not None:
+            result.loss = self._loss(wide(result.logits), labels)
+        return result
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        rows, count = logits.shape
+        problem = self.options.problem_type or _problem(labels, count)
+        if problem == "single_label_classification":
+            labels = one_a_row(f"labels ({problem})", labels, rows)
+            in_range("labels", labels, count, "num_labels", ignored=IGNORED)
+            return mean_cross_entropy(logits, labels)
+        expect(f"labels ({problem})", labels, (rows, count), *([(rows,)] if count == 1 else []))
+        wanted = labels.reshape(rows, count).to(logits.dtype)
+        if problem == "regression":
+            return functional.mse_loss(logits, wanted)
+        if not torch.compiler.is_compiling() and bool(((wanted < 0) | (wanted > 1)).any()):
+            raise InputError("labels (multi_label_classification) must lie between 0 and 1")
+        return functional.binary_cross_entropy_with_logits(logits, wanted)
+
+
+def _problem(labels: Tensor, count: int) -> ProblemType:
+    if count == 1:
+        return "regression"
+    integers = not labels.is_floating_point() and labels.dtype != torch.bool
+    return "single_label_classification" if integers else "multi_label_classification"
+
+
+@register_head("token_classification")
+class TokenClassification(Head):
+    """One label for each token: `logits` (b i n), and the mean `loss` over `labels` (b i) that are not -100.
+
+    Raises InputError for labels of another shape or outside the label ids.
+    """
+
+    class Options(LabelOptions):
+        """Of token_classification.
+
+        `dropout` null is the spec's residual dropout; `ignore_padding` takes labels at masked tokens as -100.
+        """
+
+        dropout: Probability | None = None
+        ignore_padding: bool = True
+
+    def __init__(self, spec: Spec, options: Options) -> None:
+        super().__init__(spec, options)
+        self.dropout = nn.Dropout(spec.dropout.residual if options.dropout is None else options.dropout)
+        self.output = nn.Linear(spec.dims.model, options.num_labels)
+
+    def forward(self, body: Body, inputs: Inputs, labels: Tensor | None = None) -> Output:
+        result = body(inputs)
+        assert result.last_hidden_state is not None
+        result.logits = self.output(self.dropout(result.last_hidden_state))
+        if labels is not None:
+            expect("labels", labels, tuple(result.logits.shape[:2]))
+            in_range("labels", labels, self.options.num_labels, "num_labels", ignored=IGNORED)
+            real = masked_tokens(self.spec, inputs) if self.options.ignore_padding else None
+            counted = labels if real is None else labels.masked_fill(~real, IGNORED)
+            result.loss = mean_cross_entropy(result.logits.flatten(0, 1), counted.flatten())
+        return result
+
+
+# Axes of each argument that has one entry a choice; with one axis fewer it is taken as flattened already.
+CHOICE_AXES = {
+    "input_ids": (3,), "inputs_embeds": (4,), "attention_mask": (3, 4), "input_mask": (3,), "token_type_ids": (3,),
+    "position_ids": (3,), "langs": (3,), "lengths": (2,), "perm_mask": (4,), "target_mapping": (4,),
+    "encoder_hidden_states": (4,), "encoder_attention_mask": (3, 4),
+}  # fmt: skip
+
+
+@register_head("multiple_choice")
+class MultipleChoice(Summary):
+    """Chooses among texts: every input has an axis of choices after the batch (b c i); `logits` (b c).
+
+    `labels` (b) are numbers of choices, -100 for none; the mean `loss` is over the others. `cls_index` (b c) as for
+    sequence_classification. States and memory have one row a choice (b·c). Raises InputError for inputs without choices.
+    """
+
+    Options = SummaryOptions
+    inputs = frozenset({"labels", "cls_index"})
+
+    def __init__(self, spec: Spec, options: SummaryOptions) -> None:
+        super().__init__(spec, options, 1)
+
+    def forward(
+        self, body: Body, inputs: Inputs, labels: Tensor | None = None, cls_index: Tensor | None = None
+    ) -> Output:
+        name = "inputs_embeds" if inputs.input_ids is None else "input_ids"
+        given = getattr(inputs, name)
+        if given is None or given.dim() not in CHOICE_AXES[name]:
+            found = "none" if given is None else f"{name} of shape {tuple(given.shape)}"
+            raise InputError(f"multiple_choice takes one text a choice, (batch, choices, length …), found {found}")
+        rows, choices = given.shape[:2]
+        changes = {
+            name: value.flatten(0, 1)
+            for name, axes in CHOICE_AXES.items()
+            if (value := getattr(inputs, name)) is not None and value.dim() in axes
+        }
+        flat = replace(inputs, **changes)
+        if cls_index is not None:
+            expect("cls_index", cls_index, (rows, choices))
+            cls_index = cls_index.flatten()
+        result = body(flat)
+        result.logits = self.summarise(result, flat, cls_index).view(rows, choices)
+        if labels is not None:
+            labels = one_a_row("labels", labels, rows)
+            in_range("labels", labels, choices, "the number of choices", ignored=IGNORED)
+            result.loss = mean_cross_entropy(result.logits, labels)
+        return result

@@ -1,0 +1,183 @@
+"""From the states of a sequence to one vector."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, NonNegativeInt
+from torch import Tensor, nn
+
+from engine.errors import InputError
+from engine.head import HeadOptions
+from engine.inputs import Inputs, in_range
+from engine.norms import build_norm
+from engine.outputs import Output
+from engine.spec import Spec
+from heads.losses import one_a_row
+
+
+class PlacePooling(HeadOptions):
+    """The last or first state, or the mean of all.
+
+    `padding: counted` takes places as they come, padded or not (as published for XLNet and XLM); `left_out` takes real
+    tokens only, whatever the padding side; `from_first` calls everything from a row's first padding on padding, and
+    nothing in a row that begins with it (as published for Transformer-XL).
+    """
+
+    kind: Literal["last", "first", "mean"]
+    padding: Literal["counted", "left_out", "from_first"] = "counted"
+
+
+class IndexPooling(HeadOptions):
+    """`cls_index`: the place that the call gives for each row, else the last one."""
+
+    kind: Literal["cls_index"]
+
+
+class TokenPooling(HeadOptions):
+    """The classification token wherever it stands: the first with this `id` (null: the spec's tokens.classification)."""
+
+    kind: Literal["token"]
+    id: NonNegativeInt | None = None
+
+
+class ModulePooling(HeadOptions):
+    """`pooler`: the body's pooler (spec.pooler). `attn`: a learned query that attends to the real tokens."""
+
+    kind: Literal["pooler", "attn"]
+
+
+AnyPooling = Annotated[PlacePooling | IndexPooling | TokenPooling | ModulePooling, Field(discriminator="kind")]
+
+
+def default_pooling(spec: Spec) -> PlacePooling:
+    """The real token that has seen the whole text: the last under a causal mask, else the first."""
+    return PlacePooling(kind="last" if spec.has_rule("causal") else "first", padding="left_out")
+
+
+class Pooling(nn.Module):
+    """One vector (b d) a row from the states (b i d) of a body; see the options for what each kind does.
+
+    Raises InputError for `cls_index` (b) outside the sequence or with another kind, and for a row without the token.
+    """
+
+    def __init__(self, spec: Spec, options: AnyPooling | None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.options = default_pooling(spec) if options is None else options
+        self.attention = LearnedQuery(spec) if self.options.kind == "attn" else None
+        if isinstance(self.options, TokenPooling):
+            token = spec.tokens.classification if self.options.id is None else self.options.id
+            if token is None or token >= spec.dims.vocab:
+                raise ValueError(
+                    f"pooling.kind token looks for id {token}: give pooling.id, or tokens.classification in the spec, "
+                    f"below dims.vocab {spec.dims.vocab}"
+                )
+            self.token = token
+        if self.options.kind == "pooler" and spec.pooler is None:
+            raise ValueError("pooling.kind pooler needs a pooler: this spec has pooler null")
+
+    def forward(self, result: Output, inputs: Inputs, cls_index: Tensor | None = None) -> Tensor:
+        states, options = result.last_hidden_state, self.options
+        assert states is not None
+        if cls_index is not None and options.kind != "cls_index":
+            raise InputError(f"cls_index needs pooling.kind cls_index; this head has {options.kind}")
+        if options.kind == "pooler":
+            assert result.pooler_output is not None
+            return result.pooler_output
+        if isinstance(options, IndexPooling):
+            return states[:, -1] if cls_index is None else at_index(states, cls_index)
+        if isinstance(options, TokenPooling):
+            return self._at_token(states, inputs)
+        real = real_tokens(self.spec, inputs)
+        if self.attention is not None:
+            return self.attention(states, real)
+        assert isinstance(options, PlacePooling)
+        real = None if options.padding == "counted" else real
+        if real is not None and options.padding == "from_first":
+            real = (~real).cumsum(1) == 0
+            real = real | ~real[:, :1]
+        return _at_place(states, real, options.kind)
+
+    def _at_token(self, states: Tensor, inputs: Inputs) -> Tensor:
+        if inputs.input_ids is None or inputs.target_mapping is not None:
+            raise InputError("pooling.kind token finds a token by its id: it needs input_ids, without target_mapping")
+        found = inputs.input_ids.eq(self.token)
+        if not torch.compiler.is_compiling() and found.device.type != "meta" and not bool(found.any(1).all()):
+            row = int((~found.any(1)).nonzero()[0])
+            raise InputError(f"row {row} of input_ids has no token {self.token} to pool at")
+        return _pick(states, found.long().argmax(1))
+
+
+class LearnedQuery(nn.Module):
+    """A learned query attends to the real tokens with the spec's heads, then a norm: states (b i d) to (b d).
+
+    The summary "attn" of the authors' XLNet code (Yang et al. 2019; `summarize_sequence`), projections without bias.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        dims = spec.dims
+        assert dims.head is not None
+        self.heads, self.scale = dims.heads, dims.head**-0.5
+        self.start = nn.Parameter(torch.empty(dims.model))
+        self.query, self.key, self.value = (nn.Linear(dims.model, dims.heads * dims.head, bias=False) for _ in range(3))
+        self.output = nn.Linear(dims.heads * dims.head, dims.model, bias=False)
+        self.norm = build_norm(spec.norm, dims.model)
+        self.attention_dropout = nn.Dropout(spec.dropout.attention)
+        self.dropout = nn.Dropout(spec.dropout.residual)
+
+    def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
+        query = self.query(self.start).unflatten(-1, (self.heads, -1))
+        key, value = (layer(states).unflatten(-1, (self.heads, -1)) for layer in (self.key, self.value))
+        scores = torch.einsum("hk,bjhk->bhj", query, key) * self.scale
+        if real is not None:
+            scores = scores.masked_fill(~real[:, None], torch.finfo(scores.dtype).min)
+        weights = self.attention_dropout(scores.softmax(-1))
+        pooled = torch.einsum("bhj,bjhk->bhk", weights, value).flatten(1)
+        return self.norm(self.dropout(self.output(pooled)))
+
+
+def masked_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
+    """True for real states (b i), or (b p) of a query stream, where a mask of tokens was given; else None."""
+    mask = inputs.padding(spec)
+    if mask is None or mask.dim() != 2:
+        return None
+    return _of_states(mask[:, -inputs.shape[1] :], inputs)
+
+
+def real_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
+    """True for real states (b i) by the mask that is given, else by the padding id; None where nothing tells."""
+    real = masked_tokens(spec, inputs)
+    padding = spec.tokens.padding
+    if real is not None or padding is None or inputs.input_ids is None:
+        return real
+    return _of_states(inputs.input_ids != padding, inputs)
+
+
+def at_index(states: Tensor, index: Tensor, name: str = "cls_index") -> Tensor:
+    """States (b i d) at one place a row, index (b) or (b 1), as (b d) (raises InputError outside the sequence)."""
+    places = one_a_row(name, index, states.shape[0])
+    in_range(name, places, states.shape[1], "the length of the sequence")
+    return _pick(states, places)
+
+
+def _pick(states: Tensor, places: Tensor) -> Tensor:
+    return states[torch.arange(states.shape[0], device=states.device), places]
+
+
+def _of_states(real: Tensor, inputs: Inputs) -> Tensor:
+    targets = inputs.targets()
+    return real if targets is None else real.gather(1, targets.clamp(min=0)) & (targets >= 0)
+
+
+def _at_place(states: Tensor, real: Tensor | None, kind: Literal["last", "first", "mean"]) -> Tensor:
+    if kind == "mean":
+        if real is None:
+            return states.mean(1)
+        weights = real.to(states.dtype)
+        return torch.einsum("bid,bi->bd", states, weights) / weights.sum(1, keepdim=True).clamp(min=1)
+    if real is None:
+        return states[:, -1 if kind == "last" else 0]
+    order = real.flip(1) if kind == "last" else real
+    place = order.long().argmax(1)
+    return _pick(states, real.shape[1] - 1 - place if kind == "last" else place)
