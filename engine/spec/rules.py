@@ -56,6 +56,11 @@ def _tables(spec: "Spec") -> Iterator[Problem]:
         narrowest = (tables.tokens.width or spec.dims.model) // tables.tokens.divisor ** len(tables.tokens.cutoffs)
         if narrowest < 1:
             yield "embeddings.tables.tokens.divisor", "the last cluster would have no width: lower divisor or cutoffs"
+    if tables.tokens.projection_bias and tables.tokens.divisor == 1 and tables.tokens.width in (None, spec.dims.model):
+        yield (
+            "embeddings.tables.tokens.projection_bias",
+            "a table as wide as the model is not projected: nothing to bias",
+        )
     if tables.segments and tables.segments.source == "table" and tables.segments.count is None:
         yield "embeddings.tables.segments.count", "a segment table needs a count"
     if tables.segments and tables.segments.source == "tokens" and tables.segments.count is not None:
@@ -80,12 +85,16 @@ def _position(spec: "Spec") -> Iterator[Problem]:
     if position.kind == "learned" and position.start == "after_padding":
         if spec.embeddings.tables.tokens.padding is None:
             yield "position.start", "after_padding needs embeddings.tables.tokens.padding"
+        elif spec.embeddings.tables.tokens.padding + 1 >= position.size:
+            yield "position.size", f"{position.size} rows leave none behind that of the padding id"
     elif isinstance(position, axes.LearnedPosition) and int(position.start) >= position.size:
         yield "position.start", f"positions start at {position.start} but the table has {position.size} rows"
     if position.kind == "sinusoid" and position.stored and position.size is None:
         yield "position.size", "a stored sinusoid table needs a size"
     if position.kind == "sinusoid" and spec.dims.model % 2:
         yield "dims.model", "sinusoid positions need an even dims.model"
+    if position.kind == "sinusoid" and position.basis == "tensor2tensor" and spec.dims.model < 4:
+        yield "dims.model", "position.basis tensor2tensor needs a dims.model of at least 4"
     if position.kind == "relative" and spec.dims.model % 2:
         yield "dims.model", "relative positions need an even dims.model"
     if position.kind == "from_end" and position.table == "learned" and position.size is None:

@@ -1,0 +1,173 @@
+"""Every cross-axis rule, broken once."""
+
+import ast
+import inspect
+import sys
+
+import pytest
+
+from engine import SpecError, load_spec
+from engine.spec import rules
+
+PLAIN = {"name": "plain", "dims": {"layers": 2, "model": 32, "heads": 4, "vocab": 100}}
+ADAPTIVE = {"embeddings.tables.tokens": {"cutoffs": [20, 50], "divisor": 2}, "heads.output.kind": "adaptive"}
+RELATIVE = {"position": {"kind": "relative"}, "attention.score": ["content", "position"]}
+CAUSAL = {"attention.mask": ["causal"]}
+
+# What is changed in PLAIN, the path that is named, and a part of the sentence.
+BROKEN = [
+    ({"dims.heads": 5}, "dims.heads", "32 is not a multiple of dims.heads 5"),
+    ({"dims.kv_heads": 3}, "dims.kv_heads", "4 is not a multiple of dims.kv_heads 3"),
+    ({"embeddings.tables.tokens.padding": 100}, "embeddings.tables.tokens.padding", "outside the vocabulary of 100"),
+    ({"embeddings.tables.tokens.cutoffs": [50, 20]}, "embeddings.tables.tokens.cutoffs", "[50, 20] must ascend"),
+    ({"embeddings.tables.tokens.cutoffs": [20, 100]}, "embeddings.tables.tokens.cutoffs", "below dims.vocab 100"),
+    (
+        {**ADAPTIVE, "embeddings.tables.tokens": {"cutoffs": [20, 50], "divisor": 8}},
+        "embeddings.tables.tokens.divisor",
+        "no width",
+    ),
+    (
+        {"embeddings.tables.tokens.projection_bias": True},
+        "embeddings.tables.tokens.projection_bias",
+        "nothing to bias",
+    ),
+    ({"embeddings.tables.segments": {}}, "embeddings.tables.segments.count", "needs a count"),
+    (
+        {"embeddings.tables.segments": {"source": "tokens", "count": 2}},
+        "embeddings.tables.segments.count",
+        "no count of their own",
+    ),
+    ({"position": {"kind": "relative"}}, "attention.score", "relative needs the score term 'position'"),
+    ({"attention.score": ["content", "position"]}, "attention.score", "none has no distances"),
+    ({**RELATIVE, "attention.score": ["position"]}, "attention.score", "'content' is always needed"),
+    ({"attention.score": ["content", "content"]}, "attention.score", "stands once"),
+    ({"position": {"kind": "learned", "size": 9, "start": "after_padding"}}, "position.start", "needs embeddings"),
+    (
+        {"position": {"kind": "learned", "size": 2, "start": "after_padding"}, "embeddings.tables.tokens.padding": 1},
+        "position.size",
+        "leave none",
+    ),
+    ({"position": {"kind": "learned", "size": 9, "start": 9}}, "position.start", "start at 9 but the table has 9"),
+    ({"position": {"kind": "sinusoid", "basis": "interleaved", "stored": True}}, "position.size", "needs a size"),
+    (
+        {"position": {"kind": "sinusoid", "basis": "interleaved"}, "dims.model": 33, "dims.head": 8},
+        "dims.model",
+        "even",
+    ),
+    (
+        {"position": {"kind": "sinusoid", "basis": "tensor2tensor"}, "dims.model": 2, "dims.head": 8},
+        "dims.model",
+        "at least 4",
+    ),
+    ({**RELATIVE, "dims.model": 33, "dims.head": 8}, "dims.model", "relative positions need an even"),
+    ({"position": {"kind": "from_end", "table": "learned"}}, "position.size", "needs a size"),
+    (
+        {**CAUSAL, "position": {"kind": "from_end", "table": "sinusoid"}, "memory": {"kind": "keys_values"}},
+        "memory.kind",
+        "recurrent or none",
+    ),
+    ({"position": {"kind": "rotary", "fraction": 0.4}}, "position.fraction", "found 3 of head 8"),
+    ({"position": {"kind": "learned", "size": 9, "count": "real"}}, "position.count", "needs embeddings"),
+    ({"attention.mask": ["causal", "causal"]}, "attention.mask", "stands once"),
+    ({"attention.window": 4}, "attention.window", "go together"),
+    ({"attention.mask": ["window"]}, "attention.window", "go together"),
+    (
+        {"attention.mask": ["same_length"], "memory": {"kind": "recurrent", "length": 4}},
+        "attention.mask",
+        "needs the rule causal",
+    ),
+    ({"attention.mask": ["causal", "same_length"]}, "attention.mask", "needs memory.kind recurrent"),
+    (
+        {"attention.mask": ["causal", "same_length"], "memory": {"kind": "recurrent"}},
+        "memory.length",
+        "at least 1",
+    ),
+    ({"attention.query_bias": "shared"}, "attention.query_bias", "besides content"),
+    (
+        {"attention.score": ["content", "segment"], "embeddings.tables.segments": {"count": 2}},
+        "embeddings.tables.segments",
+        "not both",
+    ),
+    ({"attention.infer_padding": "count"}, "attention.infer_padding", "needs embeddings.tables.tokens.padding"),
+    ({"memory": {"kind": "keys_values"}}, "memory.kind", "only under the mask rule causal"),
+    ({**RELATIVE, "streams.kind": "two"}, "attention.mask", "need the mask rule permutation"),
+    ({"streams.kind": "two", "attention.mask": ["permutation"]}, "position.kind", "relative or rotary"),
+    ({"attention.mask": ["permutation"]}, "streams.kind", "needs two streams"),
+    ({"block.order": "parallel"}, "norm.placement", "needs norm.placement pre"),
+    ({"block.shared_norm": True}, "block.shared_norm", "needs block.order parallel"),
+    (
+        {"block.order": "parallel", "norm.placement": "pre", "attention.cross": True},
+        "attention.cross",
+        "block.order sequential",
+    ),
+    ({"norm.query": False}, "norm.query", "need norm.placement pre"),
+    ({"norm.kind": "rms"}, "norm.bias", "set norm.bias false"),
+    ({"heads.output.cutoffs": [20]}, "heads.output.cutoffs", "kind adaptive"),
+    ({**ADAPTIVE, "heads.output.kind": "linear"}, "heads.output.tied", "set tied false"),
+    ({**ADAPTIVE, "heads.output.cutoffs": [20]}, "heads.output.tied", "need the cutoffs and divisor"),
+    ({**ADAPTIVE, "heads.output.tied_projections": [True]}, "heads.output.tied_projections", "3 clusters"),
+    ({"heads.output.samples": 5, "heads.output.kind": "transform"}, "heads.output.samples", "kind linear"),
+    ({"heads.output.scaled": True, "heads.output.kind": "transform"}, "heads.output.scaled", "kind linear"),
+    ({"tokens.mask": 100}, "tokens.mask", "id 100 is outside the vocabulary of 100"),
+]
+
+
+def broken(changes):
+    with pytest.raises(SpecError) as caught:
+        load_spec(PLAIN, changes)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(("changes", "path", "sentence"), BROKEN)
+def test_rule(changes, path, sentence):
+    assert [(problem.path, sentence in problem.message) for problem in broken(changes)] == [(path, True)]
+
+
+def test_the_network_that_the_examples_break_is_whole():
+    assert load_spec(PLAIN).dims.head == 8
+    assert load_spec(PLAIN, ADAPTIVE).heads.output.kind == "adaptive"
+    assert load_spec(PLAIN, RELATIVE).position.kind == "relative"
+
+
+def test_every_rule_has_an_example():
+    tree = ast.parse(inspect.getsource(rules))
+    yields = {(node.lineno, node.end_lineno) for node in ast.walk(tree) if isinstance(node, ast.Yield)}
+    seen = set()
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != rules.__file__:
+            return None
+        seen.add(frame.f_lineno)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        for changes, _, _ in BROKEN:
+            broken(changes)
+    finally:
+        sys.settrace(before)
+    without = [first for first, last in yields if not seen & set(range(first, last + 1))]
+    assert without == [], f"no example breaks the rules at these lines of {rules.__file__}"
+
+
+def test_broken_rules_are_told_beside_broken_fields():
+    problems = broken({"ffn.activation": "gleu", "dims.heads": 5, "tokens.mask": 100, "position.kind": "spiral"})
+    assert {problem.path for problem in problems} == {"ffn.activation", "dims.heads", "tokens.mask", "position.kind"}
+
+
+def test_no_rule_is_told_about_a_section_that_is_not_whole():
+    """The misspelt key may be what the rule misses, so nothing is said about it."""
+    changes = {"memory": {"kind": "recurrent", "lenght": 4}, "attention.mask": ["causal", "same_length"]}
+    assert [problem.path for problem in broken(changes)] == ["memory.lenght"]
+
+
+def test_all_broken_rules_at_once():
+    changes = {"dims.heads": 5, "dims.kv_heads": 3, "norm.kind": "rms", "tokens.bos": 100, "tokens.eos": 100}
+    assert [problem.path for problem in broken(changes)] == [
+        "dims.heads",
+        "dims.kv_heads",
+        "norm.bias",
+        "tokens.bos",
+        "tokens.eos",
+    ]
