@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from engine.errors import SpecError, nearest
 from engine.spec.explain import explain
 from engine.spec.model import Spec, rules_of_intact_axes
-from engine.spec.origins import KeyPath, Origins, parse, place_overrides
+from engine.spec.origins import KeyPath, Origins, parse
 
 SpecSource = str | os.PathLike[str] | Mapping[str, Any] | Spec
 SPECS = Path(__file__).resolve().parents[2] / "specs"
@@ -37,9 +37,7 @@ def load_spec(
     origins = Origins()
     data = source.to_dict() if isinstance(source, Spec) else read(source, origins)
     for path, value in (overrides or {}).items():
-        changed = _nest(path.split("."), value)
-        place_overrides(value, origins, tuple(path.split(".")))
-        data = merge(data, changed)
+        data = merge(data, _nest(path.split("."), value), origins.override)
     spec, found = None, []
     try:
         spec = Spec.model_validate(data)

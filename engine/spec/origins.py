@@ -1,6 +1,5 @@
 """Spec files as plain data, with the file, line and column of every key."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,11 @@ class Origins:
         for known in [known for known in self.places if known[: len(path)] == path]:
             del self.places[known]
 
+    def override(self, path: KeyPath) -> None:
+        """Mark a section that the caller replaces."""
+        self.forget(path)
+        self.places[path] = ("overrides", None, None)
+
 
 def parse(path: Path, origins: Origins) -> dict[str, Any]:
     """The plain data of a spec file (raises SpecError for what is no mapping in plain YAML)."""
@@ -55,14 +59,6 @@ def parse(path: Path, origins: Origins) -> dict[str, Any]:
         raise SpecError([Problem("", f"not valid YAML: {text}", str(path))]) from None
     except RecursionError:
         raise SpecError([Problem("", "not valid YAML: an alias that holds itself", str(path))]) from None
-
-
-def place_overrides(data: Any, origins: Origins, path: KeyPath = ()) -> None:
-    """Mark keys that come from the caller instead of a file."""
-    origins.places[path] = ("overrides", None, None)
-    if isinstance(data, Mapping):
-        for key, value in data.items():
-            place_overrides(value, origins, (*path, str(key)))
 
 
 def _plain(node: Any, source: str, path: KeyPath, origins: Origins) -> Any:
