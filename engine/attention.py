@@ -12,7 +12,7 @@ from engine.context import Context, Turns
 from engine.linear import Linear
 from engine.memory import LayerMemory
 from engine.positions import rotate
-from engine.scores import RelativeScores
+from engine.scores import DistanceTable, RelativeScores
 from engine.spec import Spec, axes
 
 
@@ -62,27 +62,46 @@ class Attention(_Projections):
         new = self.project(tokens, context.column_turns)
         assert new.keys is not None and new.values is not None
         memory = past.extended(new.keys, new.values)
-        bias = None
+        table = DistanceTable()
         if self.scores is not None:
-            assert memory.keys is not None
-            bias, distances = self.scores(query, memory.keys, context.grid, context.frame, past.distances)
+            table, distances = self.scores.distance_table(context.grid, context.frame, past.distances)
             memory = replace(memory, distances=distances)
-            if self.scores.content_bias is not None:
-                query = query + self.scores.content_bias[:, None]
         assert memory.keys is not None and memory.values is not None
-        mixed, weights = attend(
-            query,
-            memory.keys,
-            memory.values,
-            self.scale,
-            bias,
-            context.allowed,
-            context.causal,
-            self._rate(),
-            context.head_mask,
-            context.keep_attentions,
-        )
+        mixed, weights = self._mix(query, memory.keys, memory.values, table, context)
         return self.output(_merge(mixed)), memory, weights
+
+    def _mix(
+        self, query: Tensor, key: Tensor, value: Tensor, table: DistanceTable, context: Context
+    ) -> tuple[Tensor, Tensor | None]:
+        """Weighted values (b h i+p k) of all rows, cut by cut, and weights where kept."""
+        mixed: list[Tensor] = []
+        weights: list[Tensor] = []
+        for cut in context.cuts:
+            asked, near = query[:, :, cut.rows], key[:, :, cut.columns]
+            bias = None
+            if self.scores is not None:
+                bias = self.scores(asked, near, table, context.grid, context.frame, cut)
+                asked = asked if self.scores.content_bias is None else asked + self.scores.content_bias[:, None]
+            allowed = context.allowed
+            if allowed is not None and len(context.cuts) > 1:
+                allowed = allowed[:, :, cut.rows if allowed.shape[2] > 1 else slice(None), cut.columns]
+            part, kept = attend(
+                asked,
+                near,
+                value[:, :, cut.columns],
+                self.scale,
+                bias,
+                allowed,
+                context.causal,
+                self._rate(),
+                context.head_mask,
+                context.keep_attentions,
+            )
+            mixed.append(part)
+            weights += [] if kept is None else [kept]
+        if len(mixed) == 1:
+            return mixed[0], weights[0] if weights else None
+        return torch.cat(mixed, dim=2), torch.cat(weights, dim=2) if weights else None
 
     def project(self, tokens: Tensor, turns: Turns | None) -> LayerMemory:
         """Keys and values (b g j k) of states (b j d), keys turned by rotary positions where there are any."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from engine.masks import Grid
+from engine.masks import Cut, Grid
 from engine.scores import Frame
 
 Turns = tuple[Tensor, Tensor]
@@ -15,6 +15,7 @@ class Context:
     """Masks, distances and encoder states of one call; every block reads it and none changes it.
 
     `allowed` (b or 1, 1, i+p, j) is True where a row sees a column, None where all do or where `causal` says it all;
+    `cuts` are the blocks of rows that attention takes at a time;
     `real` (b i+p) is True for rows at tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
     `head_mask` (h) is that of the block at hand.
     """
@@ -22,6 +23,7 @@ class Context:
     grid: Grid
     frame: Frame
     allowed: Tensor | None
+    cuts: tuple[Cut, ...]
     causal: bool = False
     real: Tensor | None = None
     row_turns: Turns | None = None

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.spec import Spec
-
+from engine.spec import Spec, axes
 
 BLOCK = 128  # rows; measured fastest among 32 … 512 for relative attention over 512 tokens
 
@@ -82,7 +81,10 @@ def cut_rows(spec: Spec, grid: Grid, whole: bool) -> tuple[Cut, ...]:
         stop = min(start + BLOCK, grid.content)
         first = 0 if span is None else max(0, grid.remembered + start - span + 1)
         cuts.append(Cut(slice(start, stop), slice(first, grid.remembered + stop if causal else grid.columns)))
-    return (*cuts, *(Cut(slice(start, min(start + BLOCK, rows)), everything) for start in range(grid.content, rows, BLOCK)))
+    return (
+        *cuts,
+        *(Cut(slice(start, min(start + BLOCK, rows)), everything) for start in range(grid.content, rows, BLOCK)),
+    )
 
 
 def visible(
@@ -100,20 +102,13 @@ def visible(
     """
     rules: list[Tensor] = []
     attention = spec.attention
-    distance = grid.distances(device) if set(attention.mask) - {"padding"} or grid.targets is not None else None
-    if distance is not None and distance.dim() == 2:
-        distance = distance[None]
-    if "causal" in attention.mask and distance is not None and (grid.content > 1 or grid.targets is not None):
+    distance = grid.distances(device)
+    distance = distance[None] if distance.dim() == 2 else distance
+    if "causal" in attention.mask and (grid.content > 1 or grid.targets is not None):
         rules.append(distance >= 0)
-    if "same_length" in attention.mask and distance is not None:
-        span = grid.remembered + 1
-        if attention.same_length == "memory" and spec.memory.kind == "recurrent":
-            span = spec.memory.length or 0
-        if span < grid.columns:
-            rules.append(distance < span)
-    if "window" in attention.mask and distance is not None and attention.window is not None:
-        if attention.window < grid.columns:
-            rules.append(distance < attention.window)
+    span = _span(spec, grid)
+    if span is not None and span < grid.columns:
+        rules.append(distance < span)
     if "padding" in attention.mask and padding is not None:
         rules.append(grid.by_rows(padding) if padding.dim() == 3 else padding[:, None, :])
     if permutation is not None:
@@ -124,16 +119,25 @@ def visible(
     allowed = rules[0]
     for rule in rules[1:]:
         allowed = allowed & rule
-    if "permutation" in attention.mask and distance is not None:
+    if "permutation" in attention.mask:
         # A content row always sees its own token, padded or not (XLNet).
         content = torch.arange(distance.shape[-2], device=device) < grid.content
         allowed = allowed | ((distance == 0) & content[:, None])
     return _only_asking(allowed, grid, distance)
 
 
-def _only_asking(allowed: Tensor | None, grid: Grid, distance: Tensor | None) -> Tensor | None:
+def _span(spec: Spec, grid: Grid) -> int | None:
+    """How many tokens, itself included, a row sees back; None where there is no such rule."""
+    spans = [spec.attention.window] if "window" in spec.attention.mask else []
+    if "same_length" in spec.attention.mask:
+        kept = spec.memory.length if isinstance(spec.memory, axes.Recurrent) else None
+        spans.append(kept if spec.attention.same_length == "memory" else grid.remembered + 1)
+    return min((span for span in spans if span is not None), default=None)
+
+
+def _only_asking(allowed: Tensor | None, grid: Grid, distance: Tensor) -> Tensor | None:
     """Query rows without a target see nobody."""
-    if grid.targets is not None and distance is not None:
+    if grid.targets is not None:
         asks = torch.cat((torch.ones_like(grid.targets[:, :1]).expand(-1, grid.content) > 0, grid.targets >= 0), dim=1)
         allowed = asks[..., None].expand(-1, -1, distance.shape[-1]) if allowed is None else allowed & asks[..., None]
     return None if allowed is None else allowed[:, None]

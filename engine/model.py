@@ -16,7 +16,7 @@ from engine.generation.generate import Generation, Generator, NewTokens
 from engine.generation.options import GenerationOptions
 from engine.head import Head
 from engine.inputs import Inputs, check
-from engine.masks import Grid, visible
+from engine.masks import Grid, cut_rows, visible
 from engine.memory import LayerMemory, Memory, join_masks, memory_after, remember, zero_memory
 from engine.norms import build_norm
 from engine.outputs import Output
@@ -209,6 +209,7 @@ class Model(nn.Module):
                 spec, grid, inputs.token_type_ids, states, memory.layers[0] if memory is not None else None
             ),
             allowed=None if causal else visible(spec, grid, columns, inputs.perm_mask, device),
+            cuts=cut_rows(spec, grid, whole=inputs.output_attentions),
             causal=causal,
             real=real if real is None or targets is None else grid.by_rows(real[..., None]).squeeze(-1),
             row_turns=None if turns is None else turns[0],

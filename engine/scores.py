@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from engine.errors import InputError
 from engine.linear import Linear
-from engine.masks import Grid
+from engine.masks import Cut, Grid
 from engine.memory import DistanceKeys, LayerMemory
 from engine.positions import sinusoid
 from engine.spec import Spec, axes
@@ -36,6 +36,14 @@ class _Lacking:
     bottom: int
     joined: bool = False
     kept: bool = False
+
+
+@dataclass(frozen=True)
+class DistanceTable:
+    """A key a head and distance, (s h r k), farthest first, with s = 2 where half the batch is mirrored; biases (h r)."""
+
+    keys: Tensor | None = None
+    bias: Tensor | None = None
 
 
 def build_frame(
@@ -149,48 +157,63 @@ class RelativeScores(nn.Module):
         rows = self.position.size - 1 - frame.distances.clamp(0, reach - 1)
         return self.table[rows].transpose(0, 1)[None], self.table_bias[rows].transpose(0, 1)
 
-    def forward(
-        self, query: Tensor, key: Tensor, grid: Grid, frame: Frame, known: DistanceKeys | None = None
-    ) -> tuple[Tensor | None, DistanceKeys | None]:
-        """What distance and segment add to the scaled scores of queries (b h i+p k), (b h i+p j), or None.
+    def distance_table(
+        self, grid: Grid, frame: Frame, known: DistanceKeys | None
+    ) -> tuple[DistanceTable, DistanceKeys | None]:
+        """The keys and biases of all distances of a grid, and the projected ones that memory will hold.
 
-        `known` are the distance keys that memory holds; those that it will hold come back.
+        `known` are those that memory holds.
         """
+        if self.projection is None:
+            return DistanceTable(*self.distance_keys(frame)), known
+        keys, known = self.projected(grid, frame, known)
+        return DistanceTable(keys), known
+
+    def forward(
+        self, query: Tensor, key: Tensor, table: DistanceTable, grid: Grid, frame: Frame, cut: Cut
+    ) -> Tensor | None:
+        """What distance and segment add to the scaled scores of a cut's queries (b h i k) over its keys (b h j k)."""
         terms = []
-        bias = None
-        if self.projection is not None:
-            keys, known = self.projected(grid, frame, known)
-        else:
-            keys, bias = self.distance_keys(frame)
-        if keys is not None:
-            terms.append(self._position(query, keys, bias, grid))
+        if table.keys is not None:
+            terms.append(self._position(query, table, grid, cut))
             if self.position.kind == "relative_key_query":
-                terms.append(self._key_position(key, keys, grid))
+                terms.append(self._key_position(key, table.keys, grid, cut))
         if self.segments is not None and frame.other_segment is not None:
             asked = query if self.segment_bias is None else query + self.segment_bias[:, None]
             same, other = (asked * self.scale @ self.segments.movedim(0, -1)).split(1, dim=-1)
-            terms.append(torch.where(frame.other_segment[:, None], other, same))
-        return (sum(terms[1:], terms[0]) if terms else None), known
+            terms.append(torch.where(frame.other_segment[:, None, cut.rows, cut.columns], other, same))
+        return sum(terms[1:], terms[0]) if terms else None
 
-    def _position(self, query: Tensor, keys: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
+    def _position(self, query: Tensor, table: DistanceTable, grid: Grid, cut: Cut) -> Tensor:
+        """Scores by distance, laid out by column: content rows by a shift, query rows by their targets."""
+        assert table.keys is not None
+        keys, bias = table.keys, table.bias
+        rows = max(0, min(cut.rows.stop, grid.content) - cut.rows.start)
+        columns = cut.columns.stop - cut.columns.start
+        first = grid.content + grid.ahead - cut.rows.start - rows + cut.columns.start
+        near = slice(first, first + columns + rows - 1)
+        if cut.rows.stop <= grid.content:
+            keys, bias, near = keys[:, :, near], None if bias is None else bias[:, near], slice(None)
         asked = query if self.position_bias is None else query + self.position_bias[:, None]
         asked = asked * self.scale
         if keys.shape[0] == 1:
             scores = asked @ keys[0].transpose(-1, -2)
         else:
             halves = asked.chunk(2)
-            scores = torch.cat([half @ table.transpose(-1, -2) for half, table in zip(halves, keys, strict=True)])
+            scores = torch.cat([half @ side.transpose(-1, -2) for half, side in zip(halves, keys, strict=True)])
         if bias is not None:
             scores = scores + bias[:, None] * self.scale
-        content = shift(scores[:, :, : grid.content, grid.ahead :], grid.columns)
-        if grid.targets is None:
-            return content
-        columns = torch.arange(grid.columns, device=query.device)
-        index = grid.content - 1 + grid.ahead - grid.targets.clamp(min=0)[..., None] + columns
-        queries = scores[:, :, grid.content :].gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1))
-        return torch.cat((content, queries), dim=2)
+        parts = [shift(scores[:, :, :rows, near], columns)] if rows else []
+        if grid.targets is not None and cut.rows.stop > grid.content:
+            targets = grid.targets[:, max(0, cut.rows.start - grid.content) : cut.rows.stop - grid.content]
+            steps = torch.arange(cut.columns.start, cut.columns.stop, device=query.device)
+            index = grid.content - 1 + grid.ahead - targets.clamp(min=0)[..., None] + steps
+            parts.append(scores[:, :, rows:].gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1)))
+        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
-    def _key_position(self, key: Tensor, keys: Tensor, grid: Grid) -> Tensor:
+    def _key_position(self, key: Tensor, keys: Tensor, grid: Grid, cut: Cut) -> Tensor:
+        rows, columns = cut.rows.stop - cut.rows.start, cut.columns.stop - cut.columns.start
+        first = grid.columns - cut.columns.stop + cut.rows.start
+        near = keys[0].flip(-2)[:, first : first + columns + rows - 1]
         key = key.repeat_interleave(self.heads // key.shape[1], dim=1)
-        scores = key * self.scale @ keys[0].flip(-2).transpose(-1, -2)
-        return shift(scores, grid.content).transpose(-1, -2)
+        return shift(key * self.scale @ near.transpose(-1, -2), rows).transpose(-1, -2)
