@@ -16,22 +16,24 @@ class AddedTokens:
     """The tokens that are never split, with their ids.
 
     `vocabulary` is the model's own: token to id. A token that it holds keeps its id there; another gets the id that
-    it names or the next free one. Built in the order of `tokens`; later ones of the same text change nothing.
+    it names or the next free one. `special_texts` are the special ones, text to id. Built in the order of `tokens`,
+    of which the first of each text counts.
     """
 
     def __init__(self, tokens: Iterable[AddedToken], vocabulary: dict[str, int], lower_case: bool) -> None:
         self.lower_case = lower_case
         self.by_text: dict[str, AddedToken] = {}
         self.by_id: dict[int, AddedToken] = {}
+        self.special_texts: dict[str, int] = {}
         self._known = dict(vocabulary)
-        self.add(tokens)
+        for token in tokens:
+            if token.content not in self.by_text:
+                self.add([token])
 
     def add(self, tokens: Iterable[AddedToken]) -> int:
-        """Take in more tokens; returns how many of them were new to the vocabulary."""
+        """Take in more tokens, or known ones with other flags; returns how many were new to the vocabulary."""
         before = len(self._known)
         for token in tokens:
-            if token.content in self.by_text:
-                continue
             if self.lower_case and token.normalized and not token.special:
                 token = token.model_copy(update={"content": token.content.lower()})
             index = token.id if token.id is not None else self._known.get(token.content, len(self._known))
@@ -39,14 +41,11 @@ class AddedTokens:
             self._known[token.content] = index
             self.by_text[token.content] = token
             self.by_id[index] = token
-        for name in ("_pattern", "lowering", "special_texts"):
+            if token.special:
+                self.special_texts.setdefault(token.content, index)
+        for name in ("_pattern", "lowering"):
             self.__dict__.pop(name, None)
         return len(self._known) - before
-
-    @cached_property
-    def special_texts(self) -> dict[str, int]:
-        """The special ones among them, text to id."""
-        return {text: token.id for text, token in self.by_text.items() if token.special and token.id is not None}
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
@@ -58,7 +57,7 @@ class AddedTokens:
         """The lower-casing that comes before the cut, where text is lower-cased: added tokens keep their letters."""
         if not self.lower_case:
             return None
-        kept = [text for text, token in self.by_text.items() if token.special]
+        kept = list(self.special_texts)
         kept += [text for text, token in self.by_text.items() if not token.special and token.normalized]
         return LowerCase(simple=True, protected=re.compile("|".join(map(re.escape, kept))) if kept else None)
 

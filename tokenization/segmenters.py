@@ -46,7 +46,7 @@ def _jieba() -> Callable[[str], list[str]]:
 
 
 def _rjieba() -> Callable[[str], list[str]]:
-    rjieba = import_extra("rjieba", "chinese-fast", "segmenting Chinese")
+    rjieba = import_extra("rjieba", "chinese", "segmenting Chinese")
     return lambda text: list(rjieba.cut(text))
 
 

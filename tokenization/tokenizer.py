@@ -75,13 +75,22 @@ class Tokenizer:
         return index
 
     def add_tokens(self, tokens: Iterable[str | AddedToken], special: bool = False) -> int:
-        """Add tokens that are never split; returns how many of them the vocabulary did not know."""
-        made = [
-            AddedToken(content=token, special=special, normalized=not special) if isinstance(token, str) else token
-            for token in tokens
-        ]
-        count = self.added.add(made)
-        self.options = self.options.model_copy(update={"added_tokens": (*self.options.added_tokens, *made)})
+        """Add tokens that are never split; returns how many of them the vocabulary did not know.
+
+        A text becomes a plain token unless there is one already; an AddedToken brings its own flags, and replaces
+        those of a token that exists.
+        """
+        count = 0
+        added = {token.content: token for token in self.options.added_tokens}
+        for token in tokens:
+            if isinstance(token, str):
+                if token in self.added.by_text:
+                    continue
+                is_special = special or token in self.added.special_texts
+                token = AddedToken(content=token, special=is_special, normalized=not is_special)
+            count += self.added.add([token])
+            added[token.content] = token
+        self.options = self.options.model_copy(update={"added_tokens": tuple(added.values())})
         self._refresh()
         return count
 

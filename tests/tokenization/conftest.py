@@ -1,5 +1,6 @@
 """Tokenizers trained here, in both dresses: ours, and the published class on the same vocabulary files."""
 
+import logging
 import os
 import warnings
 
@@ -25,6 +26,7 @@ settings.load_profile("tokenization")
 def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sides]:
     """All families, each with a small vocabulary."""
     os.environ["TRUST_REMOTE_CODE"] = "True"
+    logging.getLogger("transformers").setLevel(logging.CRITICAL)
     made = {}
     for family in FAMILIES:
         directory = tmp_path_factory.mktemp(family)
