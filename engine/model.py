@@ -190,6 +190,7 @@ class Model(nn.Module):
             memory = replace(memory, mask=padding[:, :remembered])
         mask = join_masks(memory, real, batch, length, device)
         rows, turns, seen = self._positions(inputs, real, memory)
+        states = states if self.from_end is None else self.from_end.bottom(states, mask)
         states = self.embeddings(states, rows, inputs.token_type_ids, inputs.langs, real)
         targets = inputs.targets()
         if targets is not None:
@@ -206,7 +207,12 @@ class Model(nn.Module):
         context = Context(
             grid=grid,
             frame=build_frame(
-                spec, grid, inputs.token_type_ids, states, memory.layers[0] if memory is not None else None
+                spec,
+                grid,
+                inputs.token_type_ids,
+                states,
+                memory.layers[0] if memory is not None else None,
+                spec.dropout.positions if self.training else 0.0,
             ),
             allowed=None if causal else visible(spec, grid, columns, inputs.perm_mask, device),
             cuts=cut_rows(spec, grid, whole=inputs.output_attentions),

@@ -116,10 +116,10 @@ class PositionTable(nn.Module):
 
 
 class FromEndPositions(nn.Module):
-    """Positions counted back from the newest token, added to a block's states and to what it remembers.
+    """Positions counted back from the newest token, added to states and to what blocks remember of earlier ones.
 
-    The authors' Transformer-XL types 2 (sinusoids, first block) and 3 (a learned table (size d) each block; tokens past
-    the table share its first row).
+    The authors' Transformer-XL types 2 (sinusoids, part of the sum at the bottom and of its dropout; remembered states of
+    the first block) and 3 (a learned table (size d) each block; tokens past the table share its first row).
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -132,30 +132,37 @@ class FromEndPositions(nn.Module):
             nn.Parameter(torch.empty(shape)) for _ in range(spec.dims.layers if learned else 0)
         )
 
-    def forward(
-        self, block: int, states: Tensor, past: LayerMemory, real: Tensor | None = None
-    ) -> tuple[Tensor, LayerMemory]:
-        """States (b i d) and remembered states (b m d) of a block, both with their positions added.
+    def bottom(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """Token vectors (b i d) with their sinusoids; unchanged where tables are learned and wait for their blocks.
 
         `real` (b m+i) is True for tokens that are no padding: the newest of these has position 0.
         """
-        if self.position.table == "sinusoid" and block > 0:
+        return states if len(self.tables) else states + self._rows(0, states.shape[1], real, states)
+
+    def forward(
+        self, block: int, states: Tensor, past: LayerMemory, real: Tensor | None = None
+    ) -> tuple[Tensor, LayerMemory]:
+        """States (b i d) and remembered states (b m d) of a block with the positions that they lack; `real` as above."""
+        remembered = past.hidden.shape[1] if past.hidden is not None else 0
+        if not len(self.tables) and (block > 0 or not remembered):
             return states, past
-        length = states.shape[1] + (past.hidden.shape[1] if past.hidden is not None else 0)
-        steps = torch.arange(length - 1, -1, -1, device=states.device)
+        added = self._rows(block, remembered + states.shape[1], real, states)
+        if past.hidden is not None:
+            past = replace(past, hidden=past.hidden + added[..., :remembered, :])
+        return states + added[..., remembered:, :] if len(self.tables) else states, past
+
+    def _rows(self, block: int, length: int, real: Tensor | None, like: Tensor) -> Tensor:
+        """Positions (i d) or (b i d) of the newest `length` tokens."""
+        steps = torch.arange(length - 1, -1, -1, device=like.device)
         if real is not None:
             behind = real.flip(-1).long().argmax(-1, keepdim=True)
             steps = (steps - behind).clamp(min=0)
         if self.position.clamp is not None:
             steps = steps.clamp(max=self.position.clamp)
-        if self.position.table == "sinusoid":
-            added = sinusoid(steps, self.width, "half_split").to(states.dtype)
-        else:
-            table = self.tables[block]
-            added = table[(table.shape[0] - 1 - steps).clamp(min=0)]
-        if past.hidden is not None:
-            past = replace(past, hidden=past.hidden + added[..., : past.hidden.shape[1], :])
-        return states + added[..., -states.shape[1] :, :], past
+        if not len(self.tables):
+            return sinusoid(steps, self.width, "half_split").to(like.dtype)
+        table = self.tables[block]
+        return table[(table.shape[0] - 1 - steps).clamp(min=0)]
 
 
 def rotation(position: axes.RotaryPosition, positions: Tensor, head: int) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from engine.errors import InputError
 from engine.linear import Linear
@@ -47,11 +48,17 @@ class DistanceTable:
 
 
 def build_frame(
-    spec: Spec, grid: Grid, token_types: Tensor | None, like: Tensor, past: LayerMemory | None = None
+    spec: Spec,
+    grid: Grid,
+    token_types: Tensor | None,
+    like: Tensor,
+    past: LayerMemory | None = None,
+    dropout: float = 0.0,
 ) -> Frame:
     """The frame of one call; token types (b i) are those of the content tokens, remembered tokens count as type 0.
 
-    `past` is a block's memory: where it holds keys and values, projected distances are held beside them.
+    `past` is a block's memory: where it holds keys and values, projected distances are held beside them. `dropout` falls
+    on the sinusoids of distances, once for all blocks and rows, and never on those that memory will hold.
     """
     distances = sinusoids = other = lacking = None
     if isinstance(spec.position, axes.RelativePosition):
@@ -62,12 +69,13 @@ def build_frame(
             reach = reach if limit is None else reach.clamp(-limit, limit)
             signs = (reach, -reach) if spec.position.reversed_half else (reach,)
             sinusoids = torch.stack([sinusoid(sign, spec.dims.model, "half_split") for sign in signs]).to(like.dtype)
+            sinusoids = sinusoids if lacking.kept else functional.dropout(sinusoids, dropout)
     elif "position" in spec.attention.score:
         distances = torch.arange(grid.farthest, -grid.content, -1, device=like.device)
     if isinstance(spec.position, axes.RelativeKeyPosition) and max(grid.columns, grid.content) > spec.position.size:
         raise InputError(f"{grid.columns} tokens reach past the {spec.position.size} distances of position.size")
     if "segment" in spec.attention.score and token_types is not None:
-        columns = torch.nn.functional.pad(token_types, (grid.remembered, 0))
+        columns = functional.pad(token_types, (grid.remembered, 0))
         rows = token_types
         if grid.targets is not None:
             rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(0, grid.content - 1))), dim=1)
