@@ -16,10 +16,14 @@ WORST = -1e9
 
 @dataclass
 class Search:
-    """The beams of one prompt: running texts with their summed log-probabilities, and finished ones, best first."""
+    """The beams of one prompt: running texts with their summed log-probabilities, and finished ones, best first.
+
+    `best` is the best sum that any continuation of this step reached.
+    """
 
     texts: list[list[int]]
     scores: list[float]
+    best: float = 0.0
     finished: list[tuple[float, list[int]]] = field(default_factory=list)
 
     def finish(self, score: float, text: list[int], limit: int) -> None:
@@ -28,19 +32,12 @@ class Search:
         self.finished.sort(key=lambda entry: -entry[0])
         del self.finished[limit:]
 
-    def is_done(self, options: GenerationOptions, length: int) -> bool:
-        """Whether no running beam can become better than the worst finished one, by the rule of `early_stopping`."""
-        if len(self.finished) < options.num_beams:
-            return False
-        if options.early_stopping is True:
-            return True
-        longest = options.early_stopping == "never" and options.length_penalty > 0.0
-        steps = options.max_new_tokens if longest else length
-        return self.scores[0] / steps**options.length_penalty <= self.finished[-1][0]
-
 
 class BeamSearch:
-    """Beams of a batch of prompts; prompts that are done leave the batch."""
+    """Beams of a batch of prompts; prompts that are done leave the batch.
+
+    `prompt` is the width of the padded prompts, which counts where beams are judged by the whole text.
+    """
 
     def __init__(
         self,
@@ -49,8 +46,11 @@ class BeamSearch:
         options: GenerationOptions,
         ends: tuple[int, ...],
         stops: "Stops",
+        prompt: int,
     ) -> None:
         self.output, self.rules, self.options, self.ends, self.stops = output, rules, options, ends, stops
+        self.whole = options.beam_lengths == "whole_text"
+        self.before = prompt if self.whole else 0
 
     def run(self, continuation: Continuation, states: Tensor) -> list[list[tuple[float, list[int]]]]:
         """The finished texts of each prompt, best first, from the states (b d) that follow the prompts."""
@@ -65,16 +65,35 @@ class BeamSearch:
                 rows = slice(place * width, (place + 1) * width)
                 chosen = self._advance(searches[index], scores[rows], tokens[rows], step)
                 sources += [place * width + beam for beam in chosen]
-            kept = [place for place, index in enumerate(active) if not searches[index].is_done(options, step)]
+            kept = [place for place, index in enumerate(active) if not self._is_done(searches[index], step)]
+            active = [active[place] for place in kept]
             if not kept or step == options.max_new_tokens:
                 break
             rows_kept = [sources[place * beams + beam] for place in kept for beam in range(beams)]
-            active, width = [active[place] for place in kept], beams
+            width = beams
             if rows_kept != list(range(len(states))):
                 continuation.select(torch.tensor(rows_kept, device=states.device))
             newest = [searches[index].texts[beam][-1] for index in active for beam in range(beams)]
             states = continuation.feed(torch.tensor(newest, device=states.device)[:, None])
+        if self.whole:
+            for index in active:
+                for score, text in zip(searches[index].scores, searches[index].texts, strict=True):
+                    searches[index].finish(self._judged(score, options.max_new_tokens), text, beams)
         return [search.finished for search in searches]
+
+    def _judged(self, score: float, length: int) -> float:
+        return score / float(self.before + length) ** self.options.length_penalty
+
+    def _is_done(self, search: Search, step: int) -> bool:
+        """Whether no running beam can become better than the worst finished one, by the rule of `early_stopping`."""
+        options = self.options
+        if len(search.finished) < options.num_beams:
+            return False
+        if options.early_stopping is True:
+            return True
+        longest = options.early_stopping == "never" and options.length_penalty > 0.0
+        best = search.best if self.whole else search.scores[0]
+        return self._judged(best, options.max_new_tokens if longest else step) <= search.finished[-1][0]
 
     def _candidates(self, continuation: Continuation, states: Tensor, new: int) -> tuple[Tensor, Tensor]:
         """The best continuations of every beam: log-probabilities and ids (b*beams c)."""
@@ -98,14 +117,16 @@ class BeamSearch:
         totals = scores + torch.tensor(search.scores, dtype=scores.dtype, device=scores.device)[:, None]
         count = min(max(2, 1 + len(self.ends)) * beams, totals.numel())
         best, places = totals.flatten().topk(count)
+        search.best = float(best[0])
         running: list[tuple[float, int, list[int]]] = []
         ended: list[tuple[float, int, list[int]]] = []
         for rank, (score, place) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):
             beam = place // tokens.shape[1]
             text = [*search.texts[beam], int(tokens[beam, place % tokens.shape[1]])]
-            if text[-1] in self.ends or step == options.max_new_tokens or self.stops.ends(text):
+            ends = text[-1] in self.ends or self.stops.ends(text)
+            if ends or (step == options.max_new_tokens and not self.whole):
                 if rank < beams and score > WORST / 2:
-                    search.finish(score / step**options.length_penalty, text, beams)
+                    search.finish(self._judged(score, step - 1 if self.whole else step), text, beams)
                 ended.append((score + WORST, beam, text))
             else:
                 running.append((score, beam, text))

@@ -146,7 +146,7 @@ class Generator:
         options = self.options
         count = options.num_return_sequences
         found: list[tuple[float, list[int]]] = [(0.0, [])] * (len(self.prompts.tokens) * count)
-        search = BeamSearch(self.output, self.rules, options, self.ends, self.stops)
+        search = BeamSearch(self.output, self.rules, options, self.ends, self.stops, self.prompts.tokens.shape[1])
         for rows, prompts in groups(self.model.spec, self.prompts):
             continuation = Continuation(self.model, prompts, options.decoding == "recompute")
             best = search.run(continuation, continuation.feed(prompts.tokens))

@@ -16,6 +16,8 @@ class GenerationOptions(BaseModel):
 
     `max_new_tokens` and `min_new_tokens` count tokens after the prompt. Greedy unless `do_sample` (with `temperature`,
     `top_k`, `top_p`, `min_p`, `typical_p`) or `num_beams` above 1 (with `length_penalty`, `early_stopping`) says otherwise.
+    Beams are judged by their mean over new tokens, the end token included, as transformers does since 4.36; `beam_lengths:
+    whole_text` divides by the width of the padded prompt and the tokens before the end, as it did until then.
     `num_return_sequences` samples or best beams come back for each prompt. `eos_token_id`: one id or several, () for none,
     None for the spec's own. `decoding`: `cached` computes each token once; `recompute` runs the whole text at each step
     (for XLNet every token then sees every other, as in the published code). Raises pydantic's ValidationError.
@@ -37,6 +39,7 @@ class GenerationOptions(BaseModel):
     num_beams: int = Field(default=1, ge=1)
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
+    beam_lengths: Literal["new_tokens", "whole_text"] = "new_tokens"
     num_return_sequences: int = Field(default=1, ge=1)
     eos_token_id: int | tuple[int, ...] | None = None
     pad_token_id: int | None = None
@@ -62,8 +65,10 @@ class GenerationOptions(BaseModel):
             problems.append(f"{', '.join(sorted(sampling))} needs do_sample true")
         if self.do_sample and self.num_beams > 1:
             problems.append("do_sample and num_beams above 1 exclude each other")
-        if self.num_beams == 1 and (self.length_penalty != 1.0 or self.early_stopping is not False):
-            problems.append("length_penalty and early_stopping need num_beams above 1")
+        judged = {"length_penalty", "early_stopping", "beam_lengths"} & given
+        judged = {name for name in judged if getattr(self, name) != type(self).model_fields[name].default}
+        if judged and self.num_beams == 1:
+            problems.append(f"{', '.join(sorted(judged))} needs num_beams above 1")
         if self.num_return_sequences > 1 and self.num_beams == 1 and not self.do_sample:
             problems.append("num_return_sequences above 1 needs do_sample true or num_beams above 1")
         if 1 < self.num_beams < self.num_return_sequences:
