@@ -4,11 +4,12 @@
 must work, so a law that breaks on it points at the engine or at a missing rule.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from hypothesis import assume
+from hypothesis import assume, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -24,8 +25,14 @@ POSITIONS = ("none", *ABSOLUTE, *SHIFTABLE[1:], "from_end")
 MEMORIES = ("none", "keys_values", "recurrent")
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 
+SEARCH = int(os.environ.get("LAW_EXAMPLES", "1"))  # times as many examples, and fresh ones
 Pick = Callable[..., Any]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+def examples(count: int) -> settings:
+    """Settings of a law over `count` examples, the same on every run; LAW_EXAMPLES=n tries n times as many fresh ones."""
+    return settings(max_examples=count * SEARCH, derandomize=SEARCH == 1)
 
 
 @st.composite

@@ -1,0 +1,188 @@
+"""Padding and company change nothing: a real token has the same answer alone, padded on either side, and in any batch."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
+from torch import Tensor
+
+from engine import Model, Spec
+from engine.spec import axes
+
+LENGTH, PADDED = 5, 8
+BY_TOKEN = ("input_ids", "token_type_ids", "langs")
+
+
+def padded_call(spec: Spec, row: dict[str, Any], company: dict[str, Any], left: int) -> dict[str, Any]:
+    """The first row of `row` with `left` padding tokens before it and the rest behind, above the first of `company`."""
+    stop = left + LENGTH
+    call: dict[str, Any] = {}
+    for name in BY_TOKEN:
+        if name in row:
+            call[name] = company[name].clone()
+            call[name][0, left:stop] = row[name][0]
+    padding = spec.embeddings.tables.tokens.padding
+    mask = torch.ones(2, PADDED, dtype=torch.long)
+    mask[0, :left], mask[0, stop:] = 0, 0
+    if padding is not None:
+        call["input_ids"][0, :left], call["input_ids"][0, stop:] = padding, padding
+    if "encoder_hidden_states" in row:
+        states = torch.cat((row["encoder_hidden_states"], company["encoder_hidden_states"]), dim=1)[:1]
+        call["encoder_hidden_states"] = torch.cat((states, company["encoder_hidden_states"].repeat(1, 2, 1)[:1]))
+        call["encoder_attention_mask"] = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+    if "perm_mask" in row:
+        call["perm_mask"] = company["perm_mask"].clone()
+        call["perm_mask"][0, left:stop, left:stop] = row["perm_mask"][0]
+    if "target_mapping" in row:
+        call["target_mapping"] = company["target_mapping"].clone()
+        call["target_mapping"][0] = 0
+        call["target_mapping"][0, :, left:stop] = row["target_mapping"][0]
+    return {**call, "attention_mask": mask}
+
+
+def alone(spec: Spec, row: dict[str, Any]) -> dict[str, Any]:
+    """The first row by itself; twice where half of a batch is mirrored."""
+    mirrored = isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half
+    return {name: value[:1].repeat(2 if mirrored else 1, *[1] * (value.dim() - 1)) for name, value in row.items()}
+
+
+def answers(model: Model, call: dict[str, Any], left: int, whole: bool) -> Tensor:
+    """The answers at the real tokens of the first row, or at its predictions."""
+    result = answer(model(**call))[0]
+    return result if "target_mapping" in call or whole else result[left : left + LENGTH]
+
+
+def check_padding(spec: Spec, seed: int, left: int, targets: int | None = None) -> None:
+    model = built(spec, seed=seed)
+    row = inputs_for(spec, length=LENGTH, seed=seed, targets=targets)
+    company = inputs_for(spec, length=PADDED, seed=seed + 1, targets=targets)
+    expected = answers(model, alone(spec, row), 0, whole=True)
+    found = answers(model, padded_call(spec, row, company, left), left, whole=False)
+    agree(found, expected, f"answers with {left} padding tokens before and {PADDED - LENGTH - left} behind")
+
+
+def without_zeros(spec: Spec) -> Spec:
+    """The spec with an empty first memory: states of zero stand before the text, padding would stand between them."""
+    if not isinstance(spec.memory, axes.Recurrent):
+        return spec
+    return spec.model_copy(update={"memory": spec.memory.model_copy(update={"initial": "empty"})})
+
+
+@examples(100)
+@given(valid_specs(padding=True, quirks=False), st.integers(0, 999), st.integers(0, PADDED - LENGTH), st.booleans())
+def test_padding_on_either_side_and_company_change_nothing(spec: Spec, seed: int, left: int, targets: bool) -> None:
+    targets = targets and spec.streams.kind == "two"
+    check_padding(without_zeros(spec) if left else spec, seed, left, 2 if targets else None)
+
+
+@examples(40)
+@given(valid_specs(), st.integers(0, 999))
+def test_one_row_is_that_row_in_a_batch(spec: Spec, seed: int) -> None:
+    model = built(spec, seed=seed)
+    inputs = inputs_for(spec, batch=4, length=LENGTH, seed=seed, targets=2)
+    agree(answer(model(**alone(spec, inputs)))[0], answer(model(**inputs))[0], "the first row")
+
+
+OPEN = {
+    "xlnet": {"memory.padding": "hidden"},
+    "xlm": {"attention.infer_padding": "none"},
+    "transformer-xl": {"memory.initial": "empty"},
+}
+
+
+@pytest.mark.parametrize("left", (0, 1, PADDED - LENGTH))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_shipped_families_hold_it(name: str, left: int) -> None:
+    check_padding(family(name, **OPEN.get(name, {})), 1, left, 2 if name == "xlnet" else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "quirk"),
+    [
+        ("xglm", {"position.count": "columns"}),
+        ("xlm", {"position.count": "columns"}),
+        ("transformer-xl", {"memory.initial": "zeros"}),
+        ("xlm", {"attention.mask": []}),
+    ],
+)
+def test_published_quirks_break_it_and_have_a_name(name: str, quirk: dict[str, Any]) -> None:
+    """Left padding counted as positions, zero states before the text, and no padding rule: each is a field of the spec."""
+    with pytest.raises(AssertionError, match="off by"):
+        check_padding(family(name, **{**OPEN.get(name, {}), **quirk}), 1, 2)
+
+
+def segments(spec: Spec, seed: int) -> tuple[Model, dict[str, Any], dict[str, Any]]:
+    model = built(spec, seed=seed)
+    first, second = (inputs_for(spec, length=LENGTH, seed=seed + part, optional=False) for part in (0, 1))
+    for name in ("perm_mask", "target_mapping"):
+        first.pop(name, None), second.pop(name, None)
+    return model, first, second
+
+
+def check_remembered_padding(spec: Spec, seed: int) -> None:
+    """The second segment's answers with the first one padded on the left are those without that padding."""
+    model, first, second = segments(spec, seed)
+    plain = model(**alone(spec, first), use_memory=True).memory
+    call = padded_call(spec, first, inputs_for(spec, length=PADDED, seed=seed + 2, optional=False), PADDED - LENGTH)
+    call.pop("perm_mask", None)
+    memory = model(**call, use_memory=True).memory
+    full = {**second, "encoder_attention_mask": call["encoder_attention_mask"]} if spec.attention.cross else second
+    if spec.attention.cross:
+        full["encoder_hidden_states"] = call["encoder_hidden_states"]
+    expected = answer(model(**alone(spec, second), memory=plain))[0]
+    agree(answer(model(**full, memory=memory))[0], expected, "answers after remembered padding")
+
+
+@examples(60)
+@given(valid_specs(padding=True, quirks=False, memories=("keys_values", "recurrent")), st.integers(0, 999))
+def test_remembered_padding_changes_nothing_later(spec: Spec, seed: int) -> None:
+    spec = without_zeros(spec)
+    if isinstance(spec.memory, axes.Recurrent):
+        grown = spec.memory.model_copy(update={"length": None, "reuse": None})
+        spec = spec.model_copy(update={"memory": grown})
+    if spec.position.kind == "from_end" or "remembered" == spec.attention.same_length:
+        plain = [rule for rule in spec.attention.mask if rule != "same_length"]
+        spec = spec.model_copy(update={"attention": spec.attention.model_copy(update={"mask": tuple(plain)})})
+    if "same_length" not in spec.attention.mask:
+        check_remembered_padding(spec, seed)
+
+
+def test_xlnet_as_published_lets_later_segments_see_remembered_padding() -> None:
+    check_remembered_padding(family("xlnet", **{"memory.padding": "hidden"}), 3)
+    with pytest.raises(AssertionError, match="off by"):
+        check_remembered_padding(family("xlnet", **{"memory.padding": "attended"}), 3)
+
+
+@examples(20)
+@given(valid_specs(padding=True), st.integers(0, 999))
+def test_the_three_ways_to_name_padding_are_one(spec: Spec, seed: int) -> None:
+    model = built(spec, seed=seed)
+    inputs = inputs_for(spec, length=LENGTH, seed=seed)
+    lengths = torch.tensor([LENGTH, LENGTH - 2])
+    mask = (torch.arange(LENGTH) < lengths[:, None]).long()
+    expected = answer(model(**inputs, attention_mask=mask))
+    agree(answer(model(**inputs, input_mask=1 - mask)), expected, "answers with input_mask")
+    agree(answer(model(**inputs, lengths=lengths)), expected, "answers with lengths")
+    agree(answer(model(**inputs, attention_mask=mask.bool())), expected, "answers with a boolean mask")
+
+
+def test_a_mask_inferred_from_padding_ids_is_the_one_it_counts() -> None:
+    """XLM reads padding from the ids where no mask is given, taking it to be on the right."""
+    spec = family("xlm")
+    model = built(spec)
+    inputs = inputs_for(spec, length=LENGTH, optional=False)
+    inputs["input_ids"][1, -2:] = spec.embeddings.tables.tokens.padding or 0
+    mask = (torch.arange(LENGTH) < torch.tensor([LENGTH, LENGTH - 2])[:, None]).long()
+    agree(answer(model(**inputs)), answer(model(**inputs, attention_mask=mask)), "answers")
+
+
+def test_memory_keeps_the_mask_of_each_row() -> None:
+    spec = family("xglm")
+    model = built(spec)
+    memory = model(**inputs_for(spec, length=4, padded=True), use_memory=True).memory
+    assert memory.mask.tolist() == [[False, True, True, True], [True, True, False, False]]
+    assert replace(memory, mask=None).batch == 2
