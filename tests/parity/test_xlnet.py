@@ -1,6 +1,6 @@
 """XLNet against transformers 4.56.2: every option, three segments with memory, outputs and gradients."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from tests.parity.helpers import (
     assert_same_gradients,
     converted,
     randomise,
+    smooth_dropout,
     sweep,
     their_gradients,
     weighted,
@@ -132,15 +133,24 @@ def test_named_cases(run: Run) -> None:
     check(run)
 
 
-@sweep(60)
+@sweep(150)
 @given(runs())
 def test_random_configs(run: Run) -> None:
     """Options in any mixture; in float64, where a difference cannot hide behind rounding."""
     check(run, torch.float64)
 
 
-def check(run: Run, dtype: torch.dtype = torch.float32) -> None:
-    """Compare all outputs of every segment, and all gradients of the last one."""
+@sweep(60)
+@given(runs())
+def test_places_of_dropout(run: Run) -> None:
+    """Dropout falls where it falls in published code: both sides bend values there instead of dropping some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.functional, "dropout", smooth_dropout)
+        check(replace(run, train=True, config={**run.config, "dropout": 0.3}), torch.float64, attentions=True)
+
+
+def check(run: Run, dtype: torch.dtype = torch.float32, attentions: bool = False) -> None:
+    """Compare all outputs of every segment, and all gradients of the last one, with `attentions` asked for or not."""
     config = XLNetConfig(**{**SMALL, **run.config})
     theirs = randomise((XLNetLMHeadModel if run.head else XLNetModel)(config), run.seed).to(dtype).train(run.train)
     in_dtype(theirs.base_model, dtype)
@@ -156,6 +166,7 @@ def check(run: Run, dtype: torch.dtype = torch.float32) -> None:
             expected, answer = theirs(**inputs, **published, **asked), ours(**inputs, **mine, **asked)
         compare(expected, answer, inputs.get("target_mapping"))
         if index == len(run.lengths) - 1:
+            mine["output_attentions"] = published["output_attentions"] = attentions
             gradients(ours, ours(**inputs, **mine), theirs, theirs(**inputs, **published), inputs)
         mems, memory = expected.mems, answer.memory
 
@@ -211,6 +222,26 @@ def segment(run: Run, config: Any, length: int, random: torch.Generator, dtype: 
         labels[0, 0] = 3
         inputs["labels"] = labels
     return inputs
+
+
+def test_query_that_sees_nobody_gets_nothing() -> None:
+    """Published code then averages all tokens, the hidden ones too; here such a row gets zeros, and its norms."""
+    theirs = randomise(XLNetModel(XLNetConfig(**SMALL))).eval()
+    ours = converted(theirs)
+    asked = {
+        "input_ids": torch.tensor([[3, 1, 4]]),
+        "perm_mask": torch.tensor([[[1.0, 1, 1], [0, 1, 0], [0, 1, 1]]]),  # the first sees nobody
+        "target_mapping": torch.eye(3)[None],
+        "output_attentions": True,
+    }
+    expected, answer = theirs(**asked), ours(**asked)
+    for (_, found), (_, published) in zip(answer.attentions, expected.attentions, strict=True):
+        assert torch.equal(published[0, :, 0], torch.full((2, 3), 1 / 3))
+        assert not found[0, :, 0].any()
+        assert_close_relative(found[:, :, 1:], published[:, :, 1:], "query attentions")
+    assert_close_relative(answer.last_hidden_state[:, 1:], expected.last_hidden_state[:, 1:], "the other predictions")
+    empty = ours(**{**asked, "target_mapping": torch.zeros(1, 1, 3)}).last_hidden_state
+    assert_close_relative(answer.last_hidden_state[:, :1], empty, "a prediction of nothing")
 
 
 def compare(expected: Any, answer: Output, mapping: Tensor | None) -> None:
