@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
 
-from engine.errors import nearest
+from engine.errors import InputError, nearest
 from engine.head import Head, HeadOptions
 
 __all__ = ["Head", "HeadOptions", "find_head", "register_head", "registered_heads"]
@@ -42,10 +42,10 @@ def registered_heads() -> dict[str, type[Head]]:
 
 
 def find_head(name: str) -> type[Head]:
-    """The head of that name (raises ValueError with the nearest name)."""
+    """The head of that name (raises InputError with the nearest name)."""
     heads = registered_heads()
     if name not in heads:
-        raise ValueError(f"no head named '{name}'{nearest(name, heads)}")
+        raise InputError(f"no head named '{name}'{nearest(name, heads)}")
     return heads[name]
 
 

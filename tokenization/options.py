@@ -19,6 +19,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _or_text(schema: dict[str, Any]) -> None:
+    """The JSON Schema of a section that its text may stand for."""
+    section = dict(schema)
+    schema.clear()
+    schema["anyOf"] = [{"type": "string"}, section]
+
+
 class AddedToken(Section):
     """A token that is never split, with the way in which it is found in a text.
 
@@ -27,6 +34,8 @@ class AddedToken(Section):
     `decode(skip_special_tokens=True)`; `id` is its place in the vocabulary (none: the vocabulary's own place for
     it, or the next free one).
     """
+
+    model_config = ConfigDict(json_schema_extra=_or_text)
 
     content: str = Field(min_length=1)
     lstrip: bool = False
@@ -154,12 +163,16 @@ class SentencePieceOptions(CommonOptions):
     """A SentencePiece model (Kudo and Richardson 2018, arXiv:1808.06226), and what is done to text before it.
 
     `backend`: `sentencepiece` gives the results of transformers' slow classes; `tokenizers` those of their fast
-    classes, which part from the piece model in details (a trailing space, huggingface/transformers issue 33683).
+    classes, which part from the piece model in details (a trailing space, huggingface/transformers issue 33683), from
+    `tokenizer_file` where there is one. `library_spaces` is what those do with runs of spaces: `mark` strips the end
+    of a text and writes a run as one mark, `one` leaves one space (XLNet).
     """
 
     algorithm: Literal["sentencepiece"] = "sentencepiece"
     model_file: str = "sentencepiece.bpe.model"
     backend: Literal["sentencepiece", "tokenizers"] = "sentencepiece"
+    tokenizer_file: str = "tokenizer.json"
+    library_spaces: Literal["mark", "one"] = "mark"
     remove_space: bool = False
     normalize_quotes: bool = False
     keep_accents: bool = True

@@ -17,9 +17,7 @@ SPECS = Path(__file__).resolve().parents[2] / "specs"
 if not SPECS.is_dir():  # installed as a wheel: the specs travel inside the package
     SPECS = Path(__file__).resolve().parents[1] / "_specs"
 # Sections whose keys depend on what they are: another one replaces them whole.
-UNIONS = {
-    name: field.discriminator for name, field in Spec.model_fields.items() if isinstance(field.discriminator, str)
-}
+UNIONS = {"position": "kind", "memory": "kind", "tokenizer": "algorithm"}
 
 
 def load_spec(
@@ -46,7 +44,8 @@ def load_spec(
         found += rules_of_intact_axes(data, {path[0] for path, _ in found if path})
     found += _head_problems(data, head_options or {})
     if spec is None or found:
-        raise SpecError(origins.problem(path, text) for path, text in dict.fromkeys(found))
+        problems = [origins.problem(path, text) for path, text in dict.fromkeys(found)]
+        raise SpecError(sorted(problems, key=lambda problem: (problem.source, problem.line or 0, problem.column or 0)))
     return spec
 
 

@@ -67,6 +67,13 @@ BROKEN = [
         "recurrent or none",
     ),
     ({"position": {"kind": "rotary", "fraction": 0.4}}, "position.fraction", "found 3 of head 8"),
+    ({"position": {"kind": "rotary", "width": 10}}, "position.width", "found 10 of head 8"),
+    ({"position": {"kind": "rotary", "width": 4, "fraction": 0.5}}, "position.width", "not both"),
+    (
+        {"position": {"kind": "sinusoid", "basis": "interleaved"}, "embeddings.width": 15},
+        "embeddings.width",
+        "even embeddings.width",
+    ),
     ({"position": {"kind": "learned", "size": 9, "count": "real"}}, "position.count", "needs embeddings"),
     ({"attention.mask": ["causal", "causal"]}, "attention.mask", "stands once"),
     ({"attention.window": 4}, "attention.window", "go together"),
