@@ -1,0 +1,104 @@
+"""Lessons in the next token: a sentence continued, and a stream whose past is remembered."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.demo.corpus import LOCALES, Corpus, Run, diary, sentence
+from engine.demo.lesson import Finding, Lesson
+from engine.training import causal_labels, stream
+
+PROMPTS = 8
+
+
+class CausalLesson(Lesson):
+    """Causal language modelling over sentences of all languages."""
+
+    purpose = "continues a sentence"
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        while True:
+            texts = [sentence(fact, locale) + self.tokenizer.eos_token for fact, locale in self.draw()]
+            encoding = self.tokenizer(texts, padding=True, return_tensors="pt")
+            labels = causal_labels(encoding.input_ids, encoding.attention_mask)
+            yield {**encoding, "labels": labels, "use_memory": False}
+
+    @torch.no_grad()
+    def show(self) -> Finding:
+        examples, total, count = [], 0.0, 0
+        for number, fact in enumerate(self.corpus.held_out):
+            locale = LOCALES[number * 7 % len(LOCALES)]
+            text = sentence(fact, locale)
+            ids = self.tokenizer([text + self.tokenizer.eos_token], return_tensors="pt").input_ids
+            out = self.model(ids, labels=ids)
+            total, count = total + float(out.losses.sum()), count + out.losses.numel()
+            if isinstance(fact, Run) or len(examples) < PROMPTS // 2:
+                start = text.index(" ", text.index(",") + 1 if isinstance(fact, Run) else 4)
+                examples.append((locale, text[:start], self.proceed(text[:start])))
+        headline = f"perplexity of held-out sentences: {math.exp(total / count):.2f} a token"
+        columns = ("", "begun", "continued")
+        return Finding(headline, columns, examples[:PROMPTS], {"perplexity": math.exp(total / count)})
+
+    def proceed(self, text: str, longest: int = 40) -> str:
+        """The likeliest continuation, token by token."""
+        ids = self.tokenizer([text], return_tensors="pt").input_ids
+        given, memory = ids.shape[1], None
+        fed = ids
+        while ids.shape[1] < given + longest:
+            out = self.model(fed, memory=memory, use_memory=True)
+            fed, memory = out.logits[:, -1:].argmax(-1), out.memory
+            if int(fed) == self.tokenizer.eos_id:
+                break
+            ids = torch.cat((ids, fed), dim=1)
+        return self.tokenizer.decode(ids[0], skip_special_tokens=True)[len(text) :]
+
+
+class StreamLesson(Lesson):
+    """Causal language modelling over long texts, cut into segments that hand on their memory."""
+
+    purpose = "remembers: perplexity of the same held-out text with and without its memory"
+    carry_memory = True
+    segment = 24
+    days = 24
+
+    @classmethod
+    def texts(cls, corpus: Corpus, seed: int) -> Iterator[tuple[str, str]]:
+        for number in range(40 * len(LOCALES)):
+            locale = LOCALES[number % len(LOCALES)]
+            yield " ".join(diary(seed + number, locale, cls.days)), locale
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        ids = self.encode(self.texts(self.corpus, self.seed))
+        while True:
+            for segment in stream(ids, self.rows, self.segment):
+                if segment.shape[1] > 1:
+                    yield {"input_ids": segment, "labels": causal_labels(segment)}
+
+    def encode(self, texts: Iterator[tuple[str, str]]) -> Tensor:
+        """One long row of ids (n), each text closed by the end token."""
+        rows = self.tokenizer([text for text, _ in texts]).input_ids
+        return torch.tensor([index for row in rows for index in (*row, self.tokenizer.eos_id)])
+
+    @torch.no_grad()
+    def show(self) -> Finding:
+        examples, sums = [], torch.zeros(3)
+        for locale in LOCALES:
+            ids = self.encode(iter([(" ".join(diary(10**6 + self.seed, locale, self.days)), locale)]))
+            memory, parts = None, torch.zeros(3)
+            for segment in stream(ids, 1, self.segment):
+                if segment.shape[1] < 2:
+                    break
+                remembering = self.model(segment, labels=segment, memory=memory, use_memory=True)
+                memory = remembering.memory
+                forgetting = self.model(segment, labels=segment)
+                count = remembering.losses.numel()
+                parts += torch.tensor([float(remembering.losses.sum()), float(forgetting.losses.sum()), count])
+            examples.append((locale, *(f"{float((parts[index] / parts[2]).exp()):.2f}" for index in (0, 1))))
+            sums += parts
+        remembered, forgotten = (float((sums[index] / sums[2]).exp()) for index in (0, 1))
+        headline = f"perplexity with memory {remembered:.2f}, without {forgotten:.2f} (held-out diaries)"
+        numbers = {"with": remembered, "without": forgotten}
+        return Finding(headline, ("language", "with memory", "without"), examples[:4], numbers)

@@ -1,0 +1,118 @@
+"""A lesson: what one kind of network is trained on, and how it shows what it learned."""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from engine.demo.corpus import LOCALES, Corpus, Fact, Part, Purchase, Run, part, sentence
+from engine.model import Model
+from tokenization import Tokenizer
+
+PARTS: tuple[Part, ...] = ("territory", "weekday", "month")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a trained network shows: a `headline`, `examples` as rows of a table under `columns`, and what was measured."""
+
+    headline: str
+    columns: tuple[str, ...]
+    examples: list[tuple[str, ...]]
+    numbers: dict[str, float]
+
+
+@dataclass
+class Lesson(ABC):
+    """A network, its tokenizer and the corpus; `rows` sentences a batch, `steps` batches."""
+
+    model: Model
+    tokenizer: Tokenizer
+    corpus: Corpus
+    seed: int = 0
+    chance: random.Random = field(init=False)
+    generator: torch.Generator = field(init=False)
+
+    purpose: ClassVar[str]
+    steps: ClassVar[int] = 250
+    rows: ClassVar[int] = 24
+    learning_rate: ClassVar[float] = 3e-3
+    carry_memory: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.generator = torch.Generator().manual_seed(self.seed)
+
+    @classmethod
+    def texts(cls, corpus: Corpus, seed: int) -> Iterator[tuple[str, str]]:
+        """Texts with their language, to make a vocabulary of."""
+        for fact in corpus.train[::2]:
+            for locale in LOCALES:
+                yield sentence(fact, locale), locale
+
+    @abstractmethod
+    def batches(self) -> Iterator[Mapping[str, Any]]:
+        """Endless batches: keyword arguments of the model, labels among them."""
+
+    @abstractmethod
+    def show(self) -> Finding:
+        """What the trained network does with held-out text."""
+
+    def draw(self) -> list[tuple[Fact, str]]:
+        """Facts to learn from, each with a language, for one batch."""
+        return [(self.chance.choice(self.corpus.train), self.chance.choice(LOCALES)) for _ in range(self.rows)]
+
+    def plain(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """True for tokens (b i) of the text itself: neither padding nor special."""
+        special = torch.tensor(sorted(set(self.tokenizer.added.special_texts.values())))
+        return (attention_mask > 0) & ~torch.isin(input_ids, special)
+
+    def gaps(self, count: int) -> "list[Gap]":
+        """Held-out sentences in turn through the languages, each with a part of it hidden."""
+        runs = [fact for fact in self.corpus.held_out if isinstance(fact, Run)]
+        purchases = [fact for fact in self.corpus.held_out if isinstance(fact, Purchase)]
+        found = []
+        for number in range(count):
+            facts: Sequence[Fact] = runs if number % 4 == 0 else purchases
+            fact, locale = facts[number // 4 % len(facts)], LOCALES[number * 5 % len(LOCALES)]
+            which = "middle" if number % 4 == 0 else PARTS[number % 3]
+            found.append(make_gap(self.tokenizer, fact, locale, which))
+        return found
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A sentence of a language with a phrase hidden: the `places` of its tokens in `encoding`."""
+
+    fact: Fact
+    locale: str
+    text: str
+    phrase: str
+    ids: Tensor
+    places: list[int]
+
+    @property
+    def drawn(self) -> str:
+        """The sentence with a line for the phrase."""
+        return self.text.replace(self.phrase, "_____", 1)
+
+
+def make_gap(tokenizer: Tokenizer, fact: Fact, locale: str, which: Part) -> Gap:
+    """Hide the words of a part in the sentence of a fact."""
+    text, phrase = sentence(fact, locale), part(fact, locale, which)
+    start = text.index(phrase)
+    encoding = tokenizer(text, return_offsets_mapping=True, lang=locale if tokenizer.options.languages else None)
+    stop = start + len(phrase)
+    places = [
+        place for place, (first, last) in enumerate(encoding.offset_mapping) if first < stop and last > start < last
+    ]
+    return Gap(fact, locale, text, phrase, torch.tensor([encoding.input_ids]), places)
+
+
+def share(right: int, total: int) -> str:
+    """A share in per cent."""
+    return f"{100 * right / total:.0f} %"

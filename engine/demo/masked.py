@@ -1,0 +1,118 @@
+"""Lessons in masked words: one language alone, and with the translation beside it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.demo.corpus import LOCALES, sentence
+from engine.demo.lesson import Finding, Gap, Lesson, share
+from engine.training import mask_tokens, reset_positions
+
+EVALUATED = 120
+
+
+class MaskedLesson(Lesson):
+    """Masked language modelling over sentences of all languages."""
+
+    purpose = "fills a masked word, whatever the language"
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        while True:
+            texts = [sentence(fact, locale) for fact, locale in self.draw()]
+            encoding = self.tokenizer(texts, padding=True, return_tensors="pt")
+            yield {
+                **self.masked(encoding.input_ids, encoding.attention_mask),
+                "attention_mask": encoding.attention_mask,
+            }
+
+    def masked(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """Ids (b i) with some hidden, and their labels."""
+        ids, labels = mask_tokens(
+            input_ids,
+            self.plain(input_ids, attention_mask),
+            mask_id=self.tokenizer.mask_id,
+            vocab=len(self.tokenizer),
+            generator=self.generator,
+            probability=0.3,
+        )
+        return {"input_ids": ids, "labels": labels}
+
+    @torch.no_grad()
+    def show(self) -> Finding:
+        right, examples = 0, []
+        gaps = self.gaps(EVALUATED)
+        for number, gap in enumerate(gaps):
+            filled = self.fill(gap)
+            right += filled == gap.phrase
+            if number in (0, 1, 2, 3, 6, 9):
+                examples.append((gap.locale, gap.drawn, filled, gap.phrase))
+        headline = f"{share(right, len(gaps))} of hidden words and names are filled in exactly right"
+        return Finding(headline, ("", "sentence", "filled in", "was"), examples, {"right": right / len(gaps)})
+
+    def fill(self, gap: Gap) -> str:
+        """The likeliest tokens for the places of a gap, as text."""
+        ids = gap.ids.clone()
+        ids[0, gap.places] = self.tokenizer.mask_id
+        guessed = self.model(ids).logits[0, gap.places].argmax(-1)
+        return self.tokenizer.decode(guessed).strip()
+
+
+class TranslationLesson(MaskedLesson):
+    """Translation language modelling: a word hidden in one language is read off the other."""
+
+    purpose = "predicts a masked word from the same sentence in another language"
+    steps = 300
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        step = 0
+        while True:
+            drawn = [(fact, locale, self.chance.choice(LOCALES)) for fact, locale in self.draw()]
+            first = [sentence(fact, locale) for fact, locale, _ in drawn]
+            second = [sentence(fact, other) for fact, _, other in drawn]
+            if step % 4 == 3:
+                encoding = self.tokenizer(
+                    first, padding=True, return_tensors="pt", lang=[locale for _, locale, _ in drawn]
+                )
+            else:
+                encoding = self.tokenizer(
+                    first, second, padding=True, return_tensors="pt", lang=[(one, two) for _, one, two in drawn]
+                )
+            step += 1
+            yield {
+                **self.masked(encoding.input_ids, encoding.attention_mask),
+                "attention_mask": encoding.attention_mask,
+                "langs": encoding.langs,
+                "position_ids": reset_positions(encoding.token_type_ids),
+            }
+
+    @torch.no_grad()
+    def show(self) -> Finding:
+        helped, alone, examples = 0, 0, []
+        gaps = self.gaps(EVALUATED)
+        for number, gap in enumerate(gaps):
+            other = LOCALES[(LOCALES.index(gap.locale) + 1 + number % (len(LOCALES) - 1)) % len(LOCALES)]
+            other = "en" if number < 12 and gap.locale != "en" else other
+            without, having = self.fill_from(gap, None), self.fill_from(gap, other)
+            helped, alone = helped + (having == gap.phrase), alone + (without == gap.phrase)
+            if number in (1, 2, 3, 5, 6):
+                examples.append((gap.locale, gap.drawn, sentence(gap.fact, other), having, without))
+        headline = (
+            f"with the translation in view {share(helped, len(gaps))} of hidden words are exactly right, "
+            f"without it {share(alone, len(gaps))}"
+        )
+        columns = ("", "sentence", "translation", "with it", "without it")
+        return Finding(headline, columns, examples, {"right": helped / len(gaps), "alone": alone / len(gaps)})
+
+    def fill_from(self, gap: Gap, other: str | None) -> str:
+        """The likeliest tokens for a gap, beside the sentence in another language or alone."""
+        if other is None:
+            encoding = self.tokenizer([gap.text], return_tensors="pt", lang=[gap.locale])
+        else:
+            pair = ([gap.text], [sentence(gap.fact, other)])
+            encoding = self.tokenizer(*pair, return_tensors="pt", lang=[(gap.locale, other)])
+        ids = encoding.input_ids.clone()
+        ids[0, gap.places] = self.tokenizer.mask_id
+        out = self.model(ids, langs=encoding.langs, position_ids=reset_positions(encoding.token_type_ids))
+        return self.tokenizer.decode(out.logits[0, gap.places].argmax(-1)).strip()
