@@ -1,6 +1,5 @@
 """The network: embeddings, blocks, final norm, head. One forward pass for every spec."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +11,7 @@ from engine.block import Block, BlockResult
 from engine.context import Context, Turns
 from engine.embeddings import Embeddings
 from engine.errors import InputError, nearest
-from engine.generation.generate import Generation, Generator, NewTokens
-from engine.generation.options import GenerationOptions
+from engine.generation.methods import TextMethods
 from engine.head import Head
 from engine.inputs import Inputs, check
 from engine.masks import Grid, cut_rows, visible
@@ -26,7 +24,7 @@ from engine.scores import build_frame
 from engine.spec import Spec, axes
 
 
-class Model(nn.Module):
+class Model(TextMethods, nn.Module):
     """A network assembled from a spec, with a head or bare.
 
     `gradient_checkpointing` recomputes each block in the backward pass instead of keeping its activations.
@@ -103,40 +101,14 @@ class Model(nn.Module):
                 raise InputError(f"this head takes no '{name}'{nearest(name, self.head.inputs)}")
         return self.head(self.body, inputs, **head_inputs)
 
-    def generate(
-        self,
-        input_ids: Tensor,
-        *,
-        attention_mask: Tensor | None = None,
-        langs: Tensor | None = None,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        memory: Memory | None = None,
-        options: GenerationOptions | None = None,
-        tokenizer: object | None = None,
-        on_tokens: Callable[[NewTokens], None] | None = None,
-        return_dict_in_generate: bool = False,
-        **settings: Any,
-    ) -> Tensor | Generation:
-        """Continue prompts (b n): returns (b t) with the prompts, or a Generation where `return_dict_in_generate` is set.
-
-        `attention_mask` (b n) may pad on either side; `langs` (b) is the language of each row; `memory` is what stands
-        before the prompts. `options` and `settings` (such as max_new_tokens=40): see GenerationOptions. `on_tokens` hears
-        of tokens as they come. Raises InputError, for a model that attends both ways too.
-        """
-        generator = Generator(
-            self, input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
-            encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
-        )  # fmt: skip
-        result = generator.result(on_tokens)
-        return result if return_dict_in_generate else result.sequences
-
     def body(self, inputs: Inputs) -> Output:
         """Embeddings, blocks and final norm, without the head."""
         check(self.spec, inputs)
         begun = self._begin(inputs)
         states, memory, context = begun.states, begun.memory, begun.context
         content, targets, kept = context.grid.content, context.grid.targets, self._keeps_memory(inputs)
+        shown = inputs.output_hidden_states or inputs.output_attentions
+        silent = () if targets is None or shown else (len(self.blocks) - 1,)
         layers: list[LayerMemory] = []
         hidden: list[Tensor] = []
         attentions: list[Any] = []
@@ -147,7 +119,8 @@ class Model(nn.Module):
                 states, past = self.from_end(index, states, past, begun.mask)
             hidden += _streams(states, context.grid) if inputs.output_hidden_states else []
             entered = states[:, :content]
-            result = self._run(block, states, past, self._context_of(index, context, inputs))
+            shared = context.only_queries() if index in silent else context
+            result = self._run(block, states, past, self._context_of(index, shared, inputs))
             states = result.states
             if kept:
                 unbounded = memory is not None and memory.unbounded
@@ -158,7 +131,7 @@ class Model(nn.Module):
             crossed += [] if result.cross_weights is None else [result.cross_weights]
         states = states if self.final_norm is None else self.final_norm(states)
         hidden += _streams(states, context.grid) if inputs.output_hidden_states else []
-        last = self.dropout(states if targets is None else states[:, content:])
+        last = self.dropout(states if targets is None else states[:, states.shape[1] - targets.shape[1] :])
         after = memory_after(self.spec, memory, tuple(layers), begun.mask, content, begun.seen) if kept else None
         return Output(
             last_hidden_state=last,

@@ -51,6 +51,16 @@ def output_layer(model: "Model") -> LinearOutput | AdaptiveOutput:
     return output
 
 
+def mask_token(model: "Model", given: int | None) -> int:
+    """The id that stands for a hidden token (raises InputError where neither the caller nor the spec knows it)."""
+    token = given if given is not None else model.spec.tokens.mask
+    if token is None:
+        raise InputError(
+            f"'{model.spec.name}' does not say which id hides a token: give mask_token_id=tokenizer.mask_token_id"
+        )
+    return token
+
+
 def check_left_to_right(model: "Model") -> None:
     """Raise InputError for a model that cannot continue a text."""
     spec = model.spec

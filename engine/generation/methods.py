@@ -1,0 +1,168 @@
+"""What a model can do with whole texts: methods of `Model`, each a call into this package."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from torch import Tensor
+
+from engine.generation.fill import Filling, fill_mask, mask_predict
+from engine.generation.generate import Generation, Generator, NewTokens
+from engine.generation.options import GenerationOptions
+from engine.generation.score import score
+from engine.generation.scorer import Method, Scores, ScoringOptions
+from engine.generation.start import project_memory, start_memory
+from engine.generation.stream import Segment, stream
+from engine.generation.texts import Texts
+from engine.memory import Memory
+
+if TYPE_CHECKING:
+    from engine.model import Model
+
+
+class TextMethods:
+    """Generating, filling, scoring and streaming; every method raises InputError for what the spec cannot do."""
+
+    def generate(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        langs: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        memory: Memory | None = None,
+        options: GenerationOptions | None = None,
+        tokenizer: object | None = None,
+        on_tokens: Callable[[NewTokens], None] | None = None,
+        return_dict_in_generate: bool = False,
+        **settings: Any,
+    ) -> Tensor | Generation:
+        """Continue prompts (b n): returns (b t) with the prompts, or a Generation where `return_dict_in_generate` is set.
+
+        `attention_mask` (b n) may pad on either side; `langs` (b) is the language of each row; `memory` is what stands
+        before the prompts. `options` and `settings` (such as max_new_tokens=40): see GenerationOptions. `on_tokens` hears
+        of tokens as they come.
+        """
+        generator = Generator(
+            cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
+            encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
+        )  # fmt: skip
+        result = generator.result(on_tokens)
+        return result if return_dict_in_generate else result.sequences
+
+    def generate_tokens(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        langs: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        memory: Memory | None = None,
+        options: GenerationOptions | None = None,
+        tokenizer: object | None = None,
+        **settings: Any,
+    ) -> Iterator[NewTokens]:
+        """The same tokens one step at a time, as they come; checked before the first one is asked for."""
+        return Generator(
+            cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
+            encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
+        ).steps()  # fmt: skip
+
+    def fill_mask(
+        self,
+        input_ids: Tensor,
+        top_n: int = 5,
+        *,
+        mask_token_id: int | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        langs: Tensor | None = None,
+    ) -> list[Filling]:
+        """The `top_n` best tokens and their probabilities at each mask token of input_ids (b n).
+
+        `mask_token_id` is the spec's `tokens.mask` unless given; the other arguments are as in `forward`.
+        """
+        texts = Texts(input_ids, mask=attention_mask, types=token_type_ids, langs=langs)
+        return fill_mask(cast("Model", self), texts, mask_token_id, top_n)
+
+    def mask_predict(
+        self,
+        input_ids: Tensor,
+        rounds: int = 10,
+        *,
+        mask_token_id: int | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        langs: Tensor | None = None,
+    ) -> Tensor:
+        """Ids (b n) with every mask token filled in, over several `rounds` (Ghazvininejad et al. 2019)."""
+        texts = Texts(input_ids, mask=attention_mask, types=token_type_ids, langs=langs)
+        return mask_predict(cast("Model", self), texts, mask_token_id, rounds)
+
+    def score(
+        self,
+        input_ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        targets: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        langs: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        memory: Memory | None = None,
+        method: Method | None = None,
+        orders: Tensor | None = None,
+        samples: int = 1,
+        seed: int = 0,
+        mask_token_id: int | None = None,
+        window: int | None = None,
+        stride: int | None = None,
+        carry: Literal["memory", "window"] | None = None,
+        batch_size: int = 16,
+    ) -> Scores:
+        """Log-probabilities of the tokens of texts (b n), padded on either side by `attention_mask`.
+
+        `method`: `left_to_right`; `pseudo`, each token given all others (Salazar et al. 2020), at `batch_size` passes at
+        once; `orders`, the mean over factorization `orders` (n), (k n) or (k b n) of places, or over `samples` random ones;
+        None: what the spec was made for. `targets` (b n) asks for some tokens only. A long text goes through in parts of
+        `window` tokens: behind one another with memory where the spec is recurrent (or `carry` says so), else overlapping,
+        each with `stride` new tokens (half a window).
+        """
+        texts = Texts(
+            input_ids,
+            attention_mask,
+            targets,
+            token_type_ids,
+            langs,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            memory,
+        )
+        options = ScoringOptions(method, orders, samples, seed, mask_token_id, window, stride, carry, batch_size)
+        return score(cast("Model", self), texts, options)
+
+    def stream(
+        self,
+        tokens: Tensor | Iterable[int],
+        segment: int = 128,
+        *,
+        memory: Memory | None = None,
+        memory_length: int | None = None,
+        predictions: bool = False,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Segment]:
+        """A recurrent model over ids (b n), or over a source of ids of any length, `segment` tokens at a time.
+
+        Memory is constant; `memory_length` bounds it where the spec does not. `predictions` adds logits to each segment.
+        `on_progress` hears how many tokens are done. The memory of a segment continues the stream later.
+        """
+        return stream(cast("Model", self), tokens, segment, memory, memory_length, predictions, on_progress)
+
+    def start_memory(self, batch: int) -> Memory | None:
+        """The memory that inference starts with, in the form of keys and values; None where the spec keeps nothing."""
+        return start_memory(cast("Model", self), batch)
+
+    def project_memory(self, memory: Memory) -> Memory:
+        """Remembered hidden states as the keys and values that this model makes of them, exactly."""
+        return project_memory(cast("Model", self), memory)
