@@ -19,7 +19,7 @@ class TokenEmbedding(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        tokens, model = spec.embeddings.tables.tokens, spec.dims.model
+        tokens, model = spec.embeddings.tables.tokens, spec.embedding_width
         self.padding = tokens.padding
         width = tokens.width or model
         self.cutoffs = (0, *(tokens.cutoffs if tokens.divisor > 1 else ()), spec.dims.vocab)
@@ -49,11 +49,14 @@ class TokenEmbedding(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sums token, position, segment and language vectors, then norm and dropout; holds the query stream's first state."""
+    """Sums token, position, segment and language vectors, then norm, dropout and, from narrow tables, a projection.
+
+    Holds the query stream's first state.
+    """
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        tables, model = spec.embeddings.tables, spec.dims.model
+        tables, model = spec.embeddings.tables, spec.embedding_width
         self.tokens = TokenEmbedding(spec)
         table = isinstance(spec.position, axes.LearnedPosition | axes.SinusoidPosition)
         self.positions = PositionTable(spec) if table else None
@@ -66,8 +69,9 @@ class Embeddings(nn.Module):
         self.languages: nn.Parameter | None = None
         if languages is not None and languages.embed and languages.count > 1:
             self.languages = nn.Parameter(torch.empty(languages.count, model))
-        self.query_start = nn.Parameter(torch.empty(model)) if spec.streams.kind == "two" else None
+        self.query_start = nn.Parameter(torch.empty(spec.dims.model)) if spec.streams.kind == "two" else None
         self.norm = build_norm(spec.norm, model) if spec.embeddings.norm else None
+        self.projection = nn.Linear(model, spec.dims.model) if model != spec.dims.model else None
         self.scale = model**0.5 if spec.embeddings.scale == "sqrt_model" else 1.0
         self.zero_padding = spec.block.zero_padding
         self.dropout = nn.Dropout(spec.dropout.embeddings)
@@ -95,6 +99,8 @@ class Embeddings(nn.Module):
         if self.languages is not None and languages is not None:
             states = states + functional.embedding(languages, self.languages)
         states = self.dropout(states if self.norm is None else self.norm(states))
+        if self.projection is not None:
+            states = self.projection(states)
         if self.zero_padding and real is not None:
             states = states * real[..., None].to(states.dtype)
         return states

@@ -107,9 +107,9 @@ def _check_tokens(spec: Spec, inputs: Inputs) -> None:
             raise InputError(f"input_ids has shape {tuple(inputs.input_ids.shape)}, expected (batch, length)")
         in_range("input_ids", inputs.input_ids, spec.dims.vocab, "dims.vocab")
     elif inputs.inputs_embeds is not None:
-        if inputs.inputs_embeds.dim() != 3 or inputs.inputs_embeds.shape[-1] != spec.dims.model:
+        if inputs.inputs_embeds.dim() != 3 or inputs.inputs_embeds.shape[-1] != spec.embedding_width:
             raise InputError(
-                f"inputs_embeds has shape {tuple(inputs.inputs_embeds.shape)}, expected (batch, length, {spec.dims.model})"
+                f"inputs_embeds has shape {tuple(inputs.inputs_embeds.shape)}, expected (batch, length, {spec.embedding_width})"
             )
     if not inputs.shape[0] * inputs.shape[1]:
         raise InputError(f"the input is empty: batch {inputs.shape[0]}, length {inputs.shape[1]}")

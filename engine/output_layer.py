@@ -25,7 +25,7 @@ class LinearOutput(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         output, model = spec.heads.output, spec.dims.model
-        width = spec.embeddings.tables.tokens.width or model
+        width = spec.embeddings.tables.tokens.width or spec.embedding_width
         self.tied = output.tied
         self.dense: Linear | None = None
         self.norm: nn.Module | None = None

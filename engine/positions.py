@@ -81,7 +81,7 @@ class PositionTable(nn.Module):
         super().__init__()
         position = spec.position
         assert isinstance(position, axes.LearnedPosition | axes.SinusoidPosition)
-        self.position, self.width = position, spec.dims.model
+        self.position, self.width = position, spec.embedding_width
         after = position.start == "after_padding"
         self.padding = spec.embeddings.tables.tokens.padding if after else None
         self.start = int(position.start) if position.start != "after_padding" else (self.padding or 0) + 1
@@ -167,9 +167,9 @@ class FromEndPositions(nn.Module):
 
 def rotation(position: axes.RotaryPosition, positions: Tensor, head: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines (b 1 i k/2) of the angles of rotary positions (Su et al. 2021, 3.2)."""
-    width = int(head * position.fraction)
-    steps = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
-    angles = positions.float()[..., None] / position.base ** (steps / width)
+    width = position.width or int(head * position.fraction)
+    frequencies = 1 / position.base ** (torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width)
+    angles = positions.float()[..., None] * frequencies
     return angles.cos()[:, None], angles.sin()[:, None]
 
 

@@ -70,14 +70,16 @@ def _ours(name: str, value: Any, field: ConfigField) -> Any:
     if field.only:
         allowed = ", ".join(repr(theirs) for theirs in field.values)
         raise CheckpointError(f"config.json: {name} is {value!r}; this family has: {allowed}")
-    return value
+    return value + field.offset if field.offset and isinstance(value, int) else value
 
 
 def _theirs(value: Any, field: ConfigField) -> Any:
     for theirs, ours in field.values.items():
         if _holds(value, ours):
             return theirs
-    return MISSING if field.only else value
+    if field.only:
+        return MISSING
+    return value - field.offset if field.offset and isinstance(value, int) else value
 
 
 def _holds(value: Any, wanted: Any) -> bool:

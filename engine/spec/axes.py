@@ -11,6 +11,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -83,9 +84,13 @@ class Tables(Axis):
 
 
 class Embeddings(Axis):
-    """The bottom of the network; `scale: sqrt_model` multiplies token vectors by the root of the model width."""
+    """The bottom of the network; `scale: sqrt_model` multiplies token vectors by the root of the model width.
+
+    `width` keeps all tables and the norm that narrow; their sum is then projected to the model width (Lan et al. 2020).
+    """
 
     tables: Tables = Tables()
+    width: PositiveInt | None = None
     scale: Literal["none", "sqrt_model"] = "none"
     norm: bool = False
 
@@ -166,11 +171,12 @@ class FromEndPosition(Axis):
 
 
 class RotaryPosition(Axis):
-    """Queries and keys turned by their position (Su et al. 2021) over a `fraction` of each head."""
+    """Queries and keys turned by their position (Su et al. 2021) over a `fraction` of each head, or the first `width`."""
 
     kind: Literal["rotary"]
     base: PositiveFloat = 10000.0
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    width: PositiveInt | None = None
     interleaved: bool = False
 
 
@@ -366,16 +372,20 @@ class ConfigField(Axis):
     """Where a field of a foreign config.json lives in the spec, and which of its values stand for which of ours.
 
     A value may be a whole section, which is merged at the path; values that are not listed pass unchanged. `only` refuses
-    them instead. Several paths take the same value.
+    them instead. Several paths take the same value. A number of theirs plus `offset` is ours.
     """
 
     path: str | tuple[str, ...]
     values: dict[Any, Any] = {}
     only: bool = False
+    offset: int = 0
 
 
 class Layout(Axis):
-    """The same tensors and settings under the names that another library gives them."""
+    """The same tensors and settings under the names that another library gives them.
+
+    Null for a field, name, alias, class or constant takes back what a parent spec says of it.
+    """
 
     model_type: str
     prefix: str | None = None
@@ -386,6 +396,13 @@ class Layout(Axis):
     names: dict[str, str | tuple[str, str]] = {}
     aliases: dict[str, str] = {}
     unused: tuple[str, ...] = ()
+
+    @field_validator("architectures", "config", "constants", "names", "aliases", mode="before")
+    @classmethod
+    def _take_back(cls, entries: Any) -> Any:
+        if not isinstance(entries, Mapping):
+            return entries
+        return {key: value for key, value in entries.items() if value is not None}
 
 
 class Checkpoint(Axis):

@@ -57,6 +57,11 @@ class Spec(axes.Axis):
         assert isinstance(plain, dict)
         return plain
 
+    @property
+    def embedding_width(self) -> int:
+        """Width of the tables that are summed at the bottom."""
+        return self.embeddings.width or self.dims.model
+
     def memory_per_token(self) -> dict[str, int]:
         """How many numbers memory holds for each remembered token, by the form in which it is held."""
         dims = self.dims

@@ -91,10 +91,12 @@ def _position(spec: "Spec") -> Iterator[Problem]:
         yield "position.start", f"positions start at {position.start} but the table has {position.size} rows"
     if position.kind == "sinusoid" and position.stored and position.size is None:
         yield "position.size", "a stored sinusoid table needs a size"
-    if position.kind == "sinusoid" and spec.dims.model % 2:
-        yield "dims.model", "sinusoid positions need an even dims.model"
-    if position.kind == "sinusoid" and position.basis == "tensor2tensor" and spec.dims.model < 4:
-        yield "dims.model", "position.basis tensor2tensor needs a dims.model of at least 4"
+    bottom = "embeddings.width" if spec.embeddings.width else "dims.model"
+    width = spec.embeddings.width or spec.dims.model
+    if position.kind == "sinusoid" and width % 2:
+        yield bottom, f"sinusoid positions need an even {bottom}"
+    if position.kind == "sinusoid" and position.basis == "tensor2tensor" and width < 4:
+        yield bottom, f"position.basis tensor2tensor needs at least 4 as {bottom}"
     if position.kind == "relative" and spec.dims.model % 2:
         yield "dims.model", "relative positions need an even dims.model"
     if position.kind == "from_end" and position.table == "learned" and position.size is None:
@@ -103,9 +105,12 @@ def _position(spec: "Spec") -> Iterator[Problem]:
         yield "memory.kind", "positions counted from the end change at each step: use memory.kind recurrent or none"
     if position.kind == "rotary":
         head = spec.dims.head or spec.dims.model // spec.dims.heads
-        width = int(head * position.fraction)
-        if width % 2 or width == 0:
-            yield "position.fraction", f"rotary positions need an even width, found {width} of head {head}"
+        width = position.width or int(head * position.fraction)
+        if position.width and position.fraction != 1.0:
+            yield "position.width", "say position.width or position.fraction, not both"
+        elif width % 2 or not 0 < width <= head:
+            where = "position.width" if position.width else "position.fraction"
+            yield where, f"rotary positions need an even width, found {width} of head {head}"
     if (
         position.kind in ("learned", "sinusoid")
         and position.count == "real"
