@@ -77,13 +77,14 @@ class Attention(_Projections):
         mixed: list[Tensor] = []
         weights: list[Tensor] = []
         for cut in context.cuts:
-            asked, near = query[:, :, cut.rows], key[:, :, cut.columns]
+            rows = slice(cut.rows.start - context.first_row, cut.rows.stop - context.first_row)
+            asked, near = query[:, :, rows], key[:, :, cut.columns]
             bias = None
             if self.scores is not None:
                 bias = self.scores(asked, near, table, context.grid, context.frame, cut)
                 asked = asked if self.scores.content_bias is None else asked + self.scores.content_bias[:, None]
             allowed = context.allowed
-            if allowed is not None and len(context.cuts) > 1:
+            if allowed is not None:
                 allowed = allowed[:, :, cut.rows if allowed.shape[2] > 1 else slice(None), cut.columns]
             part, kept = attend(
                 asked,

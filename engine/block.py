@@ -55,8 +55,9 @@ class Block(nn.Module):
         )
 
     def forward(self, states: Tensor, past: LayerMemory, context: Context) -> BlockResult:
-        """States (b i+p d) of content and query rows, and what the block remembers, to the same after the block."""
+        """States (b i+p d) of content and query rows, and what the block remembers, to the asking rows after the block."""
         attended, memory, weights = self._attend(states, past, context)
+        states = states[:, context.first_row :]
         cross_weights = None
         if self.parallel:
             entered = self._enter(states, self.feed_forward_norm or self.attention_norm)
@@ -76,11 +77,12 @@ class Block(nn.Module):
         return BlockResult(states, memory, weights, cross_weights)
 
     def _attend(self, states: Tensor, past: LayerMemory, context: Context) -> tuple[Tensor, LayerMemory, Tensor | None]:
-        rows = self._enter(states, self.attention_norm)
-        tokens = rows[:, : context.grid.content]
+        entered = self._enter(states, self.attention_norm)
+        tokens = entered[:, : context.grid.content]
+        rows = (entered if self.norm_queries else states)[:, context.first_row :]
         if past.hidden is not None:
             tokens = torch.cat((self._enter(past.hidden, self.attention_norm), tokens), dim=1)
-        attended, memory, weights = self.attention(rows if self.norm_queries else states, tokens, past, context)
+        attended, memory, weights = self.attention(rows, tokens, past, context)
         return self.dropout(attended), memory, weights
 
     def project(self, hidden: Tensor, turns: Turns | None) -> LayerMemory:

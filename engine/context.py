@@ -1,6 +1,6 @@
 """What all blocks of one call share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ class Context:
     """Masks, distances and encoder states of one call; every block reads it and none changes it.
 
     `allowed` (b or 1, 1, i+p, j) is True where a row sees a column, None where all do or where `causal` says it all;
-    `cuts` are the blocks of rows that attention takes at a time;
+    `cuts` are the blocks of rows that attention takes at a time, and rows before `first_row` are asked but do not ask;
     `real` (b i+p) is True for rows at tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
     `head_mask` (h) is that of the block at hand.
     """
@@ -24,6 +24,7 @@ class Context:
     frame: Frame
     allowed: Tensor | None
     cuts: tuple[Cut, ...]
+    first_row: int = 0
     causal: bool = False
     real: Tensor | None = None
     row_turns: Turns | None = None
@@ -33,3 +34,16 @@ class Context:
     head_mask: Tensor | None = None
     cross_head_mask: Tensor | None = None
     keep_attentions: bool = False
+
+    def only_queries(self) -> "Context":
+        """The same call where content rows are only asked, as in a last block whose content nobody reads."""
+        first = self.grid.content
+        cuts = [Cut(slice(max(first, cut.rows.start), cut.rows.stop), cut.columns) for cut in self.cuts]
+        turns = self.row_turns
+        return replace(
+            self,
+            first_row=first,
+            cuts=tuple(cut for cut in cuts if cut.rows.start < cut.rows.stop),
+            real=None if self.real is None else self.real[:, first:],
+            row_turns=None if turns is None else (turns[0][:, :, first:], turns[1][:, :, first:]),
+        )
