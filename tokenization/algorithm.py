@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from tokenizers import Tokenizer as Library
 from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
@@ -32,6 +33,11 @@ class Algorithm(Protocol[Options]):
 
     @property
     def unknown(self) -> int | None: ...
+
+    @property
+    def library(self) -> Library | None:
+        """The `tokenizers` library's tokenizer where it reads and decodes whole texts, added tokens included."""
+        ...
 
     @classmethod
     def load(cls, options: Options, directory: Path) -> Self:

@@ -1,6 +1,7 @@
 """Byte-pair encoding of words, whose last symbol carries an end-of-word mark."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,8 @@ from tokenization.words_of_language import WordSplitter
 
 class BytePairAlgorithm:
     """A vocabulary, token to id, and merges in the order of their rank."""
+
+    library = None
 
     def __init__(self, options: BytePairOptions, vocabulary: dict[str, int], merges: Sequence[Merge]) -> None:
         self.options = options
@@ -91,7 +94,7 @@ class BytePairAlgorithm:
         symbols = [*word[:-1], word[-1] + self.options.end_of_word]
         ranks = self._ranks
         while len(symbols) > 1:
-            best = min(pairwise(symbols), key=lambda pair: ranks.get(pair, len(ranks)))
+            best = min(pairwise(symbols), key=lambda pair: ranks.get(pair, math.inf))
             if best not in ranks:
                 break
             symbols = merge_pair(symbols, best)

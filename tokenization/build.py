@@ -6,6 +6,7 @@ from typing import Any
 
 from tokenization.algorithm import Algorithm
 from tokenization.bpe import BytePairAlgorithm
+from tokenization.library import LibraryAlgorithm
 from tokenization.options import CommonOptions, parse_options
 from tokenization.pieces import PieceAlgorithm
 from tokenization.tokenizer import Tokenizer
@@ -15,7 +16,12 @@ _ALGORITHMS: dict[str, type[Algorithm[Any]]] = {
     "sentencepiece": PieceAlgorithm,
     "bpe": BytePairAlgorithm,
     "words": WordAlgorithm,
+    "tokenizers": LibraryAlgorithm,
 }
+
+
+def _algorithm(options: CommonOptions) -> type[Algorithm[Any]]:
+    return _ALGORITHMS[str(getattr(options, "backend", None) or getattr(options, "algorithm", None))]
 
 
 def build_tokenizer(options: CommonOptions | Mapping[str, Any], directory: str | Path) -> Tokenizer:
@@ -24,7 +30,7 @@ def build_tokenizer(options: CommonOptions | Mapping[str, Any], directory: str |
     Raises VocabularyError for a file that is missing or broken, pydantic's ValidationError for options that are.
     """
     checked = parse_options(options)
-    return Tokenizer(checked, _ALGORITHMS[checked.algorithm].load(checked, Path(directory)))
+    return Tokenizer(checked, _algorithm(checked).load(checked, Path(directory)))
 
 
 def train_tokenizer(
@@ -39,4 +45,4 @@ def train_tokenizer(
     Raises TokenizationError for a corpus that holds no text.
     """
     checked = parse_options(options)
-    return Tokenizer(checked, _ALGORITHMS[checked.algorithm].train(checked, corpus, vocab_size, languages))
+    return Tokenizer(checked, _algorithm(checked).train(checked, corpus, vocab_size, languages))

@@ -42,21 +42,24 @@ class Decoder:
 
     def decode(self, ids: Any, skip_special_tokens: bool, clean_up: bool | None) -> str:
         """The text of ids; see Tokenizer.decode."""
-        listed = ids.tolist() if hasattr(ids, "tolist") else ids
+        text = self.join_ids(as_list(ids), skip_special_tokens)
+        if self._clean_up if clean_up is None else clean_up:
+            for spaced, plain in _ENGLISH_SPACES:
+                text = text.replace(spaced, plain)
+        return text
+
+    def join_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
+        """The text of ids, before English spaces are tidied."""
         parts: list[str] = []
         between: list[str] = []
-        for token in self.tokens([listed] if isinstance(listed, int) else listed, skip_special_tokens):
+        for token in self.tokens(ids, skip_special_tokens):
             if token in self._apart:
                 self._close(parts, between)
                 parts.append(token)
             else:
                 between.append(token)
         self._close(parts, between)
-        text = ("" if self._joined else " ").join(parts)
-        if self._clean_up if clean_up is None else clean_up:
-            for spaced, plain in _ENGLISH_SPACES:
-                text = text.replace(spaced, plain)
-        return text
+        return ("" if self._joined else " ").join(parts)
 
     def _close(self, parts: list[str], between: list[str]) -> None:
         if between:
@@ -64,3 +67,9 @@ class Decoder:
             if text:
                 parts.append(text)
             between.clear()
+
+
+def as_list(ids: Any) -> list[int]:
+    """Ids in a list, whether they came as a number, a list, an array or a tensor."""
+    listed = ids.tolist() if hasattr(ids, "tolist") else ids
+    return [listed] if isinstance(listed, int) else list(listed)

@@ -13,11 +13,14 @@ SPEC_FILE = "spec.yaml"
 _FILES = ("*.json", "*.txt", "*.model", "vocab.pkl", "vocab.bin", TOKENIZER_FILE, SPEC_FILE)
 
 
-def load_tokenizer(source: str | Path, *, specs: str | Path = SPECS, revision: str | None = None) -> Tokenizer:
+def load_tokenizer(
+    source: str | Path, *, specs: str | Path = SPECS, revision: str | None = None, **changes: Any
+) -> Tokenizer:
     """Open a tokenizer: a directory of ours or of transformers, or a hub id such as `xlnet/xlnet-large-cased`.
 
-    `specs` is where the families' specs are; `revision` pins a hub version. Raises TokenizationError for a source
-    that is neither, VocabularyError for files that are missing or broken; nothing that a file holds is ever run.
+    `specs` is where the families' specs are; `revision` pins a hub version; `changes` are fields of the options that
+    shall differ from what the source says, e.g. `backend="tokenizers"`. Raises TokenizationError for a source that is
+    neither, VocabularyError for files that are missing or broken; nothing that a file holds is ever run.
     """
     directory = Path(source)
     if directory.is_file():
@@ -26,14 +29,14 @@ def load_tokenizer(source: str | Path, *, specs: str | Path = SPECS, revision: s
         directory = _download(str(source), revision)
     for name in (TOKENIZER_FILE, SPEC_FILE):
         if (directory / name).is_file():
-            return build_tokenizer(_own_section(directory / name), directory)
+            return build_tokenizer({**_own_section(directory / name), **changes}, directory)
     if not any((directory / name).is_file() for name in ("tokenizer_config.json", "config.json")):
         there = ", ".join(sorted(entry.name for entry in directory.iterdir())) or "nothing"
         raise TokenizationError(
             f"{directory}: no tokenizer here: needs {TOKENIZER_FILE} or {SPEC_FILE} (ours) or tokenizer_config.json "
             f"(transformers); it holds {there}"
         )
-    return build_tokenizer(read_published(directory, Path(specs)), directory)
+    return build_tokenizer({**read_published(directory, Path(specs)).model_dump(), **changes}, directory)
 
 
 def _own_section(path: Path) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 The file is a protocol buffer; field numbers are those of sentencepiece_model.proto (google/sentencepiece).
 """
 
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tokenization.errors import VocabularyError
 
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _CHARACTER_MAP = 2
+_MODEL_TYPE = 3
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
@@ -51,6 +54,33 @@ def check_piece_file(data: bytes, name: str) -> None:
         raise VocabularyError(f"{name}: not a SentencePiece model, or cut short ({len(data)} bytes)") from None
     if not {_PIECES, _TRAINER, _NORMALIZER} <= found:
         raise VocabularyError(f"{name}: not a whole SentencePiece model: parts are missing; is it cut short?")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of the model, the logarithm of its probability, and its kind (1 normal, 3 control, 4 user defined)."""
+
+    text: str
+    score: float
+    kind: int
+
+
+def pieces(data: bytes) -> list[Piece]:
+    """The pieces of a model in the order of their ids."""
+    found = []
+    for number, value in fields(data):
+        if number == _PIECES and isinstance(value, bytes):
+            parts = dict(fields(value))
+            text, score, kind = parts.get(1, b""), parts.get(2, b"\0\0\0\0"), parts.get(3, 1)
+            if isinstance(text, bytes) and isinstance(score, bytes) and isinstance(kind, int):
+                found.append(Piece(text.decode("utf-8"), struct.unpack("<f", score)[0], kind))
+    return found
+
+
+def is_unigram(data: bytes) -> bool:
+    """Whether the model is one of the unigram language model."""
+    trainer = next(value for number, value in fields(data) if number == _TRAINER)
+    return isinstance(trainer, bytes) and dict(fields(trainer)).get(_MODEL_TYPE, 1) == 1
 
 
 def character_map(data: bytes) -> bytes:

@@ -35,6 +35,8 @@ def piece_edits(options: SentencePieceOptions) -> list[Edit]:
 class PieceAlgorithm:
     """A piece model, given as the bytes of its file; raises VocabularyError if they are not one."""
 
+    library = None
+
     def __init__(self, options: SentencePieceOptions, model: bytes) -> None:
         check_piece_file(model, options.model_file)
         self.options = options
@@ -62,7 +64,7 @@ class PieceAlgorithm:
         pieces = [self._processor.id_to_piece(index) for index in range(count)]
         # These ids are not the last word: unknown text may spell a special token, and numbers may be split again.
         split = (
-            index for piece, index in zip(pieces, range(count)) if options.split_digit_comma and _ends_in_number(piece)
+            index for piece, index in zip(pieces, range(count)) if options.split_digit_comma and ends_in_number(piece)
         )
         self._doubtful = frozenset([unknown, *split])
         # Where ids are moved, the model's own unknown piece has no place; unknown text gets the unknown token.
@@ -153,7 +155,7 @@ class PieceAlgorithm:
             return pieces
         split: list[str] = []
         for piece in pieces:
-            if _ends_in_number(piece):
+            if ends_in_number(piece):
                 split += self._split_number(piece)
             else:
                 split.append(piece)
@@ -193,7 +195,8 @@ class PieceAlgorithm:
         return self._processor
 
 
-def _ends_in_number(piece: str) -> bool:
+def ends_in_number(piece: str) -> bool:
+    """Whether a piece ends in a digit and a comma."""
     return piece[-1:] == "," and piece[-2:-1].isdigit()
 
 

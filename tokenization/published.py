@@ -16,6 +16,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 SPECS = next((path for path in (_ROOT / "specs", _ROOT / "engine" / "_specs") if path.is_dir()), _ROOT / "specs")
 # transformers writes this and larger numbers for "no limit".
 _NO_LIMIT = 10**20
+# Fields without a part in what the published class makes of a text, or which choose between its two forms.
+_NOT_COMPARED = {"special_tokens", "added_tokens", "outputs", "reserved", "model_type", "missing_language"}
+_NOT_COMPARED |= {"default_language", "backend", "tokenizer_file", "library_spaces"}
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 
 
@@ -79,6 +82,10 @@ def read_published(directory: Path, specs: Path = SPECS) -> CommonOptions:
     for theirs, ours in _settings(family).items():
         if theirs in config:
             _place(section, ours.split("."), config[theirs])
+    model, whole = section.get("model_file"), directory / "tokenizer.json"
+    if model is not None and not (directory / model).is_file() and whole.is_file():
+        # Where only the fast class's file was published, its results are all there is to match.
+        section["backend"] = "tokenizers"
     return parse_options(section)
 
 
@@ -139,8 +146,9 @@ def _content(value: Any) -> Any:
 def published_config(options: CommonOptions, added: dict[int, AddedToken], specs: Path = SPECS) -> dict[str, Any]:
     """What tokenizer_config.json says for these options; raises TokenizationError where no published class fits."""
     family, entry = _published_family(options, specs)
-    config: dict[str, Any] = {"tokenizer_class": entry["classes"][0]}
     section = options.model_dump(mode="json", exclude={"special_tokens"})
+    # The second class of a family is its fast one.
+    config: dict[str, Any] = {"tokenizer_class": entry["classes"][section.get("backend") == "tokenizers"]}
     for theirs, ours in _settings(family).items():
         where = ours.split(".")
         config[theirs] = _special(options.special_tokens, where[1]) if len(where) > 1 else section[ours]
@@ -173,8 +181,7 @@ def _published_family(options: CommonOptions, specs: Path) -> tuple[str, dict[st
     for family, entry in _published()["families"].items():
         own = parse_options(family_section(family, specs))
         told = {path.split(".")[0] for path in _settings(family).values()}
-        told |= {"added_tokens", "outputs", "reserved", "model_type", "missing_language", "default_language"}
-        theirs, ours = (value.model_dump(exclude=told | {"special_tokens"}) for value in (own, options))
+        theirs, ours = (value.model_dump(exclude=told | _NOT_COMPARED) for value in (own, options))
         if theirs.get("algorithm") == ours.get("algorithm"):
             differences[family] = [name for name in ours if ours[name] != theirs.get(name)]
             if not differences[family]:

@@ -14,6 +14,7 @@ from tokenization.encoding import Encoding
 from tokenization.errors import TokenizationError
 from tokenization.formats import SequenceFormat
 from tokenization.languages import Languages
+from tokenization.library import LibraryDecoder, LibraryReader
 from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side, parse_options
 from tokenization.reading import TextReader, read_inputs
 from tokenization.request import Tensors, make_request
@@ -42,8 +43,14 @@ class Tokenizer:
         self._unknown = self._ids.get(roles.get("unk", ""), self.algorithm.unknown)
         self.special_ids: dict[Role, int] = {role: self.token_to_id(text) for role, text in roles.items()}
         languages = Languages(self.options)
-        self._reader = TextReader(self.algorithm, self.added, self._ids, self._unknown, languages)
-        self._decoder = Decoder(self.options, self.algorithm, self.added)
+        library = self.algorithm.library
+        self._reader: TextReader | LibraryReader
+        if library is None:
+            self._reader = TextReader(self.algorithm, self.added, self._ids, self._unknown, languages)
+            self._decoder = Decoder(self.options, self.algorithm, self.added)
+        else:
+            self._reader = LibraryReader(library, self.added, languages)
+            self._decoder = LibraryDecoder(self.options, self.algorithm, self.added)
         format = SequenceFormat(self.options.format, self.special_ids)
         self._assembler = Assembler(self.options, format, self.special_ids)
 

@@ -22,6 +22,8 @@ _PICKLES = ("vocab.pkl", "vocab.bin")
 class WordAlgorithm:
     """A list of words, whose places are their ids."""
 
+    library = None
+
     def __init__(self, options: WordOptions, words: Sequence[str]) -> None:
         self.options = options
         self.lower_case = options.lower_case

@@ -1,0 +1,189 @@
+"""Piece models as transformers' fast classes read them: the `tokenizers` library, from its own file or converted."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import AddedToken as LibraryToken
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from typing_extensions import Self
+
+from tokenization.added import AddedTokens
+from tokenization.aligned import AlignedText, Span
+from tokenization.decoding import Decoder
+from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.languages import Languages
+from tokenization.options import SentencePieceOptions
+from tokenization.piece_file import character_map, check_piece_file, is_unigram, pieces
+from tokenization.pieces import SPACE, PieceAlgorithm, ends_in_number
+from tokenization.reading import RawText, TokenizedText
+from tokenization.vocabulary_files import read_file
+
+# What the published fast class takes off the score of a piece that ends in a digit and a comma, so that it loses.
+_NUMBER_PENALTY = 100.0
+_CONTROL, _USER_DEFINED = 3, 4
+
+
+class LibraryAlgorithm:
+    """A piece model inside the `tokenizers` library; `model` are the bytes of the model file it came from, if any."""
+
+    lower_case = False
+    unknown = None
+
+    def __init__(self, options: SentencePieceOptions, library: Tokenizer, model: bytes | None) -> None:
+        self.options = options
+        self.library = library
+        self._model = model
+        library.no_padding()
+        library.no_truncation()
+        self.size = library.get_vocab_size(with_added_tokens=False)
+        self.vocabulary = library.get_vocab(with_added_tokens=False)
+
+    @classmethod
+    def load(cls, options: SentencePieceOptions, directory: Path) -> Self:
+        path = directory / options.tokenizer_file
+        has_model = (directory / options.model_file).is_file()
+        model = read_file(directory / options.model_file) if has_model or not path.is_file() else None
+        if path.is_file():
+            try:
+                return cls(options, Tokenizer.from_str(read_file(path).decode("utf-8")), model)
+            except Exception as error:
+                raise VocabularyError(f"{path}: not a file of the tokenizers library, or cut short ({error})") from None
+        return cls(options, convert(options, model or b""), model)
+
+    @classmethod
+    def train(
+        cls,
+        options: SentencePieceOptions,
+        corpus: Iterable[str],
+        vocab_size: int | None,
+        languages: Iterable[str] | None = None,
+    ) -> Self:
+        model = PieceAlgorithm.train(options, corpus, vocab_size).files()[options.model_file]
+        return cls(options, convert(options, model), model)
+
+    def with_options(self, options: SentencePieceOptions) -> Self:
+        return type(self)(options, self.library, self._model)
+
+    def tokenize(self, text: str, language: str | None = None) -> list[str]:
+        return list(self.library.encode(text, add_special_tokens=False).tokens)
+
+    def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
+        return [list(found.tokens) for found in self.library.encode_batch(texts, add_special_tokens=False)]
+
+    def quick_ids(self, texts: list[str]) -> None:
+        return None
+
+    def follow(self, text: AlignedText, language: str | None = None) -> list[tuple[str, Span]]:
+        found = self.library.encode(text.text, add_special_tokens=False)
+        return [(token, text.span(*span)) for token, span in zip(found.tokens, found.offsets)]
+
+    def token_of(self, token_id: int) -> str:
+        token = self.library.id_to_token(token_id)
+        if token is None:
+            raise TokenizationError(f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}")
+        return str(token)
+
+    def join(self, tokens: list[str]) -> str:
+        return str(self.library.decoder.decode(tokens)) if self.library.decoder else " ".join(tokens)
+
+    def files(self) -> dict[str, bytes]:
+        if self.library.post_processor is None:
+            self.library.post_processor = template(self.options, self.library)
+        files = {self.options.tokenizer_file: self.library.to_str(pretty=True).encode()}
+        return files if self._model is None else {**files, self.options.model_file: self._model}
+
+
+def convert(options: SentencePieceOptions, model: bytes) -> Tokenizer:
+    """The library's tokenizer of a unigram piece model, as transformers converts it; raises VocabularyError."""
+    check_piece_file(model, options.model_file)
+    if not is_unigram(model):
+        raise VocabularyError(f"{options.model_file}: only unigram models have a form for the tokenizers library")
+    found, first = pieces(model), options.ids.first
+    scores = [(token, 0.0) for token in first]
+    for piece in found[len(first) - options.ids.offset if first else 0 :]:
+        penalty = _NUMBER_PENALTY if options.split_digit_comma and ends_in_number(piece.text) else 0.0
+        scores.append((piece.text, piece.score - penalty))
+    scores += [(token, 0.0) for token in options.ids.last]
+    unknown = options.special_tokens.by_role().get("unk", "<unk>")
+    library = Tokenizer(models.Unigram(scores, unk_id=[token for token, _ in scores].index(unknown)))
+    library.add_tokens(
+        [
+            LibraryToken(piece.text, normalized=False, special=piece.kind == _CONTROL)
+            for piece in found
+            if piece.kind in (_CONTROL, _USER_DEFINED)
+        ]
+    )
+    library.normalizer = normalizers.Sequence(_normalizers(options, character_map(model)))
+    library.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
+    library.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")
+    return library
+
+
+def template(options: SentencePieceOptions, library: Tokenizer) -> processors.TemplateProcessing:
+    """The format of sequences, as the library writes it, for those who open the saved file."""
+    roles: dict[str, str] = dict(options.special_tokens.by_role().items())
+    names = {"A": "$A", "B": "$B", "start": roles.get(options.format.start, ""), **roles}
+    written = [
+        [f"{names[what]}:{kind or 0}" for what, _, kind in (place.partition(":") for place in template.split())]
+        for template in (options.format.single, options.format.pair)
+    ]
+    ids = {token: library.token_to_id(token) for token in roles.values()}
+    known = [(token, index) for token, index in ids.items() if index is not None]
+    return processors.TemplateProcessing(single=written[0], pair=written[1], special_tokens=known)
+
+
+def _normalizers(options: SentencePieceOptions, characters: bytes) -> list[normalizers.Normalizer]:
+    made: list[normalizers.Normalizer] = []
+    if options.normalize_quotes:
+        made += [normalizers.Replace(quote, '"') for quote in ("``", "''")]
+    if not options.keep_accents:
+        made += [normalizers.NFKD(), normalizers.StripAccents()]
+    if options.lower_case:
+        made.append(normalizers.Lowercase())
+    if characters:
+        made.append(normalizers.Precompiled(characters))
+    if options.library_spaces == "mark":
+        return [*made, normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), SPACE)]
+    return [*made, normalizers.Replace(Regex(" {2,}"), " ")]
+
+
+class LibraryReader:
+    """Reads texts with the library, which finds added tokens by its own rules."""
+
+    def __init__(self, library: Tokenizer, added: AddedTokens, languages: Languages) -> None:
+        self._library = library
+        self._languages = languages
+        for token in added.by_id.values():
+            flags = token.model_dump(include={"lstrip", "rstrip", "single_word", "normalized", "special"})
+            library.add_tokens([LibraryToken(token.content, **flags)])
+
+    def tokens(self, text: str, lang: str | None, whole: bool) -> list[str]:
+        """The tokens of one text."""
+        self._languages.resolve(lang)
+        self._library.encode_special_tokens = whole
+        return list(self._library.encode(text, add_special_tokens=False).tokens)
+
+    def read(self, items: Sequence[tuple[RawText, ...]], offsets: bool, whole: bool) -> list[tuple[TokenizedText, ...]]:
+        """Tokenize all texts of a call on all cores."""
+        self._library.encode_special_tokens = whole
+        texts = [text for item in items for text in item]
+        split = any(len(text.words) != 1 for text in texts)
+        given = [list(text.words) for text in texts] if split else [text.words[0] for text in texts]
+        found = iter(self._library.encode_batch(given, is_pretokenized=split, add_special_tokens=False))
+        read = []
+        for item in items:
+            row = []
+            for text in item:
+                encoding = next(found)
+                language = self._languages.resolve(text.language)[1]
+                row.append(TokenizedText(encoding.ids, encoding.offsets if offsets else None, language))
+            read.append(tuple(row))
+        return read
+
+
+class LibraryDecoder(Decoder):
+    """Decodes with the library, whose special tokens stand apart by its own rules."""
+
+    def join_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
+        library: Tokenizer = self._algorithm.library
+        return str(library.decode(ids, skip_special_tokens=skip_special_tokens))
