@@ -1,5 +1,7 @@
 """Slow and fast ways give the same: many texts at once or one by one, the library's merges or our own."""
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,17 @@ def test_library_merges_are_ours(data: st.DataObject) -> None:
         word for word in data.draw(st.lists(st.text("abc", min_size=1, max_size=9), max_size=9)) if fast.knows(word)
     ]
     assert fast.merge(words) == [slow.merge(word) for word in words]
+
+
+@given(data=st.data())
+def test_any_merges_are_the_published_ones(sides: dict[str, Sides], data: st.DataObject) -> None:
+    symbols = st.sampled_from(["a", "b", "ab", "ba", "aa", "a</w>", "b</w>", "ab</w>", "aa</w>"])
+    merges = data.draw(st.lists(st.tuples(symbols, symbols), max_size=8))
+    theirs = copy.copy(sides["xlm"].published)
+    theirs.bpe_ranks, theirs.cache = {merge: rank for rank, merge in enumerate(merges)}, {}
+    ours = BytePairAlgorithm(BytePairOptions(), {}, merges)
+    for word in data.draw(st.lists(st.text("abc </w>", min_size=1, max_size=9), max_size=9)):
+        assert ours.merge(word) == theirs.bpe(word).split(" ")
 
 
 def test_learned_merges_take_the_fast_way(sides: dict[str, Sides]) -> None:
