@@ -4,10 +4,8 @@ import contextlib
 import json
 import os
 import pickle
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ from torch import Tensor
 from engine.errors import CheckpointError
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")
+DESCRIPTIONS = ("spec.yaml", "config.json")
+REMAP_BYTES = 2**26
 DOWNLOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "spec.yaml")
 
 
@@ -27,39 +27,58 @@ class Weights:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._readers: dict[str, Callable[[], Tensor]] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._files: dict[str, _File] = {}
         for path in _weight_files(folder):
-            self._open(path)
+            file = _File(path)
+            self._files.update(dict.fromkeys(file.shapes, file))
 
     def names(self) -> list[str]:
         """Names of all tensors."""
-        return list(self._readers)
+        return list(self._files)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor without reading it."""
-        return self._shapes[name]
+        return self._files[name].shapes[name]
 
     def read(self, name: str) -> Tensor:
-        """One tensor."""
-        return self._readers[name]()
+        """One tensor, on pages of the file: copy what is to stay."""
+        return self._files[name].read(name)
 
-    def _open(self, path: Path) -> None:
+
+class _File:
+    """One weight file, mapped into memory, and mapped anew now and then so that pages that were read do not pile up."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._get = self._map()
+        self._bytes = 0
+
+    def read(self, name: str) -> Tensor:
+        tensor = self._get(name)
+        self._bytes += tensor.numel() * tensor.element_size()
+        if self._bytes > REMAP_BYTES:
+            self._get, self._bytes = self._map(), 0
+        return tensor
+
+    def _map(self) -> Callable[[str], Tensor]:
         try:
-            if path.suffix == ".safetensors":
-                file = safe_open(path, framework="pt")
-                for name in file.keys():  # noqa: SIM118
-                    self._shapes[name] = tuple(file.get_slice(name).get_shape())
-                    self._readers[name] = partial(file.get_tensor, name)
-                return
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-        except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged or no weight file: {error}") from None
+            if self.path.suffix == ".safetensors":
+                file = safe_open(self.path, framework="pt")
+                self.shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                return file.get_tensor
+            state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=_is_zip(self.path))
+        except pickle.UnpicklingError:
+            raise CheckpointError(
+                f"{self.path} is damaged, or holds more than tensors; nothing in it was run"
+            ) from None
+        except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f"{self.path} is damaged or no weight file: {text}") from None
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise CheckpointError(f"{path} holds no tensors by name")
-        for name, tensor in state.items():
-            self._shapes[name] = tuple(tensor.shape)
-            self._readers[name] = partial(_same, tensor)
+            raise CheckpointError(f"{self.path} holds no tensors by name")
+        self.shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        return dict(state).__getitem__
 
 
 def resolve_folder(source: str | os.PathLike[str], revision: str | None = None) -> Path:
@@ -73,11 +92,10 @@ def resolve_folder(source: str | os.PathLike[str], revision: str | None = None) 
     if text.startswith((".", "/", "~")) or text.count("/") > 1:
         raise CheckpointError(f"there is no folder {text}")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(text, revision=revision, allow_patterns=list(DOWNLOADED)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # whatever the hub's client and its transport raise
         raise CheckpointError(f"'{text}' is no folder here, and the hub did not give it: {error}") from None
 
 
@@ -94,51 +112,46 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A temporary folder whose files take their places in `folder` when the block ends well, and vanish otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
+        stage = Path(name)
+        yield stage
+        files = sorted(stage.iterdir())
+        for path in files:
+            path.replace(folder / path.name)
+    _remove_stale(folder, {path.name for path in files})
+
+
 def save_tensors(tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_bytes: int) -> None:
     """Write tensors as safetensors in shards of at most `shard_bytes`, with transformers' index where there are several."""
-    shards: list[dict[str, Tensor]] = [{}]
+    shards: list[list[str]] = []
+    shard: dict[str, Tensor] = {}
     filled = total = 0
+
+    def write() -> None:
+        save_file(shard, folder / f"shard-{len(shards)}", metadata={"format": "pt"})
+        shards.append(list(shard))
+        shard.clear()
+
     for name, tensor in tensors:
         size = tensor.numel() * tensor.element_size()
-        if shards[-1] and filled + size > shard_bytes:
-            shards.append({})
+        if shard and filled + size > shard_bytes:
+            write()
             filled = 0
-        shards[-1][name] = tensor.detach().to("cpu").contiguous()
+        shard[name] = tensor.detach().to("cpu").contiguous()
         filled, total = filled + size, total + size
+    write()
     many = len(shards) > 1
     files = [f"model-{i:05}-of-{len(shards):05}.safetensors" if many else SINGLE[0] for i in range(1, len(shards) + 1)]
-    for file, shard in zip(files, shards, strict=True):
-        with replacing(folder / file) as path:
-            save_file(shard, path, metadata={"format": "pt"})
+    for number, file in enumerate(files):
+        (folder / f"shard-{number}").replace(folder / file)
     if many:
-        where = {name: file for file, shard in zip(files, shards, strict=True) for name in shard}
+        where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         index = {"metadata": {"total_size": total}, "weight_map": where}
-        write_text(folder / f"{SINGLE[0]}.index.json", json.dumps(index, indent=2, sort_keys=True) + "\n")
-    _remove_stale(folder, {*files, f"{SINGLE[0]}.index.json"} if many else set(files))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        shutil.copymode(path, temporary) if path.exists() else temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
+        (folder / f"{SINGLE[0]}.index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -164,7 +177,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _remove_stale(folder: Path, kept: set[str]) -> None:
-    """Weights of an earlier save in another number of shards would shadow the new ones."""
-    for path in folder.glob("model*.safetensors*"):
+    """What an earlier save left would shadow the new files: weights in another number of shards, the other format."""
+    for path in (*folder.glob("model*.safetensors*"), *(folder / name for name in DESCRIPTIONS)):
         if path.name not in kept:
-            path.unlink()
+            path.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -17,7 +17,7 @@ from engine.build import assemble, load_spec
 from engine.checkpoint.config import left_over, read_config
 from engine.checkpoint.files import Weights, read_json, resolve_folder
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
-from engine.errors import CheckpointError, nearest
+from engine.errors import CheckpointError, SpecError, nearest
 from engine.init import initialize
 from engine.model import Model
 from engine.spec import Spec, SpecSource
@@ -46,7 +46,7 @@ class LoadReport:
             "of another shape, initialised anew": self.other_shape,
             "fields of config.json that no axis reads": self.config_left_over,
         }
-        return "; ".join(f"{title}: {', '.join(names)}" for title, names in parts.items() if names) or "all taken over"
+        return "; ".join(f"{title}: {_some(names)}" for title, names in parts.items() if names) or "all taken over"
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,14 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
     layout = load_spec(family).checkpoint.huggingface
     if layout is None:
         raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
-    data = read_config(config, layout, family)
-    data = _with_head(data, config, layout)
-    return Source(folder, load_spec(data, overrides), layout, tuple(left_over(config, layout)))
+    data = _with_head(read_config(config, layout, family), config, layout)
+    try:
+        resolved = load_spec(data, overrides)
+    except SpecError as error:
+        if overrides:
+            raise
+        raise CheckpointError(f"{folder / 'config.json'} describes no network of this family: {error}") from None
+    return Source(folder, resolved, layout, tuple(left_over(config, layout)))
 
 
 @cache
@@ -275,5 +280,5 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns)
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

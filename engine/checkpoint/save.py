@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from torch import Tensor
 
 import heads
 from engine.checkpoint.config import differences, read_config, write_config
-from engine.checkpoint.files import replacing, save_tensors, write_text
+from engine.checkpoint.files import save_tensors, staged
 from engine.checkpoint.load import LABEL_FIELDS, families, shared_names
 from engine.checkpoint.names import axis_sizes, slots_of
 from engine.errors import CheckpointError
@@ -39,24 +40,22 @@ def save_model(
         raise ValueError(f"format is {format!r}; allowed: 'engine', 'huggingface'")
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path} is a file, not a folder")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise CheckpointError("this model is on the meta device: it has no weights to save")
     if format == "engine":
-        path.mkdir(parents=True, exist_ok=True)
-        save_tensors(model.named_parameters(), path, shard_bytes)
-        _write_spec(model.spec, path / "spec.yaml")
+        with staged(path) as stage:
+            save_tensors(model.named_parameters(), stage, shard_bytes)
+            with (stage / "spec.yaml").open("w", encoding="utf-8") as file:
+                YAML(typ="safe", pure=True).dump(model.spec.to_dict(), file)
         return
     layout = model.spec.checkpoint.huggingface
     if layout is None:
         raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
-    config = _checked_config(model.spec, layout)
-    tensors = list(_their_tensors(model, layout))
-    path.mkdir(parents=True, exist_ok=True)
-    save_tensors(tensors, path, shard_bytes)
-    write_text(path / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
-
-
-def _write_spec(spec: Spec, path: Path) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(spec.to_dict(), file)
+    config = json.dumps(_checked_config(model.spec, layout), indent=2, sort_keys=True) + "\n"
+    tensors = _their_tensors(model, layout)
+    with staged(path) as stage:
+        save_tensors(tensors, stage, shard_bytes)
+        (stage / "config.json").write_text(config, encoding="utf-8")
 
 
 def _checked_config(spec: Spec, layout: Layout) -> dict[str, Any]:
@@ -111,20 +110,32 @@ def _architecture(spec: Spec, layout: Layout) -> str:
 
 
 def _their_tensors(model: Model, layout: Layout) -> Iterator[tuple[str, Tensor]]:
-    """Their tensors by name; a head's copies of the body's tensors are left to be tied when they are opened."""
+    """Their tensors by name; a head's copies of the body's tensors are left to be tied when they are opened.
+
+    A tensor that several parts of the body share is written under each of its names, aliases among them.
+    """
     prefix = f"{layout.prefix}." if layout.prefix and model.head is not None else ""
     groups = shared_names(model)
     tensors = dict(model.named_parameters(remove_duplicate=False))
     body = {
-        name
+        name: first
         for first, names in groups.items()
         for name in names
         if first.startswith("head.") or not name.startswith("head.")
     }
+    shared = Counter(body.values())
     sizes = axis_sizes(model.spec)
-    for slot in slots_of(body, model.spec.heads.default, layout, prefix):
-        tensor = slot.write(tensors, sizes)
-        yield slot.theirs, tensor
-        for alias, name in layout.aliases.items():
-            if slot.theirs in (name, prefix + name):
-                yield (alias if slot.theirs == name else prefix + alias), tensor.clone()
+    slots = slots_of(body, model.spec.heads.default, layout, prefix)
+
+    def stream() -> Iterator[tuple[str, Tensor]]:
+        for slot in slots:
+            tensor = slot.write(tensors, sizes)
+            if shared[body[slot.ours[0]]] == 1:
+                yield slot.theirs, tensor
+                continue
+            yield slot.theirs, tensor.clone()
+            for alias, name in layout.aliases.items():
+                if slot.theirs in (name, prefix + name):
+                    yield (alias if slot.theirs == name else prefix + alias), tensor.clone()
+
+    return stream()
