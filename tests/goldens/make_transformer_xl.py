@@ -101,12 +101,13 @@ class Case:
     def gradients(self, model: nn.Module, loss_of: Callable[[], Tensor], modes: Sequence[bool] = (False, True)) -> None:
         """Gradients of every parameter, taken in eval and in train mode (dropout 0), which must agree."""
         taken: list[Tensors] = []
+        was = model.training
         for training in modes:
             model.train(training)
             model.zero_grad(set_to_none=True)
             torch.autograd.backward(loss_of())
             taken.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
-        model.eval()
+        model.train(was)
         missing = [name for name, _ in model.named_parameters() if name not in taken[0]]
         silent = [name for name, gradient in taken[0].items() if not gradient.any()]
         self.facts["parameters_without_gradient"] = missing
@@ -119,6 +120,32 @@ class Case:
         path = folder / f"{self.name}.safetensors"
         write_safetensors(path, self.tensors, {"config": self.config, "case": json.dumps(self.facts, sort_keys=True)})
         return path.stat().st_size
+
+
+# --- where dropout falls ----------------------------------------------------------------------------------------------
+
+BENT: dict[str, Any] = {"dropout": 0.2, "dropatt": 0.3}
+
+
+def bend(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Stands in for dropout: changes each value where dropout would fall, without drawing."""
+    return values + p * torch.sin(2 * values) if training else values
+
+
+def bending(maker: Callable[..., Case]) -> Callable[..., Case]:
+    """A maker of cases that runs in train mode with `bend` for dropout where its case says `bent_dropout`."""
+
+    def made(name: str, options: dict[str, Any], run: dict[str, Any], *others: Any) -> Case:
+        drop = nn.functional.dropout
+        try:
+            if run.get("bent_dropout"):
+                nn.functional.dropout = bend
+                options = {**options, **BENT}
+            return maker(name, options, run, *others)
+        finally:
+            nn.functional.dropout = drop
+
+    return made
 
 
 # --- transformers 4.35.0 ----------------------------------------------------------------------------------------------
@@ -160,6 +187,7 @@ LANGUAGE_MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "lm_first_row_ignored": ({"cutoffs": []}, {"ignore_first_row": 2}),
     "lm_head_mask": ({"untie_r": False, "d_embed": 10}, {"head_mask": [1.0, 0.25]}),
     "lm_inputs_embeds": ({**DIV_2, "same_length": True}, {"embedded": True}),
+    "lm_bent_dropout": ({"d_embed": 10, "clamp_len": 6}, {"bent_dropout": True}),
 }  # fmt: skip
 
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -258,10 +286,11 @@ def asked(case: Case, prefix: str, run: dict[str, Any], rows: int, columns: int,
     return arguments
 
 
+@bending
 def language_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
     """Consecutive segments with memory, each asked for scores and then, with the same memory, for losses."""
     case = Case(name, "transformers 4.35.0")
-    model = published(case, "TransfoXLLMHeadModel", options)
+    model = published(case, "TransfoXLLMHeadModel", options).train(run.get("bent_dropout", False))
     case.facts["called"] = run
     mems, rows, vocabulary = None, 2, model.config.vocab_size
     for index, length in enumerate(run.get("lengths", [7, 7, 7])):
@@ -290,6 +319,7 @@ def language_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> C
             case.gradients(
                 model,
                 lambda a=arguments, m=mems, t=labels: model(**a, mems=m, labels=t.clone()).loss,  # type: ignore
+                (True,) if model.training else (False, True),
             )
         mems = answer.mems
     case.facts["gradients_of"] = "outputs.1.loss"
@@ -460,6 +490,10 @@ AUTHORS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "authors_3_beyond_table": ({"attn_type": 3, "d_head": 6, "mem_len": 2, "tgt_len": 6}, {"resets": {1: [6, 0, 9]}}),
     "authors_3_extended": ({"attn_type": 3, "d_head": 6, "ext_len": 2, "mem_len": 5, "clamp_len": 3}, {}),
     "authors_3_without_memory": ({"attn_type": 3, "d_head": 6, "mem_len": 0}, {}),
+    "authors_0_bent_dropout": ({**NARROW}, {"bent_dropout": True}),
+    "authors_1_bent_dropout": ({"attn_type": 1, "pre_lnorm": True}, {"bent_dropout": True}),
+    "authors_2_bent_dropout": ({"attn_type": 2, "mem_len": 7}, {"bent_dropout": True, "empty_memory": True}),
+    "authors_3_bent_dropout": ({"attn_type": 3, "d_head": 6, "pre_lnorm": True, "mem_len": 6}, {"bent_dropout": True}),
     "authors_sampled_softmax": ({"sample_softmax": 6, "mem_len": 4}, {}),
 }  # fmt: skip
 
@@ -527,6 +561,7 @@ class Listener:
             )
 
 
+@bending
 def authors_model(name: str, options: dict[str, Any], run: dict[str, Any], code: types.ModuleType) -> Case:
     """Consecutive segments through the authors' model; length first, batch second, as they have it."""
     case = Case(name, "kimiyoung/transformer-xl, pytorch/mem_transformer.py")
@@ -536,6 +571,7 @@ def authors_model(name: str, options: dict[str, Any], run: dict[str, Any], code:
     model = code.MemTransformerLM(**copy.deepcopy(settings)).eval()
     case.randomise(model)
     sampled = settings["sample_softmax"] > 0
+    training = sampled or run.get("bent_dropout", False)
     if sampled:
         choose_samples(case, model)
     listener = Listener(model)
@@ -560,7 +596,7 @@ def authors_model(name: str, options: dict[str, Any], run: dict[str, Any], code:
 
         there = f"outputs.{index}"
         with torch.no_grad():
-            model.train(sampled)  # it has no other output layer: in eval mode the published model fails
+            model.train(training)  # sampled: it has no other output layer, in eval mode the published model fails
             losses, *after = call()
         case.put(there, losses=losses, mems=after, last_hidden_state=listener.last)
         case.put(there, hidden_states=listener.hidden_states, attentions=listener.attentions)
@@ -570,7 +606,7 @@ def authors_model(name: str, options: dict[str, Any], run: dict[str, Any], code:
                 ordered = model.crit(flat, target.reshape(-1), keep_order=True).view_as(losses)
             case.put(there, losses_in_order=ordered)
         if index == 1:
-            modes = (True,) if sampled else (False, True)
+            modes = (True,) if training else (False, True)
             case.gradients(model, lambda c=call: c()[0].mean(), modes)  # type: ignore[misc]
         mems = after
     return case

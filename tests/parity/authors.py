@@ -46,7 +46,10 @@ def spec_of(settings: Mapping[str, Any]) -> Spec:
             "norm.placement": "pre" if settings["pre_lnorm"] else "post",
             "norm.query": not (settings["pre_lnorm"] and kind > 1),
             "heads.output": {**output, "tied_projections": tied[0] if plain else tuple(tied)},
-            "dropout": dict.fromkeys(("embeddings", "positions", "attention", "residual", "inner", "output"), 0.0),
+            "dropout": {
+                **dict.fromkeys(("embeddings", "positions", "residual", "inner", "output"), settings["dropout"]),
+                "attention": settings["dropatt"],
+            },
         },
     )
 

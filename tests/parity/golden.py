@@ -32,6 +32,11 @@ class Golden:
         return [found[str(index)] for index in range(len(found))]
 
     @property
+    def bent(self) -> bool:
+        """Whether it was made in training, with a bend where dropout falls (see `helpers.smooth_dropout`)."""
+        return bool(self.case["called"].get("bent_dropout"))
+
+    @property
     def segments(self) -> range:
         """Numbers of the segments, one after another."""
         numbers = {match[1] for name in self.tensors if (match := re.match(r"outputs\.(\d+)\.", name))}
