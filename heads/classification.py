@@ -63,8 +63,8 @@ class SummaryOptions(LabelOptions):
     """From one pooled vector to scores: dropout, projection, activation, dropout, output layer.
 
     `pooling` null takes the token that has seen the whole text. Dropouts of null are the spec's residual dropout. The
-    projection is as wide as the model, or as many as there are labels; `output: false` leaves the last layer out where
-    the projection already gives the labels (XLM).
+    projection is as wide as the model, or as many as there are labels; `output: false` leaves the last layer out, so that
+    the projection has to give the labels (XLM).
     """
 
     pooling: AnyPooling | None = None
@@ -78,21 +78,27 @@ class SummaryOptions(LabelOptions):
 
 
 class Summary(Head):
-    """What heads over one pooled vector share: `summarise` gives scores (b n)."""
+    """What heads over one pooled vector share: `summarise` gives scores (b n).
+
+    Raises ValueError where no layer of the summary gives that many.
+    """
 
     def __init__(self, spec: Spec, options: SummaryOptions, scores: int) -> None:
         super().__init__(spec, options)
         self.pooling = Pooling(spec, options.pooling)
         self.needs_pooler = self.pooling.options.kind == "pooler"
         model, residual = spec.dims.model, spec.dropout.residual
-        labelled = options.projection and options.projection_to_labels
-        width = options.num_labels if labelled else model
+        width = options.num_labels if options.projection and options.projection_to_labels else model
+        if not options.output and width != scores:
+            raise ValueError(
+                f"this summary ends {width} wide, but {scores} scores are wanted: set output true, or projection and "
+                "projection_to_labels true"
+            )
         self.first_dropout = nn.Dropout(residual if options.first_dropout is None else options.first_dropout)
         self.projection = nn.Linear(model, width) if options.projection else None
         self.activation = None if options.activation is None else ACTIVATIONS[options.activation]
         self.last_dropout = nn.Dropout(residual if options.last_dropout is None else options.last_dropout)
-        final = options.output or not labelled
-        self.output = nn.Linear(width, scores, bias=options.output_bias) if final else None
+        self.output = nn.Linear(width, scores, bias=options.output_bias) if options.output else None
 
     def summarise(self, result: Output, inputs: Inputs, cls_index: Tensor | None) -> Tensor:
         """Scores (b n) from the states of the body."""

@@ -148,7 +148,7 @@ def masked_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
 def real_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
     """True for real states (b i) by the mask that is given, else by the padding id; None where nothing tells."""
     real = masked_tokens(spec, inputs)
-    padding = spec.tokens.padding
+    padding = spec.tokens.padding if spec.tokens.padding is not None else spec.embeddings.tables.tokens.padding
     if real is not None or padding is None or inputs.input_ids is None:
         return real
     return _of_states(inputs.input_ids != padding, inputs)
