@@ -75,7 +75,7 @@ def valid_specs(
     if position["kind"] == "rotary":
         dims["head"] = pick(4, 6)
     attention = _attention(pick, position, memory, causal, padded, two, tables, quirks)
-    attention["cross"] = (pick(False, False, True) if cross is None else cross) and not two
+    attention["cross"] = pick(False, False, True) if cross is None else cross
     placement = pick("post", "pre")
     parallel = placement == "pre" and not attention["cross"] and pick(False, False, True)
     kind = pick("layer", "rms")

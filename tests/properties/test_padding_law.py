@@ -144,7 +144,7 @@ def test_remembered_padding_changes_nothing_later(spec: Spec, seed: int) -> None
     if isinstance(spec.memory, axes.Recurrent):
         grown = spec.memory.model_copy(update={"length": None, "reuse": None})
         spec = spec.model_copy(update={"memory": grown})
-    if spec.position.kind == "from_end" or "remembered" == spec.attention.same_length:
+    if spec.position.kind == "from_end" or spec.attention.same_length == "remembered":
         plain = [rule for rule in spec.attention.mask if rule != "same_length"]
         spec = spec.model_copy(update={"attention": spec.attention.model_copy(update={"mask": tuple(plain)})})
     if "same_length" not in spec.attention.mask:

@@ -1,0 +1,167 @@
+"""Memory is exact where it is long enough: whole = in chunks, cached = uncached, reordered = recomputed."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import FAMILIES, LONGEST, agree, answer, built, examples, family, inputs_for, valid_specs
+from torch import Tensor
+
+from engine import Memory, Model, Spec
+from engine.spec import axes
+
+LENGTH = 7
+BY_TOKEN = ("input_ids", "token_type_ids", "langs", "attention_mask")
+CAUSAL: dict[str, dict[str, Any]] = {
+    "xlnet": {
+        "attention.mask": ["padding", "causal", "permutation"],
+        "memory.length": None,
+        "memory.padding": "hidden",
+    },
+    "xlm": {"attention.mask": ["causal"], "memory": {"kind": "keys_values"}},
+    "xlm-roberta-xl": {"attention.mask": ["padding", "causal"], "memory": {"kind": "keys_values"}},
+    "transformer-xl": {},
+    "xglm": {},
+}
+
+
+def reaches_back(spec: Spec, length: int) -> bool:
+    """Whether all that a row of the whole text may see is still remembered when the text comes in chunks.
+
+    Left out by their names: positions counted from the end of each call, memory that keeps a part of a segment, and
+    same_length: remembered, which looks as far back as memory happens to hold.
+    """
+    memory, attention = spec.memory, spec.attention
+    if spec.position.kind == "from_end":
+        return False
+    if not isinstance(memory, axes.Recurrent):
+        return True
+    same_length = "same_length" in attention.mask
+    if memory.reuse is not None or (same_length and attention.same_length == "remembered") or memory.length == 0:
+        return False
+    before = memory.length or 0 if memory.initial == "zeros" else 0
+    spans = [attention.window, memory.length if same_length else None, before + length]
+    return memory.length is None or memory.length >= min(span for span in spans if span is not None) - 1
+
+
+def cut(inputs: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
+    """The arguments of tokens `start` to `stop`."""
+    return {name: value[:, start:stop] if name in BY_TOKEN else value for name, value in inputs.items()}
+
+
+def in_chunks(model: Model, inputs: dict[str, Any], cuts: list[int], memory: Memory | None = None) -> Tensor:
+    """The answers of one text given in chunks that end at `cuts`, each with the memory of those before."""
+    parts, start = [], 0
+    for stop in cuts:
+        result = model(**cut(inputs, start, stop), memory=memory, use_memory=True)
+        memory, start = result.memory, stop
+        parts.append(answer(result))
+    return torch.cat(parts, dim=1)
+
+
+def check_chunks(spec: Spec, seed: int, cuts: list[int], padded: bool = False) -> None:
+    model = built(spec, seed=seed)
+    # As a score term, remembered tokens count as type 0 (XLNet): types of their own would change the answers.
+    inputs = inputs_for(spec, length=LENGTH, seed=seed, permuted=False, optional="segment" not in spec.attention.score)
+    if padded:
+        inputs["attention_mask"] = torch.ones(2, LENGTH, dtype=torch.long)
+        inputs["attention_mask"][0, :2] = 0
+    whole = answer(model(**inputs))
+    agree(in_chunks(model, inputs, cuts), whole, f"chunks that end at {cuts}")
+    with torch.no_grad():  # memory grows in place
+        agree(in_chunks(model, inputs, cuts), whole, f"chunks that end at {cuts}, outside autograd")
+
+
+REMEMBERING = valid_specs(causal=True, memories=("keys_values", "recurrent"), quirks=False)
+CUTS = st.sets(st.integers(1, LENGTH - 1), max_size=3).map(lambda cuts: [*sorted(cuts), LENGTH])
+
+
+@examples(90)
+@given(REMEMBERING.filter(lambda spec: reaches_back(spec, LENGTH)), st.integers(0, 999), CUTS, st.booleans())
+def test_whole_is_in_chunks_with_memory(spec: Spec, seed: int, cuts: list[int], padded: bool) -> None:
+    check_chunks(spec, seed, cuts, padded and "padding" in spec.attention.mask)
+
+
+@examples(40)
+@given(REMEMBERING.filter(lambda spec: reaches_back(spec, LENGTH)), st.integers(0, 999))
+def test_cached_step_by_step_is_uncached(spec: Spec, seed: int) -> None:
+    check_chunks(spec, seed, list(range(1, LENGTH + 1)))
+
+
+@pytest.mark.parametrize("cuts", ([3, LENGTH], list(range(1, LENGTH + 1))), ids=("chunks", "steps"))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_shipped_families_in_chunks(name: str, cuts: list[int]) -> None:
+    spec = family(name, **CAUSAL[name])
+    assert reaches_back(spec, LENGTH)
+    check_chunks(spec, 4, cuts, "padding" in spec.attention.mask and name != "transformer-xl")
+
+
+def test_a_memory_that_is_too_short_does_change_answers() -> None:
+    """The law above does not hold because memory is never read or never needed."""
+    spec = family("transformer-xl", **{"memory.length": 2, "memory.initial": "empty", "attention.mask": ["causal"]})
+    assert not reaches_back(spec, LENGTH)
+    with pytest.raises(AssertionError, match="off by"):
+        check_chunks(spec, 4, [4, LENGTH])
+
+
+@examples(30)
+@given(REMEMBERING, st.integers(0, 999))
+def test_reordered_memory_is_recomputed(spec: Spec, seed: int) -> None:
+    """Beams: rows of memory chosen, repeated and reordered continue as if their texts had been read that way."""
+    mirrored = isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half
+    assume(not mirrored and not (isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 0))
+    model = built(spec, seed=seed)
+    rows = torch.tensor([2, 0, 0, 1])
+    first = inputs_for(spec, batch=3, length=4, seed=seed, permuted=False, padded="padding" in spec.attention.mask)
+    chosen = {name: value[rows] for name, value in first.items()}
+    second = inputs_for(spec, batch=4, length=2, seed=seed + 1, permuted=False, optional=False)
+    if spec.attention.cross:
+        second["encoder_hidden_states"] = chosen["encoder_hidden_states"]
+    recomputed = model(**second, memory=model(**chosen, use_memory=True).memory)
+    reordered = model(**second, memory=model(**first, use_memory=True).memory.select(rows))
+    agree(answer(reordered), answer(recomputed), "answers after reordering")
+
+
+@examples(30)
+@given(REMEMBERING, st.integers(0, 999))
+def test_memory_is_never_changed_under_its_holder(spec: Spec, seed: int) -> None:
+    """Two continuations of one memory do not disturb each other, and stay what they were."""
+    assume(not (isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 0))
+    model = built(spec, seed=seed)
+    calls = [inputs_for(spec, length=3, seed=seed + part, permuted=False, optional=False) for part in range(3)]
+    for call in calls:
+        if spec.attention.cross:
+            call["encoder_hidden_states"] = calls[0]["encoder_hidden_states"]
+    with torch.no_grad():
+        memory = model(**calls[0], use_memory=True).memory
+        memory = model(**calls[0], memory=memory, use_memory=True).memory
+        first = model(**calls[1], memory=memory, use_memory=True)
+        model(**calls[2], memory=memory, use_memory=True)
+        again = model(**calls[1], memory=memory)
+        after = model(**calls[2], memory=first.memory)
+        agree(answer(again), answer(first), "the first continuation, taken again")
+    alone = model(**calls[2], memory=model(**calls[1], memory=memory, use_memory=True).memory)
+    agree(answer(after), answer(alone), "what follows the first continuation")
+
+
+@examples(30)
+@given(valid_specs(causal=True, memories=("keys_values",), cross=True, head=None), st.integers(0, 999))
+def test_encoder_states_are_remembered(spec: Spec, seed: int) -> None:
+    """A later call without encoder states reads those that memory holds."""
+    model = built(spec, seed=seed)
+    inputs = inputs_for(spec, length=LENGTH, seed=seed, permuted=False, optional="segment" not in spec.attention.score)
+    whole = answer(model(**inputs))
+    memory = model(**cut(inputs, 0, 4), use_memory=True).memory
+    later = cut(inputs, 4, LENGTH)
+    del later["encoder_hidden_states"]
+    agree(answer(model(**later, memory=memory)), whole[:, 4:], "answers without encoder states")
+
+
+def test_recurrent_memory_holds_what_entered_each_block() -> None:
+    spec = family("transformer-xl", **{"memory.length": LONGEST, "memory.initial": "empty"})
+    model = built(spec)
+    result = model(**inputs_for(spec, length=LENGTH), use_memory=True, output_hidden_states=True)
+    assert result.memory.length == LENGTH
+    agree(result.memory.hidden_states, result.hidden_states[:-1], "mems")
