@@ -1,0 +1,131 @@
+"""All ways through attention agree: fused and with weights kept, in every dtype, and with nobody to see."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
+
+from engine import Spec
+from engine.attention import attend
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def call_of(spec: Spec, seed: int, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    padded = "padding" in spec.attention.mask
+    return inputs_for(spec, length=6, seed=seed, targets=2, padded=padded, dtype=dtype)
+
+
+def check_fused(spec: Spec, seed: int) -> None:
+    model = built(spec, seed=seed)
+    inputs = call_of(spec, seed)
+    fused, kept = model(**inputs), model(**inputs, output_attentions=True)
+    agree(answer(kept), answer(fused), "answers with attention weights kept")
+    assert len(kept.attentions) == spec.dims.layers
+    for layer in kept.attentions:
+        for weights in layer if isinstance(layer, tuple) else (layer,):
+            assert weights.shape[:2] == (2, spec.dims.heads)
+            sums = weights.sum(-1)
+            near = torch.minimum((sums - 1).abs(), sums.abs())
+            assert float(near.max()) < 1e-6, "a row of weights sums to one, or to zero where nobody is seen"
+    torch.manual_seed(seed)
+    heads = torch.rand(spec.dims.layers, spec.dims.heads, dtype=torch.float64)
+    masked, plain = (model(**inputs, head_mask=heads, output_attentions=keep) for keep in (True, False))
+    agree(answer(plain), answer(masked), "answers with a head mask")
+    if spec.memory.kind == "none" and not spec.attention.cross:
+        ones = torch.ones(spec.dims.heads, dtype=torch.float64)
+        agree(answer(model(**inputs, head_mask=ones)), answer(fused), "answers with a head mask of ones")
+
+
+@examples(60)
+@given(valid_specs(), st.integers(0, 999))
+def test_attention_weights_do_not_change_the_answer(spec: Spec, seed: int) -> None:
+    check_fused(spec, seed)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_attention_weights_of_the_shipped_families(name: str) -> None:
+    check_fused(family(name), 2)
+
+
+@examples(60)
+@given(valid_specs(), st.integers(0, 999), st.sampled_from(DTYPES), st.booleans())
+def test_every_dtype_runs_with_finite_gradients(spec: Spec, seed: int, dtype: torch.dtype, keep: bool) -> None:
+    model = built(spec, seed=seed, dtype=dtype).train()
+    result = model(**call_of(spec, seed, dtype), output_attentions=keep, output_hidden_states=True)
+    states = result.hidden_states
+    assert all(state.dtype == dtype for state in states), "states keep the dtype of the weights"
+    found = answer(result)
+    assert bool(found.isfinite().all())
+    (found.float().sum() / found.numel()).backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert gradients and all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_half_precision_stays_near_single(name: str, dtype: torch.dtype) -> None:
+    spec = family(name)
+    states = built(spec, None)(**call_of(spec, 1)).last_hidden_state
+    found = built(spec, None, dtype=dtype)(**call_of(spec, 1, dtype)).last_hidden_state
+    worst = float((found - states).detach().abs().max() / states.detach().abs().max())
+    assert worst < {torch.float32: 1e-5, torch.float16: 0.02, torch.bfloat16: 0.12}[dtype]
+
+
+@examples(40)
+@given(valid_specs(padding=True), st.integers(0, 999), st.sampled_from(DTYPES), st.booleans())
+def test_a_row_of_nothing_but_padding_is_finite(spec: Spec, seed: int, dtype: torch.dtype, keep: bool) -> None:
+    model = built(spec, seed=seed, dtype=dtype).train()
+    inputs = call_of(spec, seed, dtype)
+    inputs["attention_mask"] = torch.tensor([[0] * 6, [1] * 6])
+    found = answer(model(**inputs, output_attentions=keep))
+    assert bool(found.isfinite().all())
+    (found.float().sum() / found.numel()).backward()
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+    other = {**inputs, "attention_mask": torch.ones(2, 6, dtype=torch.long)}
+    agree(answer(model(**inputs))[1].double(), answer(model(**other))[1].double(), "the other row", tolerance=0.02)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("keep", (False, True))
+@pytest.mark.parametrize("biased", (False, True))
+def test_rows_that_see_nobody_yield_zeros(dtype: torch.dtype, keep: bool, biased: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 2, 4, 3, generator=generator).to(dtype).requires_grad_() for _ in range(3))
+    bias = torch.randn(2, 2, 4, 4, generator=generator).to(dtype).requires_grad_() if biased else None
+    allowed = torch.rand(2, 1, 4, 4, generator=generator) > 0.3
+    allowed[0, 0, 1] = False
+    allowed[1, 0] = False
+    mixed, weights = attend(query, key, value, 0.5, bias, allowed, False, 0.0, None, keep)
+    assert torch.equal(mixed[0, :, 1], torch.zeros_like(mixed[0, :, 1]))
+    assert torch.equal(mixed[1], torch.zeros_like(mixed[1]))
+    assert bool(mixed.isfinite().all()) and float(mixed[0, :, 0].detach().abs().max()) > 0
+    if weights is not None:
+        assert float(weights[1].detach().abs().max()) == 0
+    mixed.float().sum().backward()
+    for tensor in (query, key, value, *([bias] if bias is not None else [])):
+        assert bool(tensor.grad.isfinite().all())
+
+
+def test_silenced_heads_add_nothing() -> None:
+    """A head mask of zeros leaves of attention only the output bias."""
+    spec = family("xglm", **{"attention.bias": {"query": True, "key": True, "value": True, "output": False}})
+    model = built(spec, None)
+    inputs = inputs_for(spec)
+    silent = model(**inputs, head_mask=torch.zeros(spec.dims.heads, dtype=torch.float64)).last_hidden_state
+    for block in model.blocks:
+        torch.nn.init.zeros_(block.attention.output.weight)
+    agree(silent, model(**inputs).last_hidden_state, "states")
+
+
+def test_memory_of_either_form_takes_a_cast() -> None:
+    spec = family("transformer-xl")
+    model = built(spec)
+    memory = model(**inputs_for(spec), use_memory=True).memory
+    cast = memory.to(torch.float32)
+    assert cast.dtype == torch.float32 and memory.dtype == torch.float64
+    assert replace(cast, mask=None).length == memory.length
