@@ -16,7 +16,8 @@ class Algorithm(Protocol[Options]):
     """Cuts text that holds no added tokens into tokens, and joins tokens to text.
 
     `vocabulary` maps tokens to ids; `size` counts the model's own ids; `lower_case` says that text is lower-cased
-    before added tokens are looked for; `unknown` is the id of every token that the vocabulary lacks (None: an error).
+    before added tokens are looked for; `unknown` is the id of every token that the vocabulary lacks (None: that of the
+    special token `unk`, if there is one).
     """
 
     @property

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import Self
 
@@ -60,6 +61,9 @@ class BytePairAlgorithm:
 
     def with_options(self, options: BytePairOptions) -> Self:
         return type(self)(options, self.vocabulary, self._merges)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.options, self.vocabulary, self._merges)
 
     def tokenize(self, text: str, language: str | None) -> list[str]:
         return [symbol for word in self._splitter.split(text, language) for symbol in self.merge(word)]

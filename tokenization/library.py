@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken as LibraryToken
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -62,7 +63,10 @@ class LibraryAlgorithm:
         return cls(options, convert(options, model), model)
 
     def with_options(self, options: SentencePieceOptions) -> Self:
-        return type(self)(options, self.library, self._model)
+        return type(self)(options, Tokenizer.from_str(self.library.to_str()), self._model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.options, self.library, self._model)
 
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
         return list(self.library.encode(text, add_special_tokens=False).tokens)

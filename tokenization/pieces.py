@@ -115,6 +115,9 @@ class PieceAlgorithm:
     def with_options(self, options: SentencePieceOptions) -> Self:
         return type(self)(options, self._model)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.options, self._model)
+
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
         return self._split_numbers(self._processor.encode(apply_edits(self._edits, text), return_type=str))
 

@@ -23,8 +23,9 @@ from tokenization.request import Tensors, make_request
 class Tokenizer:
     """Text in, ids out, as `options` say; made by `load_tokenizer`, `build_tokenizer` or `train_tokenizer`.
 
-    Special tokens are at hand by their part: `tokenizer.pad_id`, `tokenizer.pad_token`, … (None where nobody plays
-    it). Raises TokenizationError, a ValueError, for anything that a caller can mend.
+    Special tokens are at hand by their part: `tokenizer.pad_token`, and `tokenizer.pad_id`, also known as
+    `pad_token_id`, … (None where nobody plays it). Raises TokenizationError, a ValueError, for anything that a caller
+    can mend.
     """
 
     def __init__(self, options: CommonOptions, algorithm: Algorithm[Any]) -> None:
@@ -40,7 +41,8 @@ class Tokenizer:
         added = {text: token.id for text, token in self.added.by_text.items() if token.id is not None}
         self._ids = {**self.algorithm.vocabulary, **added}
         roles = self.options.special_tokens.by_role()
-        self._unknown = self._ids.get(roles.get("unk", ""), self.algorithm.unknown)
+        unknown = self.algorithm.unknown
+        self._unknown = self._ids.get(roles.get("unk", "")) if unknown is None else unknown
         self.special_ids: dict[Role, int] = {role: self.token_to_id(text) for role, text in roles.items()}
         languages = Languages(self.options)
         library = self.algorithm.library
@@ -55,12 +57,19 @@ class Tokenizer:
         self._assembler = Assembler(self.options, format, self.special_ids)
 
     def __getattr__(self, name: str) -> Any:
-        role, _, what = name.rpartition("_")
-        if role in ROLES and what in ("id", "token"):
-            if what == "id":
-                return self.special_ids.get(role)
+        role, _, what = name.partition("_")
+        if role in ROLES and what in ("id", "token_id"):
+            return self.special_ids.get(role)
+        if role in ROLES and what == "token":
             return self.options.special_tokens.by_role().get(role)
         raise AttributeError(f"a tokenizer has no {name!r}")
+
+    def __repr__(self) -> str:
+        name = getattr(self.options, "algorithm", "")
+        return f"Tokenizer({name}, {self.vocab_size} ids and {len(self) - self.vocab_size} added)"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.options, self.algorithm)
 
     @property
     def vocab_size(self) -> int:
@@ -212,9 +221,15 @@ class Tokenizer:
     def with_options(self, **changes: Any) -> Self:
         """The same vocabulary under options of which some fields differ, e.g. `splitting="spaces"`.
 
-        Raises pydantic's ValidationError for a field that does not exist or a value that does not fit.
+        Raises pydantic's ValidationError for a field that does not exist or a value that does not fit, and
+        TokenizationError for a change that needs other files.
         """
         options = parse_options({**self.options.model_dump(), **changes})
+        for field in ("algorithm", "backend"):
+            if getattr(options, field, None) != getattr(self.options, field, None):
+                raise TokenizationError(
+                    f"{field} says how files are read: give it to load_tokenizer or train_tokenizer"
+                )
         return type(self)(options, self.algorithm.with_options(options))
 
     def train(

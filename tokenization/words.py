@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import Self
 
@@ -72,6 +73,9 @@ class WordAlgorithm:
 
     def with_options(self, options: WordOptions) -> Self:
         return type(self)(options, self._words)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.options, self._words)
 
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
         text = apply_edits(self._clean, text)

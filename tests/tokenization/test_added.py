@@ -67,5 +67,6 @@ def test_special_tokens_by_their_part(sides: dict[str, Sides]) -> None:
     ours = sides["xlnet"].ours
     assert (ours.cls_token, ours.cls_id) == ("<cls>", ours.token_to_id("<cls>"))
     assert sides["xglm"].ours.mask_id is None and sides["transformer-xl"].ours.pad_token is None
+    assert ours.cls_token_id == ours.cls_id and repr(ours).startswith("Tokenizer(sentencepiece, ")
     with pytest.raises(AttributeError, match="has no 'cat_id'"):
         _ = ours.cat_id

@@ -92,6 +92,15 @@ def test_a_saved_model_directory(sides: dict[str, Sides], tmp_path: Path, family
     assert build_tokenizer(ours.options, tmp_path)(BATCH).input_ids == ours(BATCH).input_ids
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_workers_get_copies(sides: dict[str, Sides], family: str) -> None:
+    """A tokenizer travels to another process, as data loaders ask."""
+    ours = sides[family].open_ours()
+    ours.add_tokens(["[X]"])
+    again = pickle.loads(pickle.dumps(ours))
+    assert again(["a [X]", *BATCH]).input_ids == ours(["a [X]", *BATCH]).input_ids
+
+
 def test_the_hub(sides: dict[str, Sides], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 

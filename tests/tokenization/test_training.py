@@ -127,6 +127,11 @@ def test_options_are_checked(changes: dict[str, Any], says: str) -> None:
         parse_options({**family_section("xlnet"), **changes})
 
 
+def test_options_that_need_other_files(sides: dict[str, Sides]) -> None:
+    with pytest.raises(TokenizationError, match="give it to load_tokenizer"):
+        sides["xglm"].ours.with_options(backend="tokenizers")
+
+
 def test_a_format_needs_its_tokens(sides: dict[str, Sides]) -> None:
     ours = sides["xglm"].ours.with_options(format={"single": "mask A", "pair": "A B"})
     with pytest.raises(TokenizationError, match="needs the special token 'mask'"):

@@ -62,6 +62,19 @@ def test_end_of_text_and_sizes() -> None:
     assert ours(NEWS[0]).input_ids[-1] == ours.eos_id == 0
 
 
+@pytest.mark.parametrize("words", [["<UNK>", "a"], ["a", "<unk>"], ["<unk>", "<UNK>", "a"]])
+def test_the_word_for_unknown_ones(tmp_path: Path, words: list[str]) -> None:
+    """The vocabulary of the One Billion Word benchmark says <UNK>; the special token <unk> then is another one."""
+    (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "TransfoXLTokenizer"}')
+    theirs = published_class("transformer-xl")(vocab_file=str(tmp_path / "vocab.txt"))
+    ours = load_tokenizer(tmp_path)
+    for text in ("a b <unk> <UNK>", "<eos> c"):
+        assert ours(text).input_ids == theirs(text).input_ids
+        assert ours.decode(ours(text).input_ids) == theirs.decode(theirs(text).input_ids)
+    assert ours.unk_id == theirs.unk_token_id
+
+
 def test_nothing_to_count() -> None:
     with pytest.raises(TokenizationError, match="holds no words"):
         train_tokenizer(family_section("transformer-xl"), ["", "  "])
