@@ -1,6 +1,6 @@
 """Another library's config.json ↔ our spec, through the fields that a layout lists."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from engine.errors import CheckpointError
@@ -26,14 +26,19 @@ def read_config(config: Mapping[str, Any], layout: Layout, family: Mapping[str, 
 def write_config(spec: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     """The fields of a config.json that say the same as a spec's plain data.
 
-    Of several paths the one that belongs to the spec's own head speaks, else the first.
+    Of several paths the one that belongs to the spec's own head speaks, else the first. What a field of its own says, such
+    as a size, does not decide between the sections that another field chooses from.
     """
     config: dict[str, Any] = {"model_type": layout.model_type, **layout.constants}
     own = f"heads.options.{_get(spec, 'heads.default')}."
-    for name, entry in layout.config.items():
-        field = entry if isinstance(entry, ConfigField) else ConfigField(path=entry)
+    fields = {
+        name: entry if isinstance(entry, ConfigField) else ConfigField(path=entry)
+        for name, entry in layout.config.items()
+    }
+    for name, field in fields.items():
+        said = {path for other, one in fields.items() if other != name for path in _paths(one)}
         path = min(_paths(field), key=lambda path: not path.startswith(own))
-        theirs = _theirs(_get(spec, path), field)
+        theirs = _theirs(_get(spec, path), field, path, said)
         if theirs is not MISSING:
             config[name] = theirs
     return config
@@ -73,19 +78,22 @@ def _ours(name: str, value: Any, field: ConfigField) -> Any:
     return value + field.offset if field.offset and isinstance(value, int) else value
 
 
-def _theirs(value: Any, field: ConfigField) -> Any:
+def _theirs(value: Any, field: ConfigField, path: str, said: Container[str]) -> Any:
     for theirs, ours in field.values.items():
-        if _holds(value, ours):
+        if _holds(value, ours, path, said):
             return theirs
     if field.only:
         return MISSING
     return value - field.offset if field.offset and isinstance(value, int) else value
 
 
-def _holds(value: Any, wanted: Any) -> bool:
-    """Whether a value equals the wanted one, or has it as a part."""
+def _holds(value: Any, wanted: Any, path: str, said: Container[str]) -> bool:
+    """Whether a value equals the wanted one, or has it as a part, apart from what is `said` elsewhere."""
     if isinstance(wanted, Mapping):
-        return isinstance(value, Mapping) and all(_holds(value.get(key), part) for key, part in wanted.items())
+        return isinstance(value, Mapping) and all(
+            (below := f"{path}.{key}".lstrip(".")) in said or _holds(value.get(key), part, below, said)
+            for key, part in wanted.items()
+        )
     if isinstance(wanted, list | tuple):
         return isinstance(value, list | tuple) and sorted(map(str, value)) == sorted(map(str, wanted))
     return type(value) is type(wanted) and value == wanted

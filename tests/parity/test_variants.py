@@ -1,0 +1,94 @@
+"""Networks beyond the five families, written only in YAML: numbers, gradients, memory and weights both ways."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine import load_model, save_model
+from tests.parity.both import agree, labels_of, padded, tokens
+from tests.parity.helpers import assert_close_relative, converted, randomise
+from tests.parity.variants import LENGTH, VARIANTS, VOCAB, Variant
+
+BOTH = [(name, head) for name, variant in VARIANTS.items() for head in (False, True) if head or variant.bare]
+DECODERS = [name for name, variant in VARIANTS.items() if variant.head.__name__.endswith(("CausalLM", "LMHeadModel"))]
+
+
+def spec_of(variant: Variant, folder: Path) -> str:
+    """The spec as a user would give it: a shipped name, or the path of a YAML file."""
+    if "\n" not in variant.spec:
+        return variant.spec
+    path = folder / "spec-of-a-user.yaml"
+    path.write_text(variant.spec, encoding="utf-8")
+    return str(path)
+
+
+def pair(name: str, head: bool, folder: Path, **options: Any) -> tuple[Any, Any]:
+    variant = VARIANTS[name]
+    theirs = randomise((variant.head if head else variant.bare)(variant.settings()))
+    return theirs, converted(theirs, spec=spec_of(variant, folder), **options)
+
+
+@pytest.mark.parametrize(("name", "head"), BOTH)
+def test_numbers_and_gradients(name: str, head: bool, tmp_path: Path) -> None:
+    theirs, ours = pair(name, head, tmp_path)
+    assert ours.load_report is not None and not ours.load_report.config_left_over, str(ours.load_report)
+    inputs = {"input_ids": tokens(3, LENGTH, VOCAB)}
+    if ours.spec.embeddings.tables.segments is not None:
+        limit = min(2, ours.spec.embeddings.tables.segments.count or 2)
+        inputs["token_type_ids"] = torch.arange(3 * LENGTH).view(3, -1) % limit
+    without = ("hidden_states",) if VARIANTS[name].projects_last else ()
+    agree(theirs, ours, inputs | ({"labels": labels_of(inputs["input_ids"])} if head else {}), without=without)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_padding(name: str, side: str, tmp_path: Path) -> None:
+    counts = VARIANTS[name].counts
+    columns = {"overrides": {"position.count": "columns"}} if counts == "columns" else {}
+    theirs, ours = pair(name, True, tmp_path, **columns)
+    padding = ours.spec.tokens.padding or 0
+    ids, mask = padded(tokens(3, LENGTH, VOCAB), padding, [0, 2, 4], side)
+    positions = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if (counts, side) == ("given", "left") else {}
+    inputs = {"input_ids": ids, "attention_mask": mask, "labels": labels_of(ids, mask)}
+    without = ("hidden_states",) if VARIANTS[name].projects_last else ()
+    agree(theirs, ours, inputs, real=mask, their_only=positions, without=without)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_memory_over_pieces(name: str, tmp_path: Path) -> None:
+    theirs, ours = pair(name, True, tmp_path)
+    ids, memory, parts = tokens(2, LENGTH, VOCAB), None, []
+    with torch.no_grad():
+        for piece in ids.split([3, 1, 4, 1], dim=1):
+            result = ours(piece, memory=memory)
+            memory = result.memory
+            parts.append(result.logits)
+        assert_close_relative(torch.cat(parts, dim=1), theirs.eval()(ids, use_cache=False).logits, "logits")
+
+
+@pytest.mark.parametrize(("name", "head"), BOTH)
+def test_export_opens_elsewhere_with_the_same_numbers(name: str, head: bool, tmp_path: Path) -> None:
+    theirs, ours = pair(name, head, tmp_path)
+    save_model(ours, tmp_path / "exported", format="huggingface")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        back, report = type(theirs).from_pretrained(
+            tmp_path / "exported", attn_implementation="eager", output_loading_info=True
+        )
+    unused = {
+        key for key in report["missing_keys"] if ours.spec.position.kind == "relative_key_query" and "position" in key
+    }
+    assert set(report["missing_keys"]) == unused and not report["unexpected_keys"] and not report["mismatched_keys"]
+    ids = tokens(2, LENGTH, VOCAB)
+    with torch.no_grad():
+        assert torch.equal(back.eval()(ids)[0], theirs.eval()(ids)[0])
+    kept = theirs.config.to_dict()
+    assert {key: value for key, value in back.config.to_dict().items() if value != kept.get(key)}.keys() <= {
+        "architectures", "dtype", "torch_dtype", "_name_or_path", "n_inner", "layer_types", "head_dim"
+    }  # fmt: skip
+    again = load_model(tmp_path / "exported", spec=spec_of(VARIANTS[name], tmp_path))
+    with torch.no_grad():
+        assert torch.equal(again(ids)[0 if not head else "logits"], ours.eval()(ids)[0 if not head else "logits"])

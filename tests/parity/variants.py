@@ -1,0 +1,381 @@
+"""Networks beyond the five families, each written only in YAML, with a published model to hold it against."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import transformers as t
+
+VOCAB, LENGTH, WIDTH, HEADS, LAYERS = 53, 9, 32, 2, 2
+NAMES = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+         "intermediate_size": 40}  # fmt: skip
+SHORT = {"vocab_size": VOCAB, "n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A spec (a shipped name, or YAML), a published config, and the classes without and with a language-model head.
+
+    `counts` says how the published code finds positions under padding on the left: it wants them `given`, has its `own` rule
+    (the same as ours), or counts `columns`. `projects_last`: what it shows as last hidden state went through the head's projection.
+    """
+
+    spec: str
+    config: Any
+    bare: Any
+    head: Any
+    counts: str = "given"
+    projects_last: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> Any:
+        """A tiny config without dropout, attention computed the plain way so that it can be shown."""
+        return self.config(attn_implementation="eager", **self.changes)
+
+
+ROBERTA = """
+extends: bert-base
+name: roberta
+embeddings: {tables: {tokens: {padding: 1}, segments: {count: 1}}}
+position: {size: 514, start: after_padding, count: real, ids: rows}
+tokens: {padding: 1, bos: 0, eos: 2}
+checkpoint:
+  huggingface:
+    model_type: roberta
+    prefix: roberta
+    architectures: {none: RobertaModel, masked_lm: RobertaForMaskedLM, causal_lm: RobertaForCausalLM}
+    config:
+      # The output layer's activation is always gelu.
+      hidden_act: {path: ffn.activation}
+      position_embedding_type:
+        values: {absolute: {position: {kind: learned, size: 514, start: after_padding, count: real, ids: rows}}}
+    names:
+      heads.masked_lm.output.dense: lm_head.dense
+      heads.masked_lm.output.norm: lm_head.layer_norm
+      heads.masked_lm.output.weight: lm_head.decoder.weight
+      heads.masked_lm.output.bias: lm_head.bias
+      heads.causal_lm.output.dense: lm_head.dense
+      heads.causal_lm.output.norm: lm_head.layer_norm
+      heads.causal_lm.output.weight: lm_head.decoder.weight
+      heads.causal_lm.output.bias: lm_head.bias
+    aliases: {cls.predictions.decoder.bias: null, lm_head.decoder.bias: lm_head.bias}
+"""
+
+ELECTRA = """
+extends: bert-base
+name: electra
+embeddings: {width: 128}
+pooler: null
+checkpoint:
+  huggingface:
+    model_type: electra
+    prefix: electra
+    architectures: {none: ElectraModel, masked_lm: ElectraForMaskedLM, causal_lm: ElectraForCausalLM}
+    config: {embedding_size: embeddings.width, hidden_act: {path: ffn.activation}}
+    ignored: [use_cache, classifier_dropout, summary_type, summary_use_proj, summary_activation, summary_last_dropout]
+    names:
+      embeddings.projection: embeddings_project
+      heads.masked_lm.output.dense: generator_predictions.dense
+      heads.masked_lm.output.norm: generator_predictions.LayerNorm
+      heads.masked_lm.output.weight: generator_lm_head.weight
+      heads.masked_lm.output.bias: generator_lm_head.bias
+    aliases: {cls.predictions.decoder.bias: null}
+"""
+
+DISTILBERT = """
+extends: bert-base
+name: distilbert
+embeddings: {tables: {segments: null}}
+pooler: null
+dropout: {residual: 0.0, feed_forward: 0.1}
+checkpoint:
+  huggingface:
+    model_type: distilbert
+    prefix: distilbert
+    architectures: {none: DistilBertModel, masked_lm: DistilBertForMaskedLM, causal_lm: null}
+    config:
+      hidden_size: null
+      num_hidden_layers: null
+      num_attention_heads: null
+      intermediate_size: null
+      hidden_act: null
+      hidden_dropout_prob: null
+      attention_probs_dropout_prob: null
+      position_embedding_type: null
+      type_vocab_size: null
+      layer_norm_eps: null
+      is_decoder: null
+      add_cross_attention: null
+      dim: dims.model
+      n_layers: dims.layers
+      n_heads: dims.heads
+      hidden_dim: dims.inner
+      activation: {path: [ffn.activation, heads.output.activation]}
+      dropout: {path: [dropout.embeddings, dropout.feed_forward]}
+      attention_dropout: dropout.attention
+      sinusoidal_pos_embds: {path: "", values: {false: {}}, only: true}
+    ignored: [qa_dropout, seq_classif_dropout]
+    names:
+      blocks.*.attention.query: transformer.layer.*.attention.q_lin
+      blocks.*.attention.key: transformer.layer.*.attention.k_lin
+      blocks.*.attention.value: transformer.layer.*.attention.v_lin
+      blocks.*.attention.output: transformer.layer.*.attention.out_lin
+      blocks.*.attention_norm: transformer.layer.*.sa_layer_norm
+      blocks.*.feed_forward.up: transformer.layer.*.ffn.lin1
+      blocks.*.feed_forward.down: transformer.layer.*.ffn.lin2
+      blocks.*.feed_forward_norm: transformer.layer.*.output_layer_norm
+      heads.masked_lm.output.dense: vocab_transform
+      heads.masked_lm.output.norm: vocab_layer_norm
+      heads.masked_lm.output.weight: vocab_projector.weight
+      heads.masked_lm.output.bias: vocab_projector.bias
+    aliases: {cls.predictions.decoder.bias: null}
+"""
+
+OPT = """
+name: opt
+dims: {layers: 12, model: 768, heads: 12, inner: 3072, vocab: 50272}
+embeddings: {tables: {tokens: {padding: 1, width: 768}}}
+position: {kind: learned, size: 2050, start: 2}
+attention: {mask: [padding, causal]}
+memory: {kind: keys_values, train: true}
+norm: {placement: pre}
+final_norm: true
+ffn: {activation: relu}
+dropout: {attention: 0.0, residual: 0.1}
+tokens: {padding: 1, bos: 2, eos: 2}
+heads: {default: causal_lm}
+checkpoint:
+  huggingface:
+    model_type: opt
+    prefix: model
+    architectures: {none: OPTModel, causal_lm: OPTForCausalLM}
+    config:
+      vocab_size: dims.vocab
+      hidden_size: dims.model
+      num_hidden_layers: dims.layers
+      num_attention_heads: dims.heads
+      ffn_dim: dims.inner
+      word_embed_proj_dim: embeddings.tables.tokens.width
+      # Two rows before the first position were never used.
+      max_position_embeddings: {path: position.size, offset: 2}
+      activation_function: {path: ffn.activation, values: {gelu_new: gelu_tanh}}
+      do_layer_norm_before:
+        path: ""
+        values:
+          true: {norm: {placement: pre}, final_norm: true}
+          false: {norm: {placement: post}, final_norm: false}
+        only: true
+      enable_bias: {path: [attention.bias, ffn.bias]}
+      dropout: dropout.residual
+      attention_dropout: dropout.attention
+      layerdrop: block.layer_drop
+      init_std: init.std
+      use_cache: {path: [memory.eval, memory.train]}
+      layer_norm_elementwise_affine: {path: "", values: {true: {}}, only: true}
+      pad_token_id: {path: [tokens.padding, embeddings.tables.tokens.padding]}
+      bos_token_id: tokens.bos
+      eos_token_id: tokens.eos
+      tie_word_embeddings: heads.output.tied
+    ignored: [_remove_final_layer_norm]
+    names:
+      embeddings.tokens.tables.0: decoder.embed_tokens.weight
+      embeddings.tokens.projections.0: decoder.project_in.weight
+      embeddings.positions.weight: decoder.embed_positions.weight
+      blocks.*.attention_norm: decoder.layers.*.self_attn_layer_norm
+      blocks.*.attention.query: decoder.layers.*.self_attn.q_proj
+      blocks.*.attention.key: decoder.layers.*.self_attn.k_proj
+      blocks.*.attention.value: decoder.layers.*.self_attn.v_proj
+      blocks.*.attention.output: decoder.layers.*.self_attn.out_proj
+      blocks.*.feed_forward_norm: decoder.layers.*.final_layer_norm
+      blocks.*.feed_forward.up: decoder.layers.*.fc1
+      blocks.*.feed_forward.down: decoder.layers.*.fc2
+      final_norm: decoder.final_layer_norm
+      heads.causal_lm.output.projection: [model.decoder.project_out.weight, "w d -> d w"]
+      heads.causal_lm.output.weight: lm_head.weight
+"""
+
+QWEN2 = """
+extends: llama-small
+name: qwen2
+attention: {bias: {query: true, key: true, value: true, output: false}}
+tokens: {bos: null, eos: null}
+checkpoint:
+  huggingface:
+    model_type: qwen2
+    architectures: {none: Qwen2Model, causal_lm: Qwen2ForCausalLM}
+    config:
+      attention_bias: null
+      mlp_bias: null
+      head_dim: null
+      use_sliding_window: {path: "", values: {false: {}}, only: true}
+    ignored: [max_position_embeddings, sliding_window, max_window_layers, layer_types]
+"""
+
+MISTRAL = """
+extends: llama-small
+name: mistral
+attention: {mask: [padding, causal, window], window: 4096}
+checkpoint:
+  huggingface:
+    model_type: mistral
+    architectures: {none: MistralModel, causal_lm: MistralForCausalLM}
+    config:
+      attention_bias: null
+      mlp_bias: null
+      rope_scaling: null
+      sliding_window: {path: [attention.window, attention.mask.window]}
+"""
+
+GPT_NEOX = """
+extends: llama-small
+name: gpt-neox
+position: {fraction: 0.25}
+attention: {bias: true}
+norm: {kind: layer, eps: 1.0e-5, bias: true}
+ffn: {activation: gelu, gated: false, bias: true}
+block: {order: parallel}
+dropout: {embeddings: 0.0, residual: 0.0}
+checkpoint:
+  huggingface:
+    model_type: gpt_neox
+    prefix: gpt_neox
+    architectures: {none: GPTNeoXModel, causal_lm: GPTNeoXForCausalLM}
+    config:
+      num_key_value_heads: null
+      head_dim: null
+      mlp_bias: null
+      rms_norm_eps: null
+      rope_theta: null
+      rotary_pct: position.fraction
+      rotary_emb_base: position.base
+      use_parallel_residual: {path: block.order, values: {true: parallel, false: sequential}, only: true}
+      hidden_dropout: {path: [dropout.embeddings, dropout.residual]}
+      layer_norm_eps: norm.eps
+    ignored: [max_position_embeddings, classifier_dropout, partial_rotary_factor, rope_theta]
+    names:
+      embeddings.tokens.tables.0: embed_in.weight
+      blocks.*.attention.query: null
+      blocks.*.attention.key: null
+      blocks.*.attention.value: null
+      blocks.*.attention.(query key value).weight: [layers.*.attention.query_key_value.weight, "(h c k) d -> c (h k) d"]
+      blocks.*.attention.(query key value).bias: [layers.*.attention.query_key_value.bias, "(h c k) -> c (h k)"]
+      blocks.*.attention.output: layers.*.attention.dense
+      blocks.*.feed_forward.up: layers.*.mlp.dense_h_to_4h
+      blocks.*.feed_forward.down: layers.*.mlp.dense_4h_to_h
+      final_norm: final_layer_norm
+      heads.causal_lm.output: embed_out
+"""
+
+GPT_J = """
+extends: gpt2
+name: gpt-j
+embeddings: {tables: {segments: {source: tokens}}}
+position: {kind: rotary, width: 64, interleaved: true}
+attention: {bias: false}
+block: {order: parallel, shared_norm: true}
+heads: {output: {tied: false, bias: true}}
+checkpoint:
+  huggingface:
+    model_type: gptj
+    architectures: {none: GPTJModel, causal_lm: GPTJForCausalLM}
+    config:
+      n_positions: null
+      scale_attn_weights: null
+      scale_attn_by_inverse_layer_idx: null
+      add_cross_attention: null
+      rotary_dim: position.width
+    ignored: [n_positions, summary_type, summary_use_proj, summary_activation, summary_proj_to_labels, summary_first_dropout]
+    names:
+      blocks.*.attention.(query key value).weight: null
+      blocks.*.attention.(query key value).bias: null
+      blocks.*.attention.query: h.*.attn.q_proj
+      blocks.*.attention.key: h.*.attn.k_proj
+      blocks.*.attention.value: h.*.attn.v_proj
+      blocks.*.attention.output.weight: h.*.attn.out_proj.weight
+      blocks.*.feed_forward.up.weight: h.*.mlp.fc_in.weight
+      blocks.*.feed_forward.up.bias: h.*.mlp.fc_in.bias
+      blocks.*.feed_forward.down.weight: h.*.mlp.fc_out.weight
+      blocks.*.feed_forward.down.bias: h.*.mlp.fc_out.bias
+"""
+
+PHI = """
+extends: llama-small
+name: phi
+position: {fraction: 0.5}
+attention: {bias: true}
+norm: {kind: layer, eps: 1.0e-5, bias: true}
+ffn: {activation: gelu_tanh, gated: false, bias: true}
+block: {order: parallel, shared_norm: true}
+dropout: {embeddings: 0.0, residual: 0.0}
+heads: {output: {bias: true}}
+checkpoint:
+  huggingface:
+    model_type: phi
+    architectures: {none: PhiModel, causal_lm: PhiForCausalLM}
+    config:
+      head_dim: null
+      attention_bias: null
+      mlp_bias: null
+      rms_norm_eps: null
+      partial_rotary_factor: position.fraction
+      embd_pdrop: dropout.embeddings
+      resid_pdrop: dropout.residual
+      layer_norm_eps: norm.eps
+      qk_layernorm: {path: "", values: {false: {}}, only: true}
+    names:
+      blocks.*.attention.output: layers.*.self_attn.dense
+      blocks.*.feed_forward.up: layers.*.mlp.fc1
+      blocks.*.feed_forward.down: layers.*.mlp.fc2
+      final_norm: final_layernorm
+"""
+
+BERT_TINY = {**NAMES, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "max_position_embeddings": 40}
+DRY = {"embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0}
+OPT_TINY = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+            "ffn_dim": 40, "word_embed_proj_dim": WIDTH, "dropout": 0.0, "max_position_embeddings": 40}  # fmt: skip
+LLAMA_TINY = {**NAMES, "num_attention_heads": 4, "num_key_value_heads": 2}
+
+VARIANTS: dict[str, Variant] = {
+    "bert": Variant("bert-base", t.BertConfig, t.BertModel, t.BertForMaskedLM, "given", False, BERT_TINY),
+    "bert, distances": Variant(
+        "bert-base", t.BertConfig, t.BertModel, t.BertForMaskedLM, "given", False,
+        {**BERT_TINY, "position_embedding_type": "relative_key_query", "hidden_act": "gelu_new"},
+    ),
+    "gpt2": Variant("gpt2", t.GPT2Config, t.GPT2Model, t.GPT2LMHeadModel, "given", False, {**SHORT, **DRY, "n_inner": 40}),
+    "gpt2, unscaled": Variant(
+        "gpt2", t.GPT2Config, t.GPT2Model, t.GPT2LMHeadModel, "given", False,
+        {**SHORT, **DRY, "scale_attn_weights": False, "activation_function": "relu", "tie_word_embeddings": False},
+    ),
+    "llama": Variant("llama-small", t.LlamaConfig, t.LlamaModel, t.LlamaForCausalLM, "given", False, LLAMA_TINY),
+    "llama, options": Variant(
+        "llama-small", t.LlamaConfig, t.LlamaModel, t.LlamaForCausalLM, "given", False,
+        {**LLAMA_TINY, "rope_theta": 500000.0, "head_dim": 12, "attention_bias": True, "mlp_bias": True,
+         "tie_word_embeddings": True, "hidden_act": "gelu_new"},
+    ),
+    "roberta": Variant(ROBERTA, t.RobertaConfig, t.RobertaModel, t.RobertaForMaskedLM, "own", False, BERT_TINY),
+    "electra": Variant(
+        ELECTRA, t.ElectraConfig, t.ElectraModel, t.ElectraForMaskedLM, "given", False, {**BERT_TINY, "embedding_size": 12}
+    ),
+    "distilbert": Variant(
+        DISTILBERT, t.DistilBertConfig, t.DistilBertModel, t.DistilBertForMaskedLM, "columns", False,
+        {"vocab_size": VOCAB, "dim": WIDTH, "n_layers": LAYERS, "n_heads": HEADS, "hidden_dim": 40, "dropout": 0.0,
+         "attention_dropout": 0.0, "max_position_embeddings": 40},
+    ),
+    "opt": Variant(OPT, t.OPTConfig, t.OPTModel, t.OPTForCausalLM, "own", False, OPT_TINY),
+    "opt, post-norm, narrow": Variant(
+        OPT, t.OPTConfig, None, t.OPTForCausalLM, "own", True,
+        {**OPT_TINY, "do_layer_norm_before": False, "word_embed_proj_dim": 16},
+    ),
+    "qwen2": Variant(QWEN2, t.Qwen2Config, t.Qwen2Model, t.Qwen2ForCausalLM, "given", False, LLAMA_TINY),
+    "mistral": Variant(
+        MISTRAL, t.MistralConfig, t.MistralModel, t.MistralForCausalLM, "given", False, {**LLAMA_TINY, "sliding_window": 4}
+    ),
+    "mistral, no window": Variant(
+        MISTRAL, t.MistralConfig, None, t.MistralForCausalLM, "given", False, {**LLAMA_TINY, "sliding_window": None}
+    ),
+    "gpt-neox": Variant(GPT_NEOX, t.GPTNeoXConfig, t.GPTNeoXModel, t.GPTNeoXForCausalLM, "given", False, NAMES),
+    "gpt-neox, sequential": Variant(
+        GPT_NEOX, t.GPTNeoXConfig, None, t.GPTNeoXForCausalLM, "given", False, {**NAMES, "use_parallel_residual": False}
+    ),
+    "gpt-j": Variant(GPT_J, t.GPTJConfig, t.GPTJModel, t.GPTJForCausalLM, "given", False, {**SHORT, **DRY, "rotary_dim": 8}),
+    "phi": Variant(PHI, t.PhiConfig, t.PhiModel, t.PhiForCausalLM, "given", False, NAMES),
+}  # fmt: skip
