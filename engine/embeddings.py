@@ -34,13 +34,19 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         if len(self.tables) == 1:
-            return self._project(functional.embedding(ids, self.tables[0], padding_idx=self.padding), 0)
+            return self._project(functional.embedding(ids, self.tables[0], padding_idx=self.padding_row(0)), 0)
         states = self.projections[0].new_zeros(*ids.shape, self.projections[0].shape[0])
         for cluster, (start, end) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
             inside = (ids >= start) & (ids < end)
-            vectors = functional.embedding(torch.where(inside, ids - start, 0), self.tables[cluster])
+            rows = torch.where(inside, ids - start, 0)
+            vectors = functional.embedding(rows, self.tables[cluster], padding_idx=self.padding_row(cluster))
             states = torch.where(inside[..., None], self._project(vectors, cluster), states)
         return states
+
+    def padding_row(self, cluster: int) -> int | None:
+        """Where the padding id lies in the table of a cluster, or None."""
+        start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
+        return self.padding - start if self.padding is not None and start <= self.padding < end else None
 
     def _project(self, vectors: Tensor, cluster: int) -> Tensor:
         if not len(self.projections):
@@ -64,7 +70,6 @@ class Embeddings(nn.Module):
         self.segments: nn.Parameter | None = None
         if segments is not None and segments.count is not None:
             self.segments = nn.Parameter(torch.empty(segments.count, model))
-        self.padding: int | None = None  # segment and language rows have no padding
         self.segments_are_tokens = tables.segments is not None and tables.segments.source == "tokens"
         self.languages: nn.Parameter | None = None
         if languages is not None and languages.embed and languages.count > 1:

@@ -21,12 +21,14 @@ def initialize(model: nn.Module, spec: Spec, only: Container[str] | None = None)
     for name, parameter in model.named_parameters():
         if only is None or name in only:
             path, _, last = name.rpartition(".")
+            index = 0
             if last.isdigit():
+                index = int(last)
                 path, _, last = path.rpartition(".")
-            _fill(model.get_submodule(path), last, parameter, spec)
+            _fill(model.get_submodule(path), last, index, parameter, spec)
 
 
-def _fill(module: nn.Module, name: str, parameter: Tensor, spec: Spec) -> None:
+def _fill(module: nn.Module, name: str, index: int, parameter: Tensor, spec: Spec) -> None:
     init = spec.init
     if isinstance(module, nn.LayerNorm | nn.RMSNorm) and name == "weight":
         nn.init.normal_(parameter, 1.0, init.norm)
@@ -40,8 +42,10 @@ def _fill(module: nn.Module, name: str, parameter: Tensor, spec: Spec) -> None:
         _draw(parameter, init.std if init.projections is None else init.projections, "normal")
     elif isinstance(module, Embeddings | TokenEmbedding | PositionTable):
         _draw(parameter, init.std if init.embeddings is None else init.embeddings, init.kind)
-        if module.padding is not None and parameter.dim() == 2 and module.padding < len(parameter):
-            parameter[module.padding] = 0
+        row = module.padding_row(index) if isinstance(module, TokenEmbedding) else None
+        row = module.padding if isinstance(module, PositionTable) else row
+        if row is not None:
+            parameter[row] = 0
     else:
         _draw(parameter, init.std, init.kind)
 
