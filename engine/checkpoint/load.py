@@ -107,9 +107,8 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
     try:
         resolved = load_spec(data, overrides)
     except SpecError as error:
-        if overrides:
-            raise
-        raise CheckpointError(f"{folder / 'config.json'} describes no network of this family: {error}") from None
+        where = str(folder / "config.json")
+        raise SpecError(replace(p, source=where) if p.source == "spec" else p for p in error.problems) from None
     return Source(folder, resolved, layout, tuple(left_over(config, layout)))
 
 
