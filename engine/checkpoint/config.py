@@ -17,6 +17,8 @@ def read_config(config: Mapping[str, Any], layout: Layout, family: Mapping[str, 
         if name not in config:
             continue
         field = entry if isinstance(entry, ConfigField) else ConfigField(path=entry)
+        if field.under is not None and not _get(data, field.under):
+            continue
         value = _ours(name, config[name], field)
         for path in _paths(field):
             data = _put(data, path, value)

@@ -372,13 +372,15 @@ class ConfigField(Axis):
     """Where a field of a foreign config.json lives in the spec, and which of its values stand for which of ours.
 
     A value may be a whole section, which is merged at the path; values that are not listed pass unchanged. `only` refuses
-    them instead. Several paths take the same value. A number of theirs plus `offset` is ours.
+    them instead. Several paths take the same value. A number of theirs plus `offset` is ours. `under` names what the spec
+    must hold for the field to be read, where published code ignores it otherwise; it stands in a field further up.
     """
 
     path: str | tuple[str, ...]
     values: dict[Any, Any] = {}
     only: bool = False
     offset: int = 0
+    under: str | None = None
 
 
 class Layout(Axis):

@@ -83,6 +83,7 @@ CASES = {
     "one way, permuted": Run(config={"attn_type": "uni"}, batch=1, permuted=True, predictions=3),
     "one way, mirrored": Run(config={"attn_type": "uni", "bi_data": True, "clamp_len": 4}, batch=4),
     "same length": Run(config={"attn_type": "uni", "same_length": True, "mem_len": 4}),
+    "same length, which published code ignores both ways": Run(config={"same_length": True}),
     "same length, predictions": Run(config={"attn_type": "uni", "same_length": True}, predictions=3),
     "memory without limit": Run(config={"mem_len": None}, lengths=(4, 6, 3, 5)),
     "memory of length 0": Run(config={"mem_len": 0}),
@@ -104,7 +105,7 @@ def runs(draw: st.DrawFn) -> Run:
     config = {
         "n_layer": draw(st.integers(1, 3)), "n_head": heads, "d_model": heads * width,
         "d_inner": draw(st.sampled_from([6, 13, 32])), "attn_type": "uni" if one_way else "bi",
-        "same_length": one_way and draw(st.booleans()), "clamp_len": draw(st.sampled_from([-1, 0, 1, 3, 40])),
+        "same_length": draw(st.booleans()), "clamp_len": draw(st.sampled_from([-1, 0, 1, 3, 40])),
         "bi_data": draw(st.booleans()), "mem_len": draw(st.sampled_from([None, 0, 1, 4, 9, 50])),
         "reuse_len": draw(st.sampled_from([None, 0, 1, 3, 20])),
         "ff_activation": draw(st.sampled_from(["gelu", "relu", "silu", "swish", "gelu_new", "tanh"])),
