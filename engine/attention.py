@@ -1,6 +1,5 @@
 """Attention: project, score by terms, mask, softmax, project."""
 
-import math
 from dataclasses import replace
 
 import torch
@@ -83,16 +82,16 @@ class Attention(_Projections):
             if self.scores is not None:
                 bias = self.scores(asked, near, table, context.grid, context.frame, cut)
                 asked = asked if self.scores.content_bias is None else asked + self.scores.content_bias[:, None]
-            allowed = context.allowed
-            if allowed is not None:
-                allowed = allowed[:, :, cut.rows if allowed.shape[2] > 1 else slice(None), cut.columns]
+            mask = context.mask
+            if mask is not None:
+                mask = mask[:, :, cut.rows if mask.shape[2] > 1 else slice(None), cut.columns]
             part, kept = attend(
                 asked,
                 near,
                 value[:, :, cut.columns],
                 self.scale,
                 bias,
-                allowed,
+                mask,
                 context.causal,
                 self._rate(),
                 context.head_mask,
@@ -129,7 +128,7 @@ class CrossAttention(_Projections):
             value,
             self.scale,
             None,
-            context.encoder_allowed,
+            context.encoder_mask,
             False,
             self._rate(),
             context.cross_head_mask,
@@ -144,7 +143,7 @@ def attend(
     value: Tensor,
     scale: float,
     bias: Tensor | None,
-    allowed: Tensor | None,
+    mask: Tensor | None,
     causal: bool,
     dropout: float,
     head_mask: Tensor | None,
@@ -152,15 +151,14 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Weighted values (b h i k) of queries (b h i k) over keys and values (b g j k), and weights where kept.
 
-    Scores are scaled products plus `bias` (b h i j); a row with nobody `allowed` (b or 1, 1, i, j) yields zeros in every
-    dtype. `causal` stands for a plain triangular mask. `head_mask` (h) multiplies each head's weights.
+    Scores are scaled products plus `bias` (b h i j) plus `mask` (b or 1, 1, i or 1, j), 0 or minus infinity; a row that
+    sees nobody yields zeros in every dtype. `causal` stands for a plain triangular mask. `head_mask` (h) multiplies each head's weights.
     """
     if keep_weights:
-        mixed, weights = _attend_with_weights(query, key, value, scale, bias, allowed, causal, dropout, head_mask)
+        mixed, weights = _attend_with_weights(query, key, value, scale, bias, mask, causal, dropout, head_mask)
         return mixed, weights
-    mask = allowed
     if bias is not None:
-        mask = bias if allowed is None else torch.where(allowed, bias, -math.inf)
+        mask = bias if mask is None else bias + mask
     grouped = key.shape[1] != query.shape[1]
     mixed = scaled_dot_product_attention(
         query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale, enable_gqa=grouped
@@ -174,7 +172,7 @@ def _attend_with_weights(
     value: Tensor,
     scale: float,
     bias: Tensor | None,
-    allowed: Tensor | None,
+    mask: Tensor | None,
     causal: bool,
     dropout: float,
     head_mask: Tensor | None,
@@ -183,6 +181,7 @@ def _attend_with_weights(
     key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
     scores = (query * scale) @ key.transpose(-1, -2)
     scores = scores if bias is None else scores + bias
+    allowed = None if mask is None else mask == 0
     if causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if allowed is not None:

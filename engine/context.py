@@ -14,7 +14,8 @@ Turns = tuple[Tensor, Tensor]
 class Context:
     """Masks, distances and encoder states of one call; every block reads it and none changes it.
 
-    `allowed` (b or 1, 1, i+p, j) is True where a row sees a column, None where all do or where `causal` says it all;
+    `mask` (b or 1, 1, i+p, j) is 0 where a row sees a column and minus infinity elsewhere, None where all see all or
+    where `causal` says it;
     `cuts` are the blocks of rows that attention takes at a time, and rows before `first_row` are asked but do not ask;
     `real` (b i+p) is True for rows at tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
     `head_mask` (h) is that of the block at hand.
@@ -22,7 +23,7 @@ class Context:
 
     grid: Grid
     frame: Frame
-    allowed: Tensor | None
+    mask: Tensor | None
     cuts: tuple[Cut, ...]
     first_row: int = 0
     causal: bool = False
@@ -30,7 +31,7 @@ class Context:
     row_turns: Turns | None = None
     column_turns: Turns | None = None
     encoder_states: Tensor | None = None
-    encoder_allowed: Tensor | None = None
+    encoder_mask: Tensor | None = None
     head_mask: Tensor | None = None
     cross_head_mask: Tensor | None = None
     keep_attentions: bool = False

@@ -1,26 +1,26 @@
 """The network: embeddings, blocks, final norm, head. One forward pass for every spec."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from engine.begin import begin
 from engine.block import Block, BlockResult
-from engine.context import Context, Turns
+from engine.context import Context
 from engine.embeddings import Embeddings
 from engine.errors import InputError, nearest
 from engine.generation.methods import TextMethods
 from engine.head import Head
 from engine.inputs import Inputs, check
-from engine.masks import Grid, cut_rows, visible
-from engine.memory import LayerMemory, Memory, join_masks, memory_after, remember, zero_memory
+from engine.masks import Grid
+from engine.memory import LayerMemory, Memory, memory_after, remember
 from engine.norms import build_norm
 from engine.outputs import Output
 from engine.pooler import Pooler
-from engine.positions import FromEndPositions, count_positions, remembered_positions, rotation
-from engine.scores import build_frame
+from engine.positions import FromEndPositions
 from engine.spec import Spec, axes
 
 
@@ -104,7 +104,7 @@ class Model(TextMethods, nn.Module):
     def body(self, inputs: Inputs) -> Output:
         """Embeddings, blocks and final norm, without the head."""
         check(self.spec, inputs)
-        begun = self._begin(inputs)
+        begun = begin(self.spec, self.embeddings, self.from_end, inputs, self.training)
         states, memory, context = begun.states, begun.memory, begun.context
         content, targets, kept = context.grid.content, context.grid.targets, self._keeps_memory(inputs)
         shown = inputs.output_hidden_states or inputs.output_attentions
@@ -142,99 +142,6 @@ class Model(TextMethods, nn.Module):
             cross_attentions=tuple(crossed) or None,
         )
 
-    def _begin(self, inputs: Inputs) -> "_Begun":
-        """The first states, and the masks, distances and counts that all blocks share."""
-        spec, (batch, length), device = self.spec, inputs.shape, inputs.device
-        states = inputs.inputs_embeds
-        if states is None:
-            assert inputs.input_ids is not None
-            states = self.embeddings.embed(inputs.input_ids)
-        memory = inputs.memory if inputs.memory is not None else zero_memory(spec, batch, states)
-        remembered = memory.length if memory is not None else 0
-        if memory is not None and memory.dtype != states.dtype and not torch.is_autocast_enabled(device.type):
-            raise InputError(
-                f"this memory holds {memory.dtype}, the network computes in {states.dtype}: memory.to(dtype) casts it"
-            )
-        padding = inputs.padding(spec)
-        pairs = padding if padding is not None and padding.dim() == 3 else None
-        real = None if padding is None or pairs is not None else padding[:, -length:]
-        covers = padding is not None and pairs is None and padding.shape[1] > length and memory is not None
-        if padding is not None and memory is not None and covers:
-            memory = replace(memory, mask=padding[:, :remembered])
-        mask = join_masks(memory, real, batch, length, device)
-        rows, turns, seen = self._positions(inputs, real, memory)
-        states = states if self.from_end is None else self.from_end.bottom(states, mask)
-        states = self.embeddings(states, rows, inputs.token_type_ids, inputs.langs, real)
-        targets = inputs.targets()
-        if targets is not None:
-            states = torch.cat((states, self.embeddings.query_rows(batch, targets.shape[1])), dim=1)
-        grid = Grid(length, remembered, targets, inputs.ahead)
-        columns = pairs if pairs is not None else mask
-        if isinstance(spec.memory, axes.Recurrent) and spec.memory.padding == "attended" and not covers:
-            columns = pairs if pairs is not None else real
-        if columns is not None and columns.shape[-1] == length:
-            columns = torch.nn.functional.pad(columns, (remembered, 0), value=True)
-        plain = spec.attention.mask in (("causal",), ("padding", "causal"), ("causal", "padding"))
-        causal = plain and columns is None and remembered == 0 and spec.attention.score == ("content",) and length > 1
-        encoder = inputs.encoder_attention_mask
-        context = Context(
-            grid=grid,
-            frame=build_frame(
-                spec,
-                grid,
-                inputs.token_type_ids,
-                states,
-                memory.layers[0] if memory is not None else None,
-                spec.dropout.positions if self.training else 0.0,
-            ),
-            allowed=None if causal else visible(spec, grid, columns, inputs.perm_mask, device),
-            cuts=cut_rows(spec, grid, whole=inputs.output_attentions),
-            causal=causal,
-            real=real if real is None or targets is None else grid.by_rows(real[..., None]).squeeze(-1),
-            row_turns=None if turns is None else turns[0],
-            column_turns=None if turns is None else turns[1],
-            encoder_states=inputs.encoder_hidden_states,
-            encoder_allowed=None
-            if encoder is None
-            else (encoder[:, None] if encoder.dim() == 3 else encoder[:, None, None]) > 0,
-            keep_attentions=inputs.output_attentions,
-        )
-        return _Begun(states, memory, context, mask, seen)
-
-    def _positions(
-        self, inputs: Inputs, real: Tensor | None, memory: Memory | None
-    ) -> tuple[Tensor | None, tuple[Turns, Turns] | None, Tensor | int]:
-        """Rows of the position table (b i), rotary turns of rows and columns, and how many positions were given out."""
-        position = self.spec.position
-        table = self.embeddings.positions
-        padding = self.spec.embeddings.tables.tokens.padding
-        tokens = None if inputs.input_ids is None or padding is None else inputs.input_ids != padding
-        counts = position.count if isinstance(position, axes.LearnedPosition | axes.SinusoidPosition) else "all"
-        seen = memory.seen if memory is not None else 0
-        counted, after = count_positions(counts, real, tokens, inputs.shape[1], seen, inputs.device)
-        given = inputs.position_ids is not None
-        positions = inputs.position_ids if inputs.position_ids is not None else counted
-        if isinstance(position, axes.RotaryPosition):
-            return None, self._turns(position, positions, inputs, memory), after
-        return None if table is None else table.rows(positions, given), None, after
-
-    def _turns(
-        self, position: axes.RotaryPosition, positions: Tensor, inputs: Inputs, memory: Memory | None
-    ) -> tuple[Turns, Turns]:
-        """Turns of all asking rows, and of the asked tokens whose keys are not yet made."""
-        rows, columns, targets = positions, positions, inputs.targets()
-        if targets is not None:
-            last = inputs.shape[1] - 1
-            places = positions.expand(targets.shape[0], -1).gather(1, targets.clamp(0, last))
-            beyond = (targets - last).clamp(min=0)
-            rows = torch.cat((positions.expand(targets.shape[0], -1), places + beyond), dim=1)
-        if memory is not None and not memory.projected:
-            past = remembered_positions(memory.seen, memory.length, positions.device)
-            batch = max(len(past), len(columns))
-            columns = torch.cat((past.expand(batch, -1), columns.expand(batch, -1)), dim=1)
-        head = self.spec.dims.head or 0
-        return rotation(position, rows, head), rotation(position, columns, head)
-
     def _typed_blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
@@ -270,17 +177,6 @@ class Model(TextMethods, nn.Module):
         return replace(
             context, head_mask=mask, cross_head_mask=mask if self.spec.attention.cross_head_mask == "shared" else cross
         )
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """What a pass starts from: first states, memory, shared context, mask of remembered and new tokens, positions used."""
-
-    states: Tensor
-    memory: Memory | None
-    context: Context
-    mask: Tensor | None
-    seen: Tensor | int
 
 
 def _streams(states: Tensor, grid: Grid) -> list[Tensor]:
