@@ -1,0 +1,105 @@
+"""What the commands on texts share: opening a saved model with its tokenizer, reading texts, making batches."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from engine.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from engine.model import Model
+    from tokenization import Tokenizer
+
+Source = Annotated[str, typer.Argument(metavar="MODEL", help="A folder with a model and its tokenizer, or a hub id.")]
+Given = Annotated[list[str] | None, typer.Argument(help="Texts; without them, the lines of standard input.")]
+File = Annotated[Path | None, typer.Option(help="Read the lines of a file.", exists=True, dir_okay=False)]
+Language = Annotated[str | None, typer.Option(help="The language of the texts, where the model takes one.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="How many texts run together.")]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts with their ids: tensors (b n), padding on the right; `special` is True for special tokens."""
+
+    texts: list[str]
+    ids: "Tensor"
+    mask: "Tensor | None"
+    special: "Tensor"
+    langs: "Tensor | None"
+
+
+def open_both(source: str) -> "tuple[Model, Tokenizer]":
+    """The model in a folder, or of a hub id, and its tokenizer."""
+    from engine.checkpoint import load_model
+    from tokenization import load_tokenizer
+
+    return load_model(source).eval(), load_tokenizer(source)
+
+
+def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
+    """Texts from the command line, from the lines of a file, or from those of standard input; empty lines are skipped."""
+    source: Iterable[str]
+    if given:
+        source = given
+    else:
+        source = file.open(encoding="utf-8", newline="\n") if file else sys.stdin
+    for line in source:
+        text = line if given else line.rstrip("\r\n")
+        if text.strip() or given:
+            yield text
+
+
+def batches(
+    model: "Model", tokenizer: "Tokenizer", texts: Iterable[str], lang: str | None, size: int, open_end: bool = False
+) -> Iterator[Batch]:
+    """Texts as ids, `size` at a time; an `open_end` leaves out the special tokens that close a text."""
+    source = iter(texts)
+    while chosen := list(islice(source, size)):
+        yield _batch(model, tokenizer, chosen, lang, open_end)
+
+
+def _batch(model: "Model", tokenizer: "Tokenizer", texts: list[str], lang: str | None, open_end: bool) -> Batch:
+    import torch
+
+    languages = model.spec.embeddings.tables.languages
+    wants_langs = languages is not None and languages.embed and languages.count > 1
+    encoded = tokenizer(texts, lang=lang, return_special_tokens_mask=True)
+    rows: list[list[int]] = [list(row) for row in encoded.input_ids]
+    special: list[list[int]] = [list(row) for row in encoded.special_tokens_mask]
+    if open_end:
+        lengths = [max((at + 1 for at, flag in enumerate(flags) if not flag), default=None) for flags in special]
+        rows = [row if length is None else row[:length] for row, length in zip(rows, lengths, strict=True)]
+        special = [flags[: len(row)] for row, flags in zip(rows, special, strict=True)]
+    for text, row in zip(texts, rows, strict=True):
+        if not row:
+            raise InputError(f"the text {text!r} has no tokens: give at least one word")
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    flags = torch.tensor([row + [1] * (longest - len(row)) for row in special], dtype=torch.bool)
+    langs = _langs(encoded, rows, longest) if wants_langs and lang is not None else None
+    return Batch(texts, ids, None if bool(mask.all()) else mask, flags, langs)
+
+
+def _langs(encoded: Any, rows: list[list[int]], longest: int) -> "Tensor":
+    import torch
+
+    given = [list(row)[: len(ids)] for row, ids in zip(encoded.langs, rows, strict=True)]
+    return torch.tensor([row + [row[-1]] * (longest - len(row)) for row in given])
+
+
+def hidden_token(model: "Model", tokenizer: "Tokenizer") -> int:
+    """The id that hides a token (raises InputError where neither tokenizer nor spec has one)."""
+    token = tokenizer.mask_token_id
+    token = model.spec.tokens.mask if token is None else token
+    if token is None:
+        raise InputError(f"'{model.spec.name}' has no mask token: neither its tokenizer nor tokens.mask names one")
+    return int(token)
