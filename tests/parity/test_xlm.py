@@ -146,6 +146,20 @@ def test_labels_are_not_shifted() -> None:
     assert torch.equal(losses == 0, inputs["labels"] == -100)
 
 
+def test_memory_over_pieces() -> None:
+    """A causal network remembers keys and values, where published code computes all tokens anew for each."""
+    theirs, ours = pair(XLMWithLMHeadModel, causal=True)
+    inputs, memory, parts, done = drawn(), None, [], 0
+    with torch.no_grad():
+        for size in (1, 4, 3, 1):
+            piece = {name: value[:, done : done + size] for name, value in inputs.items()}
+            result = ours(**piece, memory=memory, use_memory=True)
+            memory, done = result.memory, done + size
+            parts.append(result.logits)
+        assert_close_relative(torch.cat(parts, dim=1), theirs.eval()(**inputs).logits, "logits")
+        assert ours(**inputs).memory is None
+
+
 def test_sinusoids_of_a_new_model_are_the_published_ones() -> None:
     published = XLMModel(config(sinusoidal_embeddings=True)).position_embeddings.weight
     sizes = {"dims.layers": 1, "dims.model": WIDTH, "dims.heads": 2, "dims.vocab": VOCAB}
