@@ -1,7 +1,7 @@
 """Text that remembers where each of its characters came from."""
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias, overload
+from typing import TypeAlias
 
 Span: TypeAlias = tuple[int, int]
 
@@ -9,15 +9,17 @@ Span: TypeAlias = tuple[int, int]
 class AlignedText:
     """A string and, for each character, the span `(start, end)` of the original text that it stands for.
 
-    It answers to the few methods of `str` that the splitting of added tokens needs, so that one piece of code serves
-    plain strings (fast) and aligned ones (when offsets are wanted).
+    As long as nothing is changed, the spans are only a place in the original and take no work. It answers to the few
+    methods of `str` that the splitting of added tokens needs, so that one piece of code serves plain strings (fast)
+    and aligned ones (when offsets are wanted).
     """
 
-    __slots__ = ("spans", "text")
+    __slots__ = ("_spans", "start", "text")
 
-    def __init__(self, text: str, spans: list[Span] | None = None) -> None:
+    def __init__(self, text: str, spans: list[Span] | None = None, start: int = 0) -> None:
         self.text = text
-        self.spans = [(index, index + 1) for index in range(len(text))] if spans is None else spans
+        self.start = start
+        self._spans = spans
 
     @classmethod
     def from_characters(cls, characters: Iterable[tuple[str, Span]]) -> "AlignedText":
@@ -29,6 +31,13 @@ class AlignedText:
             spans.extend([span] * len(piece))
         return cls("".join(text), spans)
 
+    @property
+    def spans(self) -> list[Span]:
+        """The span of each character."""
+        if self._spans is None:
+            self._spans = [(place, place + 1) for place in range(self.start, self.start + len(self.text))]
+        return self._spans
+
     def __len__(self) -> int:
         return len(self.text)
 
@@ -36,10 +45,16 @@ class AlignedText:
         return self.text
 
     def __getitem__(self, index: slice) -> "AlignedText":
-        return AlignedText(self.text[index], self.spans[index])
+        start, stop, _ = index.indices(len(self.text))
+        spans = None if self._spans is None else self._spans[start:stop]
+        return AlignedText(self.text[start:stop], spans, self.start + start)
 
     def __add__(self, other: "AlignedText") -> "AlignedText":
         return AlignedText(self.text + other.text, self.spans + other.spans)
+
+    def with_text(self, text: str) -> "AlignedText":
+        """Another text of the same length, character for character."""
+        return AlignedText(text, self._spans, self.start)
 
     def lstrip(self) -> "AlignedText":
         return self[len(self.text) - len(self.text.lstrip()) :]
@@ -50,11 +65,13 @@ class AlignedText:
     def strip(self) -> "AlignedText":
         return self.lstrip().rstrip()
 
-    def span(self, start: int, end: int, fallback: int = 0) -> Span:
+    def span(self, start: int, end: int) -> Span:
         """The original span that the characters from start to end stand for; an empty one where they are none."""
-        covered = self.spans[start:end]
+        if self._spans is None:
+            return self.start + start, self.start + min(end, len(self.text))
+        covered = self._spans[start:end]
         if not covered:
-            place = self.spans[start - 1][1] if 0 < start <= len(self.spans) else fallback
+            place = self._spans[start - 1][1] if 0 < start <= len(self._spans) else self.start
             return place, place
         return min(first for first, _ in covered), max(last for _, last in covered)
 
@@ -63,19 +80,13 @@ class AlignedText:
         return AlignedText.from_characters((change(char), span) for char, span in zip(self.text, self.spans))
 
 
-@overload
-def concatenate(parts: list[str]) -> str: ...
-@overload
-def concatenate(parts: list[AlignedText]) -> AlignedText: ...
-def concatenate(parts):  # type: ignore[no-untyped-def]
-    """Join parts of one kind."""
-    if parts and isinstance(parts[0], AlignedText):
-        return AlignedText("".join(part.text for part in parts), [span for part in parts for span in part.spans])
-    return "".join(parts)
+def concatenate(parts: list[AlignedText]) -> AlignedText:
+    """Join aligned parts."""
+    return AlignedText("".join(part.text for part in parts), [span for part in parts for span in part.spans])
 
 
-def locate_words(words: list[str], source: AlignedText, inserted: str = "") -> list[list[Span]]:
-    """Find, for each character of each word, its span in the original of `source`, reading left to right.
+def locate_words(words: list[str], source: AlignedText, inserted: str = "") -> list[AlignedText]:
+    """Find words in a source, reading left to right; each comes back with the origins of its characters.
 
     A word tokenizer drops white space and control characters and keeps the rest in order; it also writes a character
     c of `inserted` as the word `@c@`. A character that cannot be found stands for an empty span where reading stopped.
@@ -84,13 +95,19 @@ def locate_words(words: list[str], source: AlignedText, inserted: str = "") -> l
     text, place = source.text, 0
     located = []
     for word in words:
-        spelled = marks.get(word, word)
+        while place < len(text) and text[place].isspace():
+            place += 1
+        if text.startswith(word, place):
+            located.append(source[place : place + len(word)])
+            place += len(word)
+            continue
         spans: list[Span] = []
+        spelled = marks.get(word, word)
         for char in spelled:
             found = _skip_to(char, text, place)
-            spans.append(source.span(place, place) if found is None else source.spans[found])
+            spans.append(source.span(place, place) if found is None else source.span(found, found + 1))
             place = place if found is None else found + 1
-        located.append(spans * len(word) if spelled != word else spans)
+        located.append(AlignedText(word, spans * len(word) if spelled != word else spans))
     return located
 
 

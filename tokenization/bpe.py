@@ -81,12 +81,11 @@ class BytePairAlgorithm:
 
     def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, Span]]:
         tokens = []
-        for word, spans in self._splitter.follow(text, language):
+        for word in self._splitter.follow(text, language):
             place = 0
-            for token in self.merge(word):
+            for token in self.merge(word.text):
                 length = len(token.removesuffix(self.options.end_of_word))
-                covered = spans[place : place + length] or spans[-1:]
-                tokens.append((token, (min(span[0] for span in covered), max(span[1] for span in covered))))
+                tokens.append((token, word.span(place, place + length)))
                 place += length
         return tokens
 

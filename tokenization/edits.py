@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Literal, Protocol
 
 from tokenization.aligned import AlignedText, Span
@@ -68,9 +69,13 @@ class Substitute:
         return self._compiled.sub(self.template, text) if self._needed in text else text
 
     def follow(self, text: AlignedText) -> AlignedText:
+        matches = self._compiled.finditer(text.text) if self._needed in text.text else iter(())
+        first = next(matches, None)
+        if first is None:
+            return text
         characters: list[tuple[str, Span]] = []
         place = 0
-        for match in self._compiled.finditer(text.text):
+        for match in chain([first], matches):
             characters.extend(zip(text.text[place : match.start()], text.spans[place : match.start()]))
             for part in self._parts:
                 if isinstance(part, int):
@@ -128,22 +133,56 @@ class Decompose:
     def _dropped(self) -> _Dropped:
         return _Dropped(self.drop)
 
+    @cached_property
+    def _parts(self) -> "_Parts":
+        return _Parts(self)
+
     def apply(self, text: str) -> str:
         return text if text.isascii() else unicodedata.normalize(self.form, text).translate(self._dropped)
 
     def follow(self, text: AlignedText) -> AlignedText:
-        decomposed: list[tuple[int, str, Span]] = []
-        run = 0
+        if text.text.isascii():
+            return text
+        parts = [self._parts[char] for char in text.text]
+        joined = "".join(parts)
+        if joined == self.apply(text.text):
+            if len(joined) == len(parts) and all(parts):
+                return text.with_text(joined)
+            return AlignedText.from_characters(zip(parts, text.spans))
+        return self._follow_marks(text)
+
+    def _follow_marks(self, text: AlignedText) -> AlignedText:
+        """Where combining characters change places, they are followed one by one."""
+        characters: list[tuple[str, Span]] = []
+        marks: list[tuple[int, str, Span]] = []
         for source, span in zip(text.text, text.spans):
-            for char in unicodedata.normalize(self.form, source):
+            for char in source if source < "\x80" else unicodedata.normalize(self.form, source):
                 order = unicodedata.combining(char)
-                if order == 0:
-                    # Canonical ordering sorts each run of combining characters; a starter ends the run.
-                    decomposed[run:] = sorted(decomposed[run:], key=lambda entry: entry[0])
-                    run = len(decomposed) + 1
-                decomposed.append((order, char, span))
-        decomposed[run:] = sorted(decomposed[run:], key=lambda entry: entry[0])
-        return AlignedText.from_characters((char, span) for _, char, span in decomposed if not self.drop(char))
+                if order:
+                    marks.append((order, char, span))
+                    continue
+                if marks:
+                    characters += self._in_order(marks)
+                    marks.clear()
+                if not self.drop(char):
+                    characters.append((char, span))
+        return AlignedText.from_characters([*characters, *self._in_order(marks)])
+
+    def _in_order(self, marks: list[tuple[int, str, Span]]) -> list[tuple[str, Span]]:
+        """Canonical ordering sorts each run of combining characters by their class."""
+        ordered = sorted(marks, key=lambda mark: mark[0])
+        return [(char, span) for _, char, span in ordered if not self.drop(char)]
+
+
+class _Parts(dict[str, str]):
+    """What a single character becomes, filled as characters are met."""
+
+    def __init__(self, edit: Decompose) -> None:
+        self._edit = edit
+
+    def __missing__(self, char: str) -> str:
+        self[char] = self._edit.apply(char)
+        return self[char]
 
 
 @dataclass(frozen=True)
@@ -160,22 +199,24 @@ class LowerCase:
         if self.protected is None:
             return self._lower(text)
         place, parts = 0, []
-        for match in self.protected.finditer(text):
+        for match in self._kept(text):
             parts += [self._lower(text[place : match.start()]), match.group()]
             place = match.end()
         return "".join(parts) + self._lower(text[place:])
 
     def follow(self, text: AlignedText) -> AlignedText:
-        lowered = AlignedText(self.apply(text.text), [])
-        place = 0
-        for match in [*(self.protected.finditer(text.text) if self.protected else ()), None]:
-            end = len(text) if match is None else match.start()
-            for char, span in zip(text.text[place:end], text.spans[place:end]):
-                lowered.spans.extend([span] * len(char.lower()))
-            if match is not None:
-                lowered.spans.extend(text.spans[match.start() : match.end()])
-                place = match.end()
-        return lowered
+        lowered = self.apply(text.text)
+        # Only one capital letter, the dotted I, has a lower form of two characters.
+        if len(lowered) == len(text):
+            return text.with_text(lowered)
+        kept = {place for match in self._kept(text.text) for place in range(*match.span())}
+        spans = []
+        for place, (char, span) in enumerate(zip(text.text, text.spans)):
+            spans += [span] * (1 if place in kept else len(char.lower()))
+        return AlignedText(lowered, spans)
+
+    def _kept(self, text: str) -> Iterable[re.Match[str]]:
+        return self.protected.finditer(text) if self.protected else ()
 
 
 @dataclass(frozen=True)
@@ -186,6 +227,8 @@ class CollapseSpace:
         return " ".join(text.split())
 
     def follow(self, text: AlignedText) -> AlignedText:
+        if self.apply(text.text) == text.text:
+            return text
         characters: list[tuple[str, Span]] = []
         gap: Span | None = None
         for char, span in zip(text.text, text.spans):
@@ -225,6 +268,8 @@ class Drop:
         return text if self.clean(text) else text.translate(self._dropped)
 
     def follow(self, text: AlignedText) -> AlignedText:
+        if self.clean(text.text):
+            return text
         return text.map(lambda char: "" if self.drop(char) else char)
 
 
@@ -238,4 +283,4 @@ class Translate:
         return text if text.isascii() else text.translate(self.table)
 
     def follow(self, text: AlignedText) -> AlignedText:
-        return text.map(lambda char: self.table.get(ord(char), char))
+        return text if text.text.isascii() else text.map(lambda char: self.table.get(ord(char), char))

@@ -143,14 +143,24 @@ class PieceAlgorithm:
         found = self._processor.encode(edited.text, return_type="offset_mapping")
         tokens: list[tuple[str, Span]] = []
         for piece, (start, end) in zip(found["pieces"], found["offsets"]):
-            parts = self._split_numbers([piece])
-            # The split leaves every character in place, so that the parts share the piece's text from its end.
-            lengths = [len(part.removeprefix(SPACE)) if len(parts) > 1 else end - start for part in parts]
-            place = max(end - sum(lengths), start)
-            for index, (part, length) in enumerate(zip(parts, lengths)):
-                first = start if index == 0 else place
-                tokens.append((part, _trim(edited, first, min(place + length, end))))
-                place += length
+            # The white space before a piece belongs to no token.
+            while start < end and edited.text[start].isspace():
+                start += 1
+            if self.options.split_digit_comma and ends_in_number(piece):
+                tokens += self._follow_number(piece, edited, start, end)
+            else:
+                tokens.append((piece, edited.span(start, end)))
+        return tokens
+
+    def _follow_number(self, piece: str, edited: AlignedText, start: int, end: int) -> list[tuple[str, Span]]:
+        """The parts of a number share its text from the end, as the split leaves every character in place."""
+        parts = self._split_number(piece)
+        place = max(end - sum(len(part.removeprefix(SPACE)) for part in parts), start)
+        tokens = []
+        for part in parts:
+            stop = min(place + len(part.removeprefix(SPACE)), end)
+            tokens.append((part, edited.span(place, stop)))
+            place = stop
         return tokens
 
     def _split_numbers(self, pieces: list[str]) -> list[str]:
@@ -201,10 +211,3 @@ class PieceAlgorithm:
 def ends_in_number(piece: str) -> bool:
     """Whether a piece ends in a digit and a comma."""
     return piece[-1:] == "," and piece[-2:-1].isdigit()
-
-
-def _trim(text: AlignedText, start: int, end: int) -> Span:
-    """The original span of a piece without the white space before it, which belongs to no token."""
-    while start < end and text.text[start].isspace():
-        start += 1
-    return text.span(start, end)

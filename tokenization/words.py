@@ -104,11 +104,7 @@ class WordAlgorithm:
         else:
             text = follow_edits(punctuation_edits(self.options.language), text)
             words = [part for word in self._moses(text.text) for part in _split_number(word)]
-        found = []
-        for word, spans in zip(words, locate_words(words, text, inserted="-,.")):
-            covered = spans or [text.span(len(text), len(text))]
-            found.append((word, (min(span[0] for span in covered), max(span[1] for span in covered))))
-        return found
+        return [(word.text, word.span(0, len(word))) for word in locate_words(words, text, inserted="-,.")]
 
     def token_of(self, token_id: int) -> str:
         if not 0 <= token_id < self.size:

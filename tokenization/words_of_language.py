@@ -3,7 +3,7 @@
 import unicodedata
 from functools import lru_cache
 
-from tokenization.aligned import AlignedText, Span, concatenate, locate_words
+from tokenization.aligned import AlignedText, concatenate, locate_words
 from tokenization.edits import Decompose, Edit, LowerCase, Translate, apply_edits, follow_edits
 from tokenization.moses import DROP_NON_PRINTING, punctuation_edits, unicode_punctuation_edits, word_splitter
 from tokenization.options import BytePairOptions
@@ -51,35 +51,37 @@ class WordSplitter:
     def _words(self, text: str, code: str, segmenter: str | None) -> list[str]:
         return word_splitter(code)(text) if segmenter is None else segmenter_words(segmenter)(text)
 
-    def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, list[Span]]]:
-        """The same words, with the original span of each of their characters."""
+    def follow(self, text: AlignedText, language: str | None) -> list[AlignedText]:
+        """The same words, with the origins of their characters."""
         if self._options.splitting == "spaces":
-            return list(zip(text.text.split(), locate_words(text.text.split(), text)))
+            return locate_words(text.text.split(), text)
         code = language or ""
         name = self._options.segmenters.get(code)
         if name is not None and find_segmenter(name).first:
             words = segmenter_words(name)(text.text)
-            edited = follow_edits(self._edits(code), _spaced(words, locate_words(words, text)))
+            edited = follow_edits(self._edits(code), _spaced(locate_words(words, text)))
             words = edited.text.split()
         else:
             edited = follow_edits(self._edits(code), text)
             words = self._words(edited.text, code, name)
-        found = [AlignedText(word, spans) for word, spans in zip(words, locate_words(words, edited))]
+        found = locate_words(words, edited)
         if self._options.lower_case_and_remove_accents:
             found = [follow_edits(_LOWER_WITHOUT_ACCENTS, word) for word in found]
             found = [part for word in found for part in _split_spaces(word)]
-        return [(word.text, word.spans) for word in found if word.text]
+        return [word for word in found if word.text]
 
 
-def _spaced(words: list[str], spans: list[list[Span]]) -> AlignedText:
+def _spaced(words: list[AlignedText]) -> AlignedText:
     parts = []
-    for word, covered in zip(words, spans):
-        end = covered[-1][1] if covered else 0
-        parts += [AlignedText(word, covered), AlignedText(" ", [(end, end)])]
+    for word in words:
+        end = word.span(0, len(word))[1]
+        parts += [word, AlignedText(" ", [(end, end)])]
     return concatenate(parts) if parts else AlignedText("")
 
 
 def _split_spaces(word: AlignedText) -> list[AlignedText]:
+    if " " not in word.text:
+        return [word]
     parts, place = [], 0
     for index, char in enumerate(word.text):
         if char == " ":
