@@ -20,8 +20,12 @@ def load_spec(source: SpecSource, overrides: Mapping[str, Any] | None = None) ->
 
     Raises SpecError with every problem at its file, line and column, or FileNotFoundError with the nearest name.
     """
-    options = {name: head.Options for name, head in heads.registered_heads().items()}
-    return load_plain_spec(source, overrides, options)
+    return load_plain_spec(source, overrides, head_options())
+
+
+def head_options() -> dict[str, type[heads.HeadOptions]]:
+    """The options that each registered head takes, by its name."""
+    return {name: head.Options for name, head in heads.registered_heads().items()}
 
 
 def build_model(

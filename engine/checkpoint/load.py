@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import heads
-from engine.build import assemble, load_spec
+from engine.build import assemble, head_options, load_spec
 from engine.checkpoint.config import left_over, read_config
 from engine.checkpoint.files import Weights, read_json, resolve_folder
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
@@ -150,8 +149,8 @@ def _with_head(data: dict[str, Any], config: Mapping[str, Any], layout: Layout) 
     if "id2label" in labels:
         labels["id2label"] = {int(number): str(text) for number, text in labels["id2label"].items()}
         labels["num_labels"] = len(labels["id2label"])
-    for name, kind in heads.registered_heads().items():
-        fields = {field: value for field, value in labels.items() if field in kind.Options.model_fields}
+    for name, taken in head_options().items():
+        fields = {field: value for field, value in labels.items() if field in taken.model_fields}
         if fields:
             options[name] = {**options.get(name, {}), **fields}
     section.update(default=None if head == "none" else head, options=options)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 from torch import Tensor
 
-import heads
+from engine.build import head_options
 from engine.checkpoint.config import differences, read_config, write_config
 from engine.checkpoint.files import save_tensors, staged
 from engine.checkpoint.load import LABEL_FIELDS, families, shared_names
@@ -91,7 +91,7 @@ def _network_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
     head = ours["heads"]["default"]
     if head is None:
         return paths
-    options = heads.find_head(head).Options
+    options = head_options()[head]
     one, other = (
         options.model_validate(side["heads"]["options"].get(head, {})).model_dump(mode="json")
         for side in (ours, theirs)

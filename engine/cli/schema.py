@@ -16,13 +16,13 @@ def spec_schema() -> dict[str, Any]:
 
     No key is required, since a file may leave it to its parent.
     """
-    import heads
+    from engine.build import head_options
     from engine.spec import Spec
 
     whole = Spec.model_json_schema()
     options = {}
-    for name, head in heads.registered_heads().items():
-        options[name] = head.Options.model_json_schema()
+    for name, taken in head_options().items():
+        options[name] = taken.model_json_schema()
         whole["$defs"].update(options[name].pop("$defs", {}))
     whole["$defs"]["Heads"]["properties"]["options"] = {
         "type": "object",

@@ -1,0 +1,110 @@
+"""Imports point one way: command line → build → heads → the parts → spec."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What may import what: a package or module may import its own level and those below.
+LEVELS = (
+    ("tokenization", "engine.errors"),
+    ("engine.spec",),
+    ("engine", "engine.generation"),  # the parts of the network: all that is not named elsewhere
+    ("heads",),
+    ("engine.build",),
+    ("engine.checkpoint", "engine.training"),
+    ("engine.demo",),
+    ("engine.cli", "engine.__main__"),
+)
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("engine", "heads", "tokenization")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def level(module: str) -> int:
+    """The level of the longest name that the module stands under."""
+    under = {
+        name: number for number, names in enumerate(LEVELS) for name in names if f"{module}.".startswith(f"{name}.")
+    }
+    return under[max(under, key=len)]
+
+
+def imports(path: Path, lazily: bool) -> set[str]:
+    """Modules that a file imports, with what it imports from them where that is a module; within functions or not."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {
+        node
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or is_for_types(outer)
+        for node in ast.walk(outer)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if (node in inner) != lazily:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else str(node.module) for name in names}
+    return found
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name for name in names if name.split(".")[0] in ("engine", "heads", "tokenization")}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_down(module):
+    if module == "engine":
+        assert ours(imports(FILES[module], lazily=False)) == set()
+        return
+    upwards = {name for name in ours(imports(FILES[module], lazily=False)) if level(name) > level(module)}
+    assert upwards == set()
+
+
+@pytest.mark.parametrize("module", sorted(set(FILES) - {"engine"}))
+def test_imports_within_functions_point_down_too(module):
+    assert {name for name in ours(imports(FILES[module], lazily=True)) if level(name) > level(module)} == set()
+
+
+def test_heads_are_imported_by_the_composition_root_alone():
+    users = {
+        module
+        for module, path in FILES.items()
+        for name in imports(path, lazily=False) | imports(path, lazily=True)
+        if name.split(".")[0] == "heads" and not module.startswith("heads")
+    }
+    assert users == {"engine.build"}
+
+
+def test_tokenization_stands_alone():
+    for module, path in FILES.items():
+        if module.startswith("tokenization"):
+            assert not {name.split(".")[0] for name in imports(path, lazily=False)} & {"engine", "heads", "torch"}, (
+                module
+            )
+            assert not {name.split(".")[0] for name in imports(path, lazily=True)} & {"engine", "heads"}, module
+
+
+def test_specs_are_read_without_torch():
+    for module, path in FILES.items():
+        if level(module) <= level("engine.spec") and not module.startswith("tokenization"):
+            every = imports(path, lazily=False) | imports(path, lazily=True)
+            assert "torch" not in {name.split(".")[0] for name in every}, module
+
+
+@pytest.mark.parametrize("statement", ["import engine", "import tokenization", "from engine.spec import load_spec"])
+def test_torch_stays_out_of_a_light_import(statement):
+    code = f"{statement}; import sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
