@@ -9,7 +9,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from types import ModuleType
 
-from tokenization.edits import Drop, Edit, Strip, Substitute, apply_edits, needed_character
+from tokenization.character_edits import Drop
+from tokenization.edits import Edit, Strip, Substitute, apply_edits, needed_character
 from tokenization.errors import TokenizationError
 from tokenization.extras import import_extra
 

@@ -10,7 +10,8 @@ import sentencepiece
 from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
-from tokenization.edits import CollapseSpace, Decompose, Edit, LowerCase, Substitute, apply_edits, follow_edits
+from tokenization.character_edits import Decompose
+from tokenization.edits import CollapseSpace, Edit, LowerCase, Substitute, apply_edits, follow_edits
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.options import SentencePieceOptions
 from tokenization.piece_file import check_piece_file

@@ -4,7 +4,8 @@ import unicodedata
 from functools import lru_cache
 
 from tokenization.aligned import AlignedText, concatenate, locate_words
-from tokenization.edits import Decompose, Edit, LowerCase, Translate, apply_edits, follow_edits
+from tokenization.character_edits import Decompose, Translate
+from tokenization.edits import Edit, LowerCase, apply_edits, follow_edits
 from tokenization.moses import DROP_NON_PRINTING, punctuation_edits, unicode_punctuation_edits, word_splitter
 from tokenization.options import BytePairOptions
 from tokenization.segmenters import find_segmenter, segmenter_words

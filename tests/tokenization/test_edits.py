@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.tokenization.texts import AWKWARD, fragments, texts
 from tokenization.aligned import AlignedText
-from tokenization.edits import CollapseSpace, Decompose, LowerCase, Strip, Substitute, apply_edits, follow_edits
+from tokenization.character_edits import Decompose
+from tokenization.edits import CollapseSpace, LowerCase, Strip, Substitute, apply_edits, follow_edits
 from tokenization.moses import (
     DROP_NON_PRINTING,
     is_control,
