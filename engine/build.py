@@ -45,14 +45,12 @@ def build_model(
     Raises SpecError, or InputError for an unknown head.
     """
     resolved = load_spec(spec, overrides)
-    model = assemble(resolved, head, dtype=dtype, device=device, **head_options)
-    if next(model.parameters()).device.type != "meta":
-        if seed is None:
-            initialize(model, model.spec)
-        else:
-            with torch.random.fork_rng():
+    with torch.random.fork_rng(enabled=seed is not None):
+        model = assemble(resolved, head, dtype=dtype, device=device, **head_options)
+        if next(model.parameters()).device.type != "meta":
+            if seed is not None:
                 torch.manual_seed(seed)
-                initialize(model, model.spec)
+            initialize(model, model.spec)
     return model
 
 
