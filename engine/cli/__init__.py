@@ -1,15 +1,13 @@
 """The command line `engine`: one module a command; torch is imported only by a command that runs."""
 
-import contextlib
 import os
 import sys
-from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from engine.cli import describe, schema
+from engine.cli import demo, describe, fill, generate, schema, score, tokenize
 from engine.errors import CheckpointError, InputError, SpecError
 from tokenization.errors import TokenizationError
 
@@ -38,8 +36,13 @@ main = typer.Typer(
     pretty_exceptions_enable=False,
     help="XLNet, XLM, XLM-RoBERTa-XL, Transformer-XL and XGLM as one block graph assembled from YAML specs.",
 )
-main.command()(describe.describe)
-main.command()(schema.schema)
-for name in ("tokenize", "generate", "fill", "score", "demo"):
-    with contextlib.suppress(ModuleNotFoundError):
-        main.command()(getattr(import_module(f"engine.cli.{name}"), name))
+for command in (
+    describe.describe,
+    generate.generate,
+    fill.fill,
+    score.score,
+    tokenize.tokenize,
+    demo.demo,
+    schema.schema,
+):
+    main.command()(command)
