@@ -96,6 +96,11 @@ def check(spec: Spec, head: str, options: dict[str, Any], seed: int, padded: boo
     first, last = trained(model, call)
     assert all(torch.equal(call[name], value) for name, value in before.items()), "an argument was changed"
     assert last < first
+    for name, parameter in model.head.named_parameters():
+        assert parameter.grad is not None, f"{name} has no gradient"
+        # A bias that all places of a softmax share changes nothing.
+        learns = parameter.dim() < 2 or not head.endswith(("classification", "choice", "answering"))
+        assert learns or bool(parameter.grad.any()), f"{name} learns nothing"
     model.zero_grad(set_to_none=True)
     nothing = {"labels": -100, "start_positions": 10**6, "end_positions": 10**6}
     integers = {name for name in nothing if name in call and not call[name].is_floating_point()}
