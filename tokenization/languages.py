@@ -14,6 +14,7 @@ class Languages:
         self._ids = options.languages
         self._default = options.default_language
         self._missing = options.missing_language
+        self._unknown = options.unknown_language
 
     def resolve(self, lang: str | None) -> tuple[str | None, int | None]:
         """The language that the algorithm works in, and its id for `langs` (None: no `langs`).
@@ -30,7 +31,11 @@ class Languages:
         if lang not in self._ids:
             near = difflib.get_close_matches(lang, self._ids, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise TokenizationError(f"lang={lang!r} is not one of {', '.join(self._ids)}.{hint}")
+            message = f"lang={lang!r} is not one of {', '.join(self._ids)}.{hint}"
+            if self._unknown == "error":
+                raise TokenizationError(message)
+            warnings.warn(message, stacklevel=2)
+            return lang, None
         return lang, self._ids[lang]
 
     def _complain(self) -> None:

@@ -112,8 +112,9 @@ class CommonOptions(Section):
     first ids of a newly trained vocabulary.
 
     `languages` gives each language its id; with it, a call that names a language returns `langs`. `default_language`
-    is taken where a call names none (None: the tokenizer has no use for a language), and `missing_language` says
-    whether leaving it out is an error, a warning or nothing where there is more than one.
+    is taken where a call names none (None: the tokenizer has no use for a language). `missing_language` says whether
+    leaving it out is an error, a warning or nothing where there is more than one, and `unknown_language` whether one
+    that is not listed is an error or, as in transformers, tokenized all the same (without `langs`).
     """
 
     special_tokens: SpecialTokens = SpecialTokens()
@@ -130,6 +131,7 @@ class CommonOptions(Section):
     languages: dict[str, int] | None = None
     default_language: str | None = None
     missing_language: Literal["error", "warn", "ignore"] = "warn"
+    unknown_language: Literal["error", "warn"] = "error"
 
     @field_validator("languages")
     @classmethod

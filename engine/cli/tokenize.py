@@ -49,8 +49,12 @@ def tokenize(
 
 def _open(source: str, vocabulary: Path | None) -> "Tokenizer":
     from tokenization import TokenizationError, build_tokenizer, load_tokenizer
+    from tokenization.published import SPECS
 
-    if vocabulary is None and not source.endswith((".yaml", ".yml")):
+    is_file = source.endswith((".yaml", ".yml"))
+    if vocabulary is None and (SPECS / f"{source}.yaml").is_file() and not Path(source).is_dir():
+        raise TokenizationError(f"{source} is a spec, which holds no vocabulary: say where one is with --vocabulary")
+    if vocabulary is None and not is_file:
         return load_tokenizer(source)
     from engine.build import load_spec
 

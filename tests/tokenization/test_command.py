@@ -36,6 +36,8 @@ def test_standard_input_and_files(sides: dict[str, Sides], tmp_path: Path) -> No
 def test_a_spec_with_its_vocabulary(sides: dict[str, Sides]) -> None:
     result = run("xglm-564m", "Hello", "--vocabulary", sides["xglm"].directory)
     assert result.output == run(sides["xglm"].directory, "Hello").output
+    without = run("xglm-564m", "Hello")
+    assert without.exit_code == 2 and "--vocabulary" in without.output
 
 
 def test_no_divergence(sides: dict[str, Sides], tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def test_cut_and_in_windows(ours: Tokenizer) -> None:
 def test_a_wrong_or_missing_language(ours: Tokenizer) -> None:
     with pytest.raises(TokenizationError, match=r"is not one of en, de, zh, ja, th\. Did you mean 'de'"):
         ours("Hello", lang="dee")
+    with pytest.warns(UserWarning, match="is not one of"):
+        assert "langs" not in ours.with_options(unknown_language="warn")("Hello", lang="xx")
     with pytest.raises(TokenizationError, match="names 1 languages for 2 texts"):
         ours(["a", "b"], lang=["en"])
     with pytest.warns(UserWarning, match="no language signal"):
