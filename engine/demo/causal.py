@@ -18,6 +18,8 @@ class CausalLesson(Lesson):
     """Causal language modelling over sentences of all languages."""
 
     purpose = "continues a sentence"
+    steps = 400
+    rows = 16
 
     def batches(self) -> Iterator[dict[str, Any]]:
         while True:
@@ -28,7 +30,8 @@ class CausalLesson(Lesson):
 
     @torch.no_grad()
     def show(self) -> Finding:
-        examples, total, count = [], 0.0, 0
+        total, count = 0.0, 0
+        examples: list[tuple[str, ...]] = []
         for number, fact in enumerate(self.corpus.held_out):
             locale = LOCALES[number * 7 % len(LOCALES)]
             text = sentence(fact, locale)
@@ -60,6 +63,8 @@ class StreamLesson(Lesson):
     """Causal language modelling over long texts, cut into segments that hand on their memory."""
 
     purpose = "remembers: perplexity of the same held-out text with and without its memory"
+    steps = 400
+    rows = 16
     carry_memory = True
     segment = 24
     days = 24
@@ -84,7 +89,8 @@ class StreamLesson(Lesson):
 
     @torch.no_grad()
     def show(self) -> Finding:
-        examples, sums = [], torch.zeros(3)
+        sums = torch.zeros(3)
+        examples: list[tuple[str, ...]] = []
         for locale in LOCALES:
             ids = self.encode(iter([(" ".join(diary(10**6 + self.seed, locale, self.days)), locale)]))
             memory, parts = None, torch.zeros(3)

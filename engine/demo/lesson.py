@@ -11,9 +11,8 @@ from torch import Tensor
 
 from engine.demo.corpus import LOCALES, Corpus, Fact, Part, Purchase, Run, part, sentence
 from engine.model import Model
+from engine.training import frequency_weights
 from tokenization import Tokenizer
-
-PARTS: tuple[Part, ...] = ("territory", "weekday", "month")
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,13 @@ class Finding:
 
     headline: str
     columns: tuple[str, ...]
-    examples: list[tuple[str, ...]]
+    examples: Sequence[tuple[str, ...]]
     numbers: dict[str, float]
 
 
 @dataclass
 class Lesson(ABC):
-    """A network, its tokenizer and the corpus; `rows` sentences a batch, `steps` batches."""
+    """A network, its tokenizer and the corpus; `rows` sentences a batch, `steps` batches, `evaluated` held-out gaps."""
 
     model: Model
     tokenizer: Tokenizer
@@ -38,8 +37,11 @@ class Lesson(ABC):
     generator: torch.Generator = field(init=False)
 
     purpose: ClassVar[str]
+    locales: ClassVar[tuple[str, ...]] = LOCALES
+    parts: ClassVar[tuple[Part, ...]] = ("territory", "language")
     steps: ClassVar[int] = 250
     rows: ClassVar[int] = 24
+    evaluated: ClassVar[int] = 120
     learning_rate: ClassVar[float] = 3e-3
     carry_memory: ClassVar[bool] = False
 
@@ -50,8 +52,8 @@ class Lesson(ABC):
     @classmethod
     def texts(cls, corpus: Corpus, seed: int) -> Iterator[tuple[str, str]]:
         """Texts with their language, to make a vocabulary of."""
-        for fact in corpus.train[::2]:
-            for locale in LOCALES:
+        for fact in corpus.train[::3]:
+            for locale in cls.locales:
                 yield sentence(fact, locale), locale
 
     @abstractmethod
@@ -64,22 +66,29 @@ class Lesson(ABC):
 
     def draw(self) -> list[tuple[Fact, str]]:
         """Facts to learn from, each with a language, for one batch."""
-        return [(self.chance.choice(self.corpus.train), self.chance.choice(LOCALES)) for _ in range(self.rows)]
+        return [(self.chance.choice(self.corpus.train), self.chance.choice(self.locales)) for _ in range(self.rows)]
 
     def plain(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """True for tokens (b i) of the text itself: neither padding nor special."""
         special = torch.tensor(sorted(set(self.tokenizer.added.special_texts.values())))
         return (attention_mask > 0) & ~torch.isin(input_ids, special)
 
-    def gaps(self, count: int) -> "list[Gap]":
+    def rarity(self) -> Tensor:
+        """How much rather a rare token is asked than a common one, (v)."""
+        texts, languages = zip(*self.texts(self.corpus, self.seed))
+        rows = self.tokenizer(list(texts), lang=list(languages) if self.tokenizer.options.languages else None).input_ids
+        ids = torch.tensor([index for row in rows for index in row])
+        return frequency_weights(torch.bincount(ids, minlength=len(self.tokenizer)))
+
+    def gaps(self) -> "list[Gap]":
         """Held-out sentences in turn through the languages, each with a part of it hidden."""
         runs = [fact for fact in self.corpus.held_out if isinstance(fact, Run)]
         purchases = [fact for fact in self.corpus.held_out if isinstance(fact, Purchase)]
         found = []
-        for number in range(count):
+        for number in range(self.evaluated):
             facts: Sequence[Fact] = runs if number % 4 == 0 else purchases
-            fact, locale = facts[number // 4 % len(facts)], LOCALES[number * 5 % len(LOCALES)]
-            which = "middle" if number % 4 == 0 else PARTS[number % 3]
+            fact, locale = facts[number // 4 % len(facts)], self.locales[number * 5 % len(self.locales)]
+            which = "middle" if number % 4 == 0 else self.parts[number % len(self.parts)]
             found.append(make_gap(self.tokenizer, fact, locale, which))
         return found
 

@@ -6,17 +6,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.demo.corpus import LOCALES, sentence
+from engine.demo.corpus import sentence
 from engine.demo.lesson import Finding, Gap, Lesson, share
 from engine.training import mask_tokens, reset_positions
-
-EVALUATED = 120
 
 
 class MaskedLesson(Lesson):
     """Masked language modelling over sentences of all languages."""
 
     purpose = "fills a masked word, whatever the language"
+    steps = 600
+    rows = 32
+    learning_rate = 5e-3
+    locales = ("de", "el", "en", "es", "fr", "pl", "ru", "tr")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.weights = self.rarity()
 
     def batches(self) -> Iterator[dict[str, Any]]:
         while True:
@@ -35,14 +41,15 @@ class MaskedLesson(Lesson):
             mask_id=self.tokenizer.mask_id,
             vocab=len(self.tokenizer),
             generator=self.generator,
-            probability=0.3,
+            probability=0.4,
+            weights=self.weights,
         )
         return {"input_ids": ids, "labels": labels}
 
     @torch.no_grad()
     def show(self) -> Finding:
         right, examples = 0, []
-        gaps = self.gaps(EVALUATED)
+        gaps = self.gaps()
         for number, gap in enumerate(gaps):
             filled = self.fill(gap)
             right += filled == gap.phrase
@@ -63,12 +70,15 @@ class TranslationLesson(MaskedLesson):
     """Translation language modelling: a word hidden in one language is read off the other."""
 
     purpose = "predicts a masked word from the same sentence in another language"
-    steps = 300
+    rows = 24
+    learning_rate = 3e-3
+    locales = ("de", "en", "es")
+    parts = ("territory", "weekday", "month")
 
     def batches(self) -> Iterator[dict[str, Any]]:
         step = 0
         while True:
-            drawn = [(fact, locale, self.chance.choice(LOCALES)) for fact, locale in self.draw()]
+            drawn = [(fact, locale, self.chance.choice(self.locales)) for fact, locale in self.draw()]
             first = [sentence(fact, locale) for fact, locale, _ in drawn]
             second = [sentence(fact, other) for fact, _, other in drawn]
             if step % 4 == 3:
@@ -90,10 +100,10 @@ class TranslationLesson(MaskedLesson):
     @torch.no_grad()
     def show(self) -> Finding:
         helped, alone, examples = 0, 0, []
-        gaps = self.gaps(EVALUATED)
+        gaps = self.gaps()
         for number, gap in enumerate(gaps):
-            other = LOCALES[(LOCALES.index(gap.locale) + 1 + number % (len(LOCALES) - 1)) % len(LOCALES)]
-            other = "en" if number < 12 and gap.locale != "en" else other
+            others = [locale for locale in self.locales if locale != gap.locale]
+            other = others[number % len(others)]
             without, having = self.fill_from(gap, None), self.fill_from(gap, other)
             helped, alone = helped + (having == gap.phrase), alone + (without == gap.phrase)
             if number in (1, 2, 3, 5, 6):

@@ -9,7 +9,6 @@ from engine.demo.corpus import sentence
 from engine.demo.lesson import Finding, Gap, Lesson, share
 from engine.training import Factorization, draw_factorization, permutation_mask, permutation_targets, target_mapping
 
-EVALUATED = 96
 LAST = 10**6
 
 
@@ -17,20 +16,24 @@ class PermutationLesson(Lesson):
     """Permutation language modelling over sentences of all languages."""
 
     purpose = "fills a gap through its query stream, which sees both sides and never the gap"
+    steps = 500
+    rows = 32
+    learning_rate = 5e-3
+    locales = ("de", "en", "es", "fr")
 
     def batches(self) -> Iterator[dict[str, Any]]:
         while True:
             texts = [sentence(fact, locale) for fact, locale in self.draw()]
             encoding = self.tokenizer(texts, padding=True, return_tensors="pt")
             order = draw_factorization(
-                self.plain(encoding.input_ids, encoding.attention_mask), self.generator, context=4
+                self.plain(encoding.input_ids, encoding.attention_mask), self.generator, context=3
             )
             yield {**encoding, **permutation_targets(encoding.input_ids, order)}
 
     @torch.no_grad()
     def show(self) -> Finding:
         both, left, examples = 0, 0, []
-        gaps = self.gaps(EVALUATED)
+        gaps = self.gaps()
         for number, gap in enumerate(gaps):
             filled, guessed = self.fill(gap, sides="both"), self.fill(gap, sides="left")
             both, left = both + (filled == gap.phrase), left + (guessed == gap.phrase)

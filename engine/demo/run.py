@@ -67,10 +67,10 @@ def teach(
     lesson = kind(model, tokenizer, corpus, seed)
     count = sum(weight.numel() for weight in model.parameters())
     console.rule(f"[bold]{family}[/bold] {kind.purpose}")
-    console.print(f"{count:,} parameters, {len(tokenizer):,} tokens ({tokenizer.options.algorithm})")
+    console.print(f"{count:,} parameters, {len(tokenizer):,} tokens ({spec.tokenizer.algorithm})")
     steps = kind.steps // 8 if quick else kind.steps
     options = TrainingOptions(learning_rate=kind.learning_rate, seed=seed)
-    with progress_bar(console, family, steps) as advance:
+    with ProgressBar(console, family, steps) as advance:
         losses = train(model, lesson.batches(), steps, options, carry_memory=kind.carry_memory, progress=advance)
     finding = lesson.show()
     first, last = mean(losses[:5]), mean(losses[-10:])
@@ -83,7 +83,7 @@ def teach(
     return losses, finding
 
 
-class progress_bar:
+class ProgressBar:
     """A bar while output is a terminal, nothing otherwise; entered, it gives the function that moves it."""
 
     def __init__(self, console: Console, name: str, steps: int) -> None:

@@ -1,0 +1,107 @@
+"""The training loop: losses fall, seeds repeat, memory is carried."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from engine import InputError, build_model
+from engine.training import TrainingOptions, causal_labels, stream, train
+
+SMALL = {"dims.layers": 1, "dims.model": 32, "dims.inner": 64, "dims.vocab": 60}
+
+
+def small(spec, **changes):
+    return build_model(f"tiny/{spec}", seed=0, overrides={**SMALL, **changes})
+
+
+def repeated(seed=0):
+    ids = torch.randint(5, 60, (4, 10), generator=torch.Generator().manual_seed(seed))
+    return iter(lambda: {"input_ids": ids, "labels": causal_labels(ids)}, None)
+
+
+def test_the_loss_falls_on_a_repeated_batch():
+    model = small("xglm")
+    heard = []
+    losses = train(model, repeated(), 40, progress=lambda step, loss: heard.append((step, loss)))
+    assert losses[-1] < losses[0] / 2
+    assert heard == list(enumerate(losses))
+    assert not model.training
+
+
+def test_the_seed_decides_everything_and_leaves_the_global_state_alone():
+    def weights(seed):
+        model = small("xglm", **{"dropout.residual": 0.3})
+        train(model, repeated(), 5, TrainingOptions(seed=seed))
+        return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+    state = torch.get_rng_state()
+    first, again, other = weights(1), weights(1), weights(2)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_rate_rises_then_falls_to_a_tenth():
+    rates = [TrainingOptions(warm_up=0.1).rate(step, 100) for step in range(101)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert all(later < earlier for earlier, later in pairwise(rates[10:]))
+    assert rates[100] == pytest.approx(0.1)
+
+
+def test_gradients_are_clipped_to_their_norm():
+    model, norms = small("xglm"), []
+
+    def record(optimizer, args, kwargs):
+        parts = [weight.grad for group in optimizer.param_groups for weight in group["params"]]
+        norms.append(torch.cat([part.flatten() for part in parts]).norm().item())
+
+    hook = register_optimizer_step_pre_hook(record)
+    try:
+        train(model, repeated(), 3, TrainingOptions(clip=0.01))
+    finally:
+        hook.remove()
+    assert norms == pytest.approx([0.01] * 3, rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training():
+    with pytest.raises(RuntimeError, match="lower the learning rate"):
+        train(small("xglm"), repeated(), 50, TrainingOptions(learning_rate=1e20, clip=1e20))
+
+
+def test_memory_is_carried_from_segment_to_segment(monkeypatch):
+    model = small("transformer-xl", **{"memory.length": 8, "embeddings.tables.tokens.cutoffs": [20, 40]})
+    monkeypatch.setattr(model, "forward", spy := Spy(model.forward))
+    text = torch.randint(0, 60, (64,), generator=torch.Generator().manual_seed(0))
+    segments = list(stream(text, 2, 8))
+    train(model, ({"input_ids": ids, "labels": ids} for ids in segments), 4, carry_memory=True)
+    assert spy.memories[0] is None and len(spy.memories) == 4
+    assert spy.memories[1:] == spy.returned[:-1]
+
+
+class Spy:
+    """Calls through, and remembers the memories that went in and came out."""
+
+    def __init__(self, call):
+        self.call, self.memories, self.returned = call, [], []
+
+    def __call__(self, **inputs):
+        self.memories.append(inputs["memory"])
+        out = self.call(**inputs)
+        self.returned.append(out.memory)
+        return out
+
+
+@pytest.mark.parametrize(("count", "rows", "length"), [(20, 2, 4), (23, 3, 4), (7, 2, 10)])
+def test_a_stream_goes_on_where_it_ended(count, rows, length):
+    text = torch.arange(count)
+    segments = list(stream(text, rows, length))
+    assert all(segment.shape[1] <= length for segment in segments)
+    whole = torch.cat(segments, dim=1)
+    assert torch.equal(whole.flatten(), text[: rows * (count // rows)])
+
+
+def test_a_text_too_short_for_its_rows_is_refused():
+    with pytest.raises(InputError, match="too few"):
+        list(stream(torch.arange(3), 2, 4))
