@@ -13,8 +13,9 @@ from torch import Tensor
 from engine.build import head_options
 from engine.checkpoint.config import differences, read_config, write_config
 from engine.checkpoint.files import save_tensors, staged
-from engine.checkpoint.load import LABEL_FIELDS, families, shared_names
+from engine.checkpoint.load import shared_names
 from engine.checkpoint.names import axis_sizes, slots_of
+from engine.checkpoint.opening import LABEL_FIELDS, families
 from engine.errors import CheckpointError
 from engine.model import Model
 from engine.spec import Spec

@@ -21,7 +21,7 @@ def describe(
     from rich.console import Console
 
     from engine.build import assemble, load_spec
-    from engine.checkpoint.load import open_source
+    from engine.checkpoint.opening import open_source
     from engine.cli.tree import render
 
     changes = parse_overrides(overrides or [])

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from engine import Model, build_model, load_spec
 from engine.checkpoint.config import differences, left_over, read_config, write_config
-from engine.checkpoint.load import families
+from engine.checkpoint.opening import families
 from engine.spec import Spec
 from engine.spec.axes import Layout
 from engine.spec.load import SPECS, shipped

@@ -1,0 +1,134 @@
+"""What a load reports, where it looks, and the memory that it needs."""
+
+import subprocess
+import sys
+
+import huggingface_hub
+import pytest
+import torch
+
+from engine import build_model, load_model, save_model
+from tests.checkpoint.folders import as_bin, edit_config, loaded, refused, replace_tensors, small, tensors
+
+
+def test_nothing_to_report(theirs):
+    assert not loaded(theirs).load_report and str(loaded(theirs).load_report) == "all taken over"
+
+
+def test_head_tensors_of_another_shape_are_drawn_anew(tmp_path):
+    save_model(small("xlm-roberta-xl"), tmp_path, format="huggingface")
+    changed = tensors(tmp_path)
+    old = changed["lm_head.dense.weight"]
+    changed["lm_head.dense.weight"] = old[:7].clone()
+    replace_tensors(tmp_path, changed)
+    model = loaded(tmp_path)
+    assert model.load_report.other_shape == ("head.output.dense.weight",)
+    assert not model.load_report.initialised
+    weight = model.head.output.dense.weight
+    assert weight.shape == old.shape and 0.01 < float(weight.detach().std()) < 0.03
+
+
+def test_a_new_head_is_reported_and_drawn_by_its_seed(theirs):
+    first, again, other = (loaded(theirs, head="token_classification", num_labels=3, seed=seed) for seed in (1, 1, 2))
+    names = [name for name, _ in first.named_parameters() if name.startswith("head.")]
+    assert names and set(first.load_report.initialised) == set(names)
+    weights = [dict(model.named_parameters())[names[0]] for model in (first, again, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_loading_leaves_the_random_state_as_it_was(theirs):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    loaded(theirs, head="token_classification", num_labels=3)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_left_over_tensors_and_config_fields_are_reported(theirs):
+    replace_tensors(theirs, {**tensors(theirs), "model.layers.7.fc1.weight": torch.zeros(2), "own": torch.zeros(1)})
+    edit_config(theirs, use_magic=True, transformers_version="5.0.0")
+    report = loaded(theirs).load_report
+    assert report.left_over == ("model.layers.7.fc1.weight", "own")
+    assert report.config_left_over == ("use_magic",)
+    assert str(report) == (
+        "left over in the checkpoint: model.layers.7.fc1.weight, own; "
+        "fields of config.json that no axis reads: use_magic"
+    )
+
+
+def test_a_long_report_is_cut_but_kept_whole(theirs):
+    extra = {f"extra.{number}": torch.zeros(1) for number in range(30)}
+    replace_tensors(theirs, {**tensors(theirs), **extra})
+    report = loaded(theirs).load_report
+    assert len(report.left_over) == 30 and str(report).endswith("and 22 more")
+
+
+def test_tied_tensors_that_differ(theirs):
+    changed = tensors(theirs)
+    changed["lm_head.weight"] = changed["model.embed_tokens.weight"] + 1
+    replace_tensors(theirs, changed)
+    refused(theirs, "lm_head.weight", "model.embed_tokens.weight", "differ, but the spec ties them")
+    edit_config(theirs, tie_word_embeddings=False)
+    model = loaded(theirs)
+    assert torch.equal(model.head.output.weight, changed["lm_head.weight"]) and not model.load_report
+
+
+def test_a_tied_copy_that_agrees_is_no_left_over(theirs):
+    changed = tensors(theirs)
+    changed["lm_head.weight"] = changed["model.embed_tokens.weight"].clone()
+    replace_tensors(theirs, changed)
+    model = loaded(theirs)
+    assert not model.load_report and model.head.output.weight is model.embeddings.tokens.tables[0]
+
+
+def test_hub_ids_go_through_the_hub_client(theirs, monkeypatch):
+    asked = []
+
+    def snapshot(repository, revision=None, allow_patterns=None):
+        asked.append((repository, revision))
+        assert {"*.json", "*.safetensors", "*.bin"} <= set(allow_patterns)
+        return str(theirs)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    model = load_model("facebook/xglm-564M", revision="abc")
+    assert asked == [("facebook/xglm-564M", "abc")] and model.spec.dims.layers == 2
+
+
+def test_what_the_hub_does_not_give(monkeypatch):
+    def snapshot(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    refused("nobody/nothing", "'nobody/nothing' is no folder here, and the hub did not give it: no route")
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import torch
+import engine.checkpoint.load, huggingface_hub
+from engine import build_model, load_model
+build_model("tiny/xglm")
+def peak():
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+before = peak()
+model = load_model(sys.argv[1])
+print(peak() - before, sum(p.numel() * p.element_size() for p in model.parameters()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_loading_needs_little_more_memory_than_the_model(kind, tmp_path):
+    changes = {"dims.layers": 12, "dims.model": 512, "dims.inner": 2048, "dims.vocab": 24_000, "dims.heads": 8}
+    model = build_model("xglm", overrides=changes, device="meta").to_empty(device="cpu")
+    save_model(model, tmp_path, format="huggingface")
+    del model
+    if kind == "bin":
+        as_bin(tmp_path)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    grown, size = map(int, output.split())
+    assert size > 190 * 2**20
+    assert size <= grown + 2**20 and grown < size + 110 * 2**20, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
