@@ -83,7 +83,7 @@ class AdaptiveOutput(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         output, tokens, model = spec.heads.output, spec.embeddings.tables.tokens, spec.dims.model
-        width, divisor = tokens.width or model, output.divisor or tokens.divisor
+        width, divisor = tokens.width or spec.embedding_width, output.divisor or tokens.divisor
         cutoffs = tokens.cutoffs if output.cutoffs is None else output.cutoffs
         self.cutoffs = (0, *cutoffs, spec.dims.vocab)
         self.tied, self.split = output.tied, divisor > 1

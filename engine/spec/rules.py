@@ -53,7 +53,7 @@ def _tables(spec: "Spec") -> Iterator[Problem]:
         yield "embeddings.tables.tokens.padding", f"id {tables.tokens.padding} is outside the vocabulary of {vocab}"
     yield from _ascending("embeddings.tables.tokens.cutoffs", tables.tokens.cutoffs, vocab)
     if tables.tokens.divisor > 1:
-        narrowest = (tables.tokens.width or spec.dims.model) // tables.tokens.divisor ** len(tables.tokens.cutoffs)
+        narrowest = (tables.tokens.width or spec.embedding_width) // tables.tokens.divisor ** len(tables.tokens.cutoffs)
         if narrowest < 1:
             yield "embeddings.tables.tokens.divisor", "the last cluster would have no width: lower divisor or cutoffs"
     if tables.tokens.projection_bias and tables.tokens.divisor == 1 and tables.tokens.width in (None, spec.dims.model):
@@ -186,6 +186,13 @@ def _output(spec: "Spec") -> Iterator[Problem]:
                 "heads.output.tied_projections",
                 f"{len(cutoffs) + 1} clusters need as many entries, found {len(output.tied_projections)}",
             )
+    tied = output.tied_projections
+    if spec.embedding_width != spec.dims.model and (tied is True or (isinstance(tied, tuple) and any(tied))):
+        yield (
+            "heads.output.tied_projections",
+            f"projections from embeddings.width {spec.embedding_width} are not those from dims.model {spec.dims.model}: "
+            "set tied_projections false",
+        )
     if output.samples is not None and output.kind != "linear":
         yield "heads.output.samples", "a sampled softmax needs heads.output.kind linear"
     if output.scaled and output.kind != "linear":
