@@ -19,6 +19,7 @@ class MaskedLesson(Lesson):
     rows = 32
     learning_rate = 5e-3
     locales = ("de", "el", "en", "es", "fr", "pl", "ru", "tr")
+    probability = 0.25
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,7 +42,7 @@ class MaskedLesson(Lesson):
             mask_id=self.tokenizer.mask_id,
             vocab=len(self.tokenizer),
             generator=self.generator,
-            probability=0.4,
+            probability=self.probability,
             weights=self.weights,
         )
         return {"input_ids": ids, "labels": labels}
@@ -71,8 +72,9 @@ class TranslationLesson(MaskedLesson):
 
     purpose = "predicts a masked word from the same sentence in another language"
     rows = 24
-    learning_rate = 3e-3
     locales = ("de", "en", "es")
+    # Rare words are asked more often: a higher share would hide most names on both sides at once.
+    probability = 0.15
     parts = ("territory", "weekday", "month")
 
     def batches(self) -> Iterator[dict[str, Any]]:

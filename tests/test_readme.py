@@ -1,0 +1,71 @@
+"""Every Python block and every `engine` command of README.md runs as it stands there."""
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from engine import build_model, load_spec, save_model
+from engine.cli import main
+from engine.demo.corpus import make_corpus
+from engine.demo.run import lesson_for
+from tokenization import train_tokenizer
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language):
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.S | re.M)
+
+
+COMMANDS = [line for block in blocks("console") for line in block.splitlines() if line]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with what `make demo` leaves behind, untrained."""
+    folder = tmp_path_factory.mktemp("readme")
+    for family in {match for line in COMMANDS for match in re.findall(r"\.demo/([\w-]+)", line)}:
+        spec = load_spec(f"tiny/{family}")
+        texts = list(lesson_for(spec).texts(make_corpus(0, 300, 50), 0))
+        tokenizer = train_tokenizer(
+            spec.tokenizer, [text for text, _ in texts], spec.dims.vocab, languages=[locale for _, locale in texts]
+        )
+        save_model(build_model(spec, seed=0), folder / ".demo" / family)
+        tokenizer.save(folder / ".demo" / family)
+    return folder
+
+
+def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
+    found = blocks("python")
+    assert len(found) >= 8
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "readme"}
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        for block in found:
+            exec(compile(block, str(README), "exec"), names)
+    assert "564463616" in said.getvalue()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_run(command, workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    program, *words = shlex.split(command)
+    assert program == "engine"
+    if words[0] == "demo":
+        monkeypatch.setattr("engine.demo.causal.CausalLesson.steps", 16)
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert result.output.strip()
+
+
+def test_make_targets_exist():
+    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^    make (\w+)", README.read_text(encoding="utf-8"), flags=re.M):
+        assert re.search(rf"^{target}:", makefile, flags=re.M)
