@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def level(module: str) -> int:
     return under[max(under, key=len)]
 
 
+@cache
 def imports(path: Path, lazily: bool) -> set[str]:
     """Modules that a file imports, with what it imports from them where that is a module; within functions or not."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

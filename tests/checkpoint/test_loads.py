@@ -109,12 +109,12 @@ import torch
 import engine.checkpoint.load, huggingface_hub
 from engine import build_model, load_model
 build_model("tiny/xglm")
-def peak():
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+def memory(field):
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
     return int(line.split()[1]) * 1024
-before = peak()
+before = memory("VmRSS")
 model = load_model(sys.argv[1])
-print(peak() - before, sum(p.numel() * p.element_size() for p in model.parameters()))
+print(memory("VmHWM") - before, sum(p.numel() * p.element_size() for p in model.parameters()))
 """
 
 
@@ -131,4 +131,4 @@ def test_loading_needs_little_more_memory_than_the_model(kind, tmp_path):
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     grown, size = map(int, output.split())
     assert size > 190 * 2**20
-    assert size <= grown + 2**20 and grown < size + 110 * 2**20, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
+    assert 0.9 * size < grown < size + 110 * 2**20, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
