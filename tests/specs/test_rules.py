@@ -113,6 +113,11 @@ BROKEN = [
     ({**ADAPTIVE, "heads.output.kind": "linear"}, "heads.output.tied", "set tied false"),
     ({**ADAPTIVE, "heads.output.cutoffs": [20]}, "heads.output.tied", "need the cutoffs and divisor"),
     ({**ADAPTIVE, "heads.output.tied_projections": [True]}, "heads.output.tied_projections", "3 clusters"),
+    (
+        {"embeddings.width": 6, "heads.output.tied_projections": True},
+        "heads.output.tied_projections",
+        "projections from",
+    ),
     ({"heads.output.samples": 5, "heads.output.kind": "transform"}, "heads.output.samples", "kind linear"),
     ({"heads.output.scaled": True, "heads.output.kind": "transform"}, "heads.output.scaled", "kind linear"),
     ({"tokens.mask": 100}, "tokens.mask", "id 100 is outside the vocabulary of 100"),
