@@ -17,6 +17,9 @@ from tokenization.pair_training import Merge, learn_merges, merge_pair
 from tokenization.vocabulary_files import read_file, read_text
 from tokenization.words_of_language import WordSplitter
 
+# Words come again and again; this many are remembered with their symbols, about a hundred megabytes.
+_MOST_WORDS = 500_000
+
 
 class BytePairAlgorithm:
     """A vocabulary, token to id, and merges in the order of their rank."""
@@ -73,7 +76,7 @@ class BytePairAlgorithm:
         if self._fast is not None:
             unseen = {word for words in split for word in words if word not in self._known}
             new = [word for word in unseen if self._fast.knows(word)]
-            self._known.update(zip(new, self._fast.merge(new)))
+            self._remember(dict(zip(new, self._fast.merge(new))))
         return [[symbol for word in words for symbol in self.merge(word)] for words in split]
 
     def quick_ids(self, texts: list[str]) -> None:
@@ -103,8 +106,13 @@ class BytePairAlgorithm:
             symbols = merge_pair(symbols, best)
         # A space inside a word, as segmenters can leave it, cuts its symbols in two, as published.
         symbols = " ".join(symbols).split(" ")
-        self._known[word] = symbols
+        self._remember({word: symbols})
         return symbols
+
+    def _remember(self, words: dict[str, list[str]]) -> None:
+        if len(self._known) > _MOST_WORDS:
+            self._known.clear()
+        self._known.update(words)
 
     def token_of(self, token_id: int) -> str:
         token = self._tokens.get(token_id)

@@ -60,30 +60,34 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _find_family(directory: Path, config: dict[str, Any]) -> str:
-    model = read_json(directory / "config.json")
+def _find_family(directory: Path, config: dict[str, Any], model: dict[str, Any]) -> str:
+    published = _published()
     name = config.get("tokenizer_class") or model.get("tokenizer_class")
-    for family, entry in _published()["families"].items():
-        if name in entry["classes"] or (name is None and model.get("model_type") in entry["model_types"]):
+    unsaid = name is None or name in published["generic"]
+    for family, entry in published["families"].items():
+        if name in entry["classes"] or (unsaid and model.get("model_type") in entry["model_types"]):
             return str(family)
-    known = ", ".join(name for entry in _published()["families"].values() for name in entry["classes"])
+    known = ", ".join(name for entry in published["families"].values() for name in entry["classes"])
     what = f"tokenizer class {name!r} is not one of" if name else "neither tokenizer_config.json nor config.json names"
     raise TokenizationError(f"{directory}: {what} {known}")
 
 
 def read_published(directory: Path, specs: Path = SPECS) -> CommonOptions:
     """The options of a directory that transformers wrote; raises TokenizationError where its class is unknown."""
-    config = read_json(directory / "tokenizer_config.json")
-    family = _find_family(directory, config)
+    config, model = (read_json(directory / name) for name in ("tokenizer_config.json", "config.json"))
+    family = _find_family(directory, config, model)
     section = family_section(family, specs)
     if "added_tokens_decoder" not in config:
         config = {**config, **read_json(directory / "special_tokens_map.json")}
-    section["added_tokens"] = _added_tokens(directory, config)
+    # XLM's languages are often only told to the network.
+    config = {**{name: model[name] for name in ("lang2id",) if model.get(name)}, **config}
     for theirs, ours in _settings(family).items():
         if theirs in config:
             _place(section, ours.split("."), config[theirs])
-    model, whole = section.get("model_file"), directory / "tokenizer.json"
-    if model is not None and not (directory / model).is_file() and whole.is_file():
+    special = {token.content for token in SpecialTokens.model_validate(section["special_tokens"]).in_order()}
+    section["added_tokens"] = _added_tokens(directory, config, special)
+    piece_model, whole = section.get("model_file"), directory / "tokenizer.json"
+    if piece_model is not None and not (directory / piece_model).is_file() and whole.is_file():
         # Where only the fast class's file was published, its results are all there is to match.
         section["backend"] = "tokenizers"
     return parse_options(section)
@@ -93,11 +97,15 @@ def _settings(family: str) -> dict[str, str]:
     return {**_published()["settings"], **_published()["families"][family]["settings"]}
 
 
+# What a null says where we have no null.
+_EMPTY: dict[str, Any] = {"reserved": [], "sampling": {}}
+
+
 def _place(section: dict[str, Any], path: list[str], value: Any) -> None:
     if path == ["max_length"]:
         value = value if value is not None and value < _NO_LIMIT else None
-    elif path == ["reserved"] or path == ["sampling"]:
-        value = value or type(section.get(path[0], {}))()
+    elif value is None and path[0] in _EMPTY:
+        value = _EMPTY[path[0]]
     for key in path[:-1]:
         section = section.setdefault(key, {})
     if path[0] == "special_tokens":
@@ -119,10 +127,8 @@ def _token(value: Any, **known: Any) -> dict[str, Any]:
     return {"content": value["content"], **{flag: value.get(flag, False) for flag in _FLAGS}, **known}
 
 
-def _added_tokens(directory: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
+def _added_tokens(directory: Path, config: dict[str, Any], special: set[str]) -> list[dict[str, Any]]:
     """Added tokens with their ids, from where each generation of transformers kept them."""
-    special = {_content(value) for name, value in config.items() if name.endswith("_token")}
-    special |= {_content(value) for value in config.get("additional_special_tokens") or ()}
     decoder = config.get("added_tokens_decoder")
     if decoder is None:
         listed = {
@@ -137,10 +143,6 @@ def _added_tokens(directory: Path, config: dict[str, Any]) -> list[dict[str, Any
             # The published classes go by their lists of special tokens; the flag alone only stops normalization.
             token.update(special=False, normalized=False)
     return tokens
-
-
-def _content(value: Any) -> Any:
-    return value.get("content") if isinstance(value, dict) else value
 
 
 def published_config(options: CommonOptions, added: dict[int, AddedToken], specs: Path = SPECS) -> dict[str, Any]:

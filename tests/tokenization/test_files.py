@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from tests.tokenization.sides import FAMILIES, Sides, published_class
+from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, published_class
 from tests.tokenization.texts import NEWS, SENTENCES
 from tokenization import AddedToken, TokenizationError, VocabularyError, build_tokenizer, load_tokenizer
 from tokenization.pickles import read_pickled_words
@@ -80,6 +80,30 @@ def test_older_directories(sides: dict[str, Sides], tmp_path: Path, family: str)
     model_types = {"transformer-xl": "transfo-xl"}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_types.get(family, family)}))
     assert load_tokenizer(tmp_path)(BATCH).input_ids == both.ours(BATCH).input_ids
+
+
+@pytest.mark.parametrize("family", SENTENCEPIECE)
+def test_directories_as_they_stand_on_the_hub(sides: dict[str, Sides], tmp_path: Path, family: str) -> None:
+    """The first ones hold a model's config.json, the piece model and tokenizer.json, which knows the added tokens."""
+    published_class(family, fast=True).from_pretrained(sides[family].directory).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "special_tokens_map.json").unlink()
+    (tmp_path / "added_tokens.json").unlink(missing_ok=True)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    theirs, ours = published_class(family).from_pretrained(tmp_path), load_tokenizer(tmp_path)
+    texts = [*BATCH, "a <mask> b<s>", "<pad> <unk>"]
+    assert ours(texts).input_ids == theirs(texts).input_ids
+    assert ours.get_vocab() == theirs.get_vocab()
+    for ids in ours(texts).input_ids:
+        assert ours.decode(ids, skip_special_tokens=True) == theirs.decode(ids, skip_special_tokens=True)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    assert load_tokenizer(tmp_path)(texts).input_ids == ours(texts).input_ids
+
+
+def test_languages_that_only_the_network_was_told(sides: dict[str, Sides], tmp_path: Path) -> None:
+    shutil.copytree(sides["xlm"].directory, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "xlm", "lang2id": {"de": 0, "en": 1}}))
+    assert set(load_tokenizer(tmp_path)("Hallo", lang="de").langs) == {0}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
