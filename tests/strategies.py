@@ -82,7 +82,12 @@ def valid_specs(
     data = {
         "name": "drawn",
         "dims": dims,
-        "embeddings": {"tables": tables, "scale": pick("none", "sqrt_model"), "norm": pick(*both)},
+        "embeddings": {
+            "tables": tables,
+            "width": pick(None, None, None, 6),
+            "scale": pick("none", "sqrt_model"),
+            "norm": pick(*both),
+        },
         "position": position,
         "attention": attention,
         "streams": {"kind": streams},
@@ -247,6 +252,8 @@ def _heads(pick: Pick, head: str | None, tables: Mapping[str, Any], two: bool, c
     }
     if kind == "adaptive":
         output["tied_projections"] = pick(False, True, [False] + [True] * (clusters - 1))
+        if not output["tied"]:
+            output |= {"divisor": pick(None, 2, 1), "tied_projections": False}
     elif kind == "linear":
         output["tied_projections"] = not divided and pick(False, True)
     return {"default": head, "output": output}
