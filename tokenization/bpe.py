@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
+from tokenization.edits import lowered_as_read
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.fast_merges import fast_merges
 from tokenization.options import BytePairOptions
@@ -58,7 +59,8 @@ class BytePairAlgorithm:
         """Learn merges from a corpus until the vocabulary has `vocab_size` tokens."""
         splitter = WordSplitter(options)
         named = languages if languages is not None else _forever(options.default_language)
-        words = (word for text, language in zip(corpus, named) for word in splitter.split(text, language))
+        texts = lowered_as_read(corpus, options.lower_case_and_remove_accents)
+        words = (word for text, language in zip(texts, named) for word in splitter.split(text, language))
         vocabulary, merges = learn_merges(words, vocab_size or 8000, options.end_of_word, options.reserved)
         return cls(options, vocabulary, merges)
 

@@ -144,6 +144,11 @@ class LowerCase:
         return self.protected.finditer(text) if self.protected else ()
 
 
+def lowered_as_read(texts: Iterable[str], lower_case: bool) -> Iterable[str]:
+    """Texts of a corpus, lower-cased where the reader of texts does so before it looks for added tokens."""
+    return map(LowerCase(simple=True).apply, texts) if lower_case else texts
+
+
 @dataclass(frozen=True)
 class CollapseSpace:
     """Strip, and make one space of each run of white space (as `str.split` sees it)."""

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
 from tokenization.character_edits import Decompose
-from tokenization.edits import CollapseSpace, Edit, LowerCase, Substitute, apply_edits, follow_edits
+from tokenization.edits import CollapseSpace, Edit, LowerCase, Substitute, apply_edits, follow_edits, lowered_as_read
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.options import SentencePieceOptions
 from tokenization.piece_file import check_piece_file
@@ -99,7 +99,7 @@ class PieceAlgorithm:
         writer = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(apply_edits(edits, text) for text in corpus),
+                sentence_iterator=(apply_edits(edits, text) for text in lowered_as_read(corpus, options.lower_case)),
                 model_writer=writer,
                 vocab_size=(vocab_size or 8000) - outside,
                 hard_vocab_limit=False,

@@ -9,7 +9,7 @@ from typing import Any
 from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span, locate_words
-from tokenization.edits import Edit, LowerCase, Strip, apply_edits, follow_edits
+from tokenization.edits import Edit, LowerCase, Strip, apply_edits, follow_edits, lowered_as_read
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.moses import punctuation_edits, word_joiner, word_splitter
 from tokenization.options import WordOptions
@@ -61,7 +61,7 @@ class WordAlgorithm:
         """Count the words of a corpus and keep the most frequent ones."""
         reader = cls(options, ())
         counts: Counter[str] = Counter()
-        for text in corpus:
+        for text in lowered_as_read(corpus, options.lower_case):
             counts.update(reader.tokenize(text, None))
         if not counts:
             raise TokenizationError("the corpus holds no words")

@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE.parents[2]))
 
 VOCABULARIES: dict[str, dict[str, Any]] = {
     "as it comes": {"special": ["<eos>", "<unk>"]},
-    "frequent words": {"special": ["<eos>", "<unk>"], "min_freq": 4},
+    "frequent words": {"special": ["<eos>", "<unk>"], "min_freq": 3, "lower_case": True},
     "few words": {"special": ["<unk>", "<eos>"], "max_size": 50, "lower_case": True},
     "characters": {"special": ["<eos>", "<unk>"], "delimiter": ""},
     "German": {"special": ["<eos>", "<unk>"], "language": "de"},
