@@ -17,7 +17,7 @@ SPECS = Path(__file__).resolve().parents[2] / "specs"
 if not SPECS.is_dir():  # installed as a wheel: the specs travel inside the package
     SPECS = Path(__file__).resolve().parents[1] / "_specs"
 # Sections whose keys depend on what they are: another one replaces them whole.
-UNIONS = {"position": "kind", "memory": "kind", "tokenizer": "algorithm"}
+UNIONS = {"position": "kind", "memory": "kind", "tokenizer": "algorithm", "pooling": "kind"}
 
 
 def load_spec(
@@ -85,8 +85,8 @@ def merge(
     replaced: Callable[[KeyPath], None] | None = None,
     path: KeyPath = (),
 ) -> dict[str, Any]:
-    """`over` laid on `base`: sections merge key by key, all else is replaced; a position, memory or tokenizer of another
-    kind is replaced whole. `replaced` is told the path of all that gives way."""
+    """`over` laid on `base`: sections merge key by key, all else is replaced; a position, memory, tokenizer or pooling of
+    another kind is replaced whole. `replaced` is told the path of all that gives way."""
     result = dict(base)
     for key, value in over.items():
         old, here = result.get(key), (*path, str(key))

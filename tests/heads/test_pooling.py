@@ -124,3 +124,12 @@ def _inputs(ids):
     from engine.inputs import Inputs
 
     return Inputs(input_ids=ids)
+
+
+def test_another_kind_replaces_the_family_s_pooling_whole():
+    """Transformer-XL's `padding` belongs to places; a learned query knows none."""
+    path = "heads.options.sequence_classification.pooling"
+    spec = family("transformer-xl", **{path: {"kind": "attn"}})
+    assert spec.heads.options["sequence_classification"]["pooling"] == {"kind": "attn"}
+    same = family("transformer-xl", **{path: {"kind": "last"}})
+    assert same.heads.options["sequence_classification"]["pooling"] == {"kind": "last", "padding": "from_first"}
