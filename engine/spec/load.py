@@ -85,8 +85,8 @@ def merge(
     replaced: Callable[[KeyPath], None] | None = None,
     path: KeyPath = (),
 ) -> dict[str, Any]:
-    """`over` laid on `base`: sections merge key by key, all else is replaced; a position, memory, tokenizer or pooling of
-    another kind is replaced whole. `replaced` is told the path of all that gives way."""
+    """`over` laid on `base`: sections merge key by key, all else is replaced; a position, memory, tokenizer or pooling
+    of another kind is replaced whole. `replaced` is told the path of all that gives way."""
     result = dict(base)
     for key, value in over.items():
         old, here = result.get(key), (*path, str(key))
