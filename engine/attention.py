@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from engine.context import Context, Turns
+from engine.dropout import dropout
 from engine.linear import Linear
+from engine.masks import additive
 from engine.memory import LayerMemory
 from engine.positions import rotate
 from engine.scores import DistanceTable, RelativeScores
@@ -145,28 +147,31 @@ def attend(
     bias: Tensor | None,
     mask: Tensor | None,
     causal: bool,
-    dropout: float,
+    rate: float,
     head_mask: Tensor | None,
     keep_weights: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Weighted values (b h i k) of queries (b h i k) over keys and values (b g j k), and weights where kept.
 
     Scores are scaled products plus `bias` (b h i j) plus `mask` (b or 1, 1, i or 1, j), 0 or minus infinity; a row that
-    sees nobody yields zeros in every dtype. `causal` stands for a plain triangular mask. `head_mask` (h) multiplies each head's weights.
+    sees nobody yields zeros in every dtype. `causal` stands for a plain triangular mask, `rate` is dropout's, and
+    `head_mask` (h) multiplies each head's weights.
     """
-    if keep_weights:
-        mixed, weights = _attend_with_weights(query, key, value, scale, bias, mask, causal, dropout, head_mask)
-        return mixed, weights
+    # The processor's fused kernel has neither dropout nor a gradient for the bias.
+    unfused = query.device.type == "cpu" and (rate > 0 or (bias is not None and bias.requires_grad))
+    if keep_weights or unfused:
+        mixed, weights = _attend_in_steps(query, key, value, scale, bias, mask, causal, rate, head_mask)
+        return mixed, weights if keep_weights else None
     if bias is not None:
         mask = bias if mask is None else bias + mask
     grouped = key.shape[1] != query.shape[1]
     mixed = scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale, enable_gqa=grouped
+        query, key, value, attn_mask=mask, dropout_p=rate, is_causal=causal, scale=scale, enable_gqa=grouped
     )
     return mixed if head_mask is None else mixed * head_mask[:, None, None], None
 
 
-def _attend_with_weights(
+def _attend_in_steps(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -174,22 +179,24 @@ def _attend_with_weights(
     bias: Tensor | None,
     mask: Tensor | None,
     causal: bool,
-    dropout: float,
+    rate: float,
     head_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     repeats = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+    if repeats > 1:
+        key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
     scores = (query * scale) @ key.transpose(-1, -2)
-    scores = scores if bias is None else scores + bias
-    allowed = None if mask is None else mask == 0
     if causal:
         allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-    if allowed is not None:
-        scores = torch.where(allowed, scores, torch.finfo(scores.dtype).min)
+        mask = additive(allowed, scores.dtype)
+    scores = scores if bias is None else scores.add_(bias)
+    if mask is not None:
+        # Half the lowest number stands for minus infinity, so that a row without anybody stays finite until it is zeroed.
+        scores = scores.add_(mask.clamp(min=torch.finfo(mask.dtype).min / 2))
     weights = scores.float().softmax(dim=-1).to(scores.dtype) if scores.dtype.itemsize < 4 else scores.softmax(dim=-1)
-    if allowed is not None:
-        weights = torch.where(allowed, weights, 0.0)
-    weights = nn.functional.dropout(weights, dropout)
+    if mask is not None:
+        weights = weights * (mask == 0).any(-1, keepdim=True)
+    weights = dropout(weights, rate)
     weights = weights if head_mask is None else weights * head_mask[:, None, None]
     return weights @ value, weights
 

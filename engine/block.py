@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from engine.attention import Attention, CrossAttention
 from engine.context import Context, Turns
+from engine.dropout import Dropout
 from engine.feed_forward import FeedForward
 from engine.memory import LayerMemory
 from engine.norms import build_norm
@@ -49,8 +50,8 @@ class Block(nn.Module):
         self.parallel = spec.block.order == "parallel"
         self.zero_padding = spec.block.zero_padding
         residual = spec.dropout.residual
-        self.dropout = nn.Dropout(residual)
-        self.feed_forward_dropout = nn.Dropout(
+        self.dropout = Dropout(residual)
+        self.feed_forward_dropout = Dropout(
             residual if spec.dropout.feed_forward is None else spec.dropout.feed_forward
         )
 

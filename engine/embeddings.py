@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.dropout import Dropout
 from engine.errors import InputError
 from engine.linear import linear
 from engine.norms import build_norm
@@ -79,7 +80,7 @@ class Embeddings(nn.Module):
         self.projection = nn.Linear(model, spec.dims.model) if model != spec.dims.model else None
         self.scale = model**0.5 if spec.embeddings.scale == "sqrt_model" else 1.0
         self.zero_padding = spec.block.zero_padding
-        self.dropout = nn.Dropout(spec.dropout.embeddings)
+        self.dropout = Dropout(spec.dropout.embeddings)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Scaled token vectors (b i d) of ids (b i): what `inputs_embeds` replaces."""

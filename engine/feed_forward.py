@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.dropout import Dropout
 from engine.linear import Linear
 from engine.spec import Spec
 
@@ -33,7 +34,7 @@ class FeedForward(nn.Module):
         self.down = Linear(spec.dims.inner, spec.dims.model, bias=spec.ffn.bias)
         self.activation = ACTIVATIONS[spec.ffn.activation]
         self.fused = spec.ffn.activation == "gelu" and not spec.ffn.gated
-        self.dropout = nn.Dropout(spec.dropout.inner)
+        self.dropout = Dropout(spec.dropout.inner)
 
     def forward(self, states: Tensor) -> Tensor:
         if self.fused:

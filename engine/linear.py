@@ -44,6 +44,12 @@ def _fast(states: Tensor, weight: Tensor) -> bool:
 
 
 def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+    outputs, inputs = weight.shape
+    if outputs >= inputs and 0 < states.numel() == 2 * inputs:
+        # Two rows, as in each step of two-stream decoding, go a third faster from the other side.
+        product = (weight @ states.reshape(2, inputs).t()).t().reshape(*states.shape[:-1], outputs)
+        product = product if bias is None else product + bias
+        return functional.gelu(product) if gelu else product
     activation, algorithm = ("gelu", "none") if gelu else ("none", "")
     return torch.ops.mkldnn._linear_pointwise(states, weight, bias, activation, [], algorithm)
 
@@ -67,7 +73,9 @@ class _Product(torch.autograd.Function):
             for_states = gradient @ weight if again else _onednn(gradient, weight.t(), None)
         rows = gradient.flatten(0, -2)
         if ctx.needs_input_grad[1]:
-            for_weight = rows.t() @ states.flatten(0, -2)
+            entered = states.flatten(0, -2)
+            again = torch.is_grad_enabled() or not len(entered)  # oneDNN refuses a sum over no rows
+            for_weight = rows.t() @ entered if again else _onednn(rows.t(), entered.t(), None)
         if ctx.biased and ctx.needs_input_grad[2]:
             for_bias = rows.sum(0)
         return for_states, for_weight, for_bias

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from engine.begin import begin
 from engine.block import Block, BlockResult
 from engine.context import Context
+from engine.dropout import Dropout
 from engine.embeddings import Embeddings
 from engine.errors import InputError, nearest
 from engine.generation.methods import TextMethods
@@ -37,7 +38,7 @@ class Model(TextMethods, nn.Module):
         self.from_end = FromEndPositions(spec) if isinstance(spec.position, axes.FromEndPosition) else None
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.dims.layers))
         self.final_norm = build_norm(spec.norm, spec.dims.model) if spec.final_norm else None
-        self.dropout = nn.Dropout(spec.dropout.output)
+        self.dropout = Dropout(spec.dropout.output)
         pooled = spec.pooler is not None and (head is None or head.needs_pooler)
         self.pooler = Pooler(spec.dims.model, spec.pooler.activation) if pooled and spec.pooler else None
         self.head = head
@@ -123,8 +124,7 @@ class Model(TextMethods, nn.Module):
             result = self._run(block, states, past, self._context_of(index, shared, inputs))
             states = result.states
             if kept:
-                unbounded = memory is not None and memory.unbounded
-                layers.append(remember(self.spec, past, entered, result.memory, unbounded))
+                layers.append(remember(self.spec, past, entered, result.memory, "segments" if memory is None else memory.keeps))
             if result.weights is not None:
                 weights = result.weights
                 attentions.append(weights if targets is None else (weights[:, :, :content], weights[:, :, content:]))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.dropout import dropout
 from engine.errors import InputError
 from engine.linear import Linear
 from engine.masks import Cut, Grid
@@ -53,12 +54,12 @@ def build_frame(
     token_types: Tensor | None,
     like: Tensor,
     past: LayerMemory | None = None,
-    dropout: float = 0.0,
+    rate: float = 0.0,
 ) -> Frame:
     """The frame of one call; token types (b i) are those of the content tokens, remembered tokens count as type 0.
 
-    `past` is a block's memory: where it holds keys and values, projected distances are held beside them. `dropout` falls
-    on the sinusoids of distances, once for all blocks and rows, and never on those that memory will hold.
+    `past` is a block's memory: where it holds keys and values, projected distances are held beside them. Dropout of `rate`
+    falls on the sinusoids of distances, once for all blocks and rows, and never on those that memory will hold.
     """
     distances = sinusoids = other = lacking = None
     if isinstance(spec.position, axes.RelativePosition):
@@ -69,7 +70,7 @@ def build_frame(
             reach = reach if limit is None else reach.clamp(-limit, limit)
             signs = (reach, -reach) if spec.position.reversed_half else (reach,)
             sinusoids = torch.stack([sinusoid(sign, spec.dims.model, "half_split") for sign in signs]).to(like.dtype)
-            sinusoids = sinusoids if lacking.kept else functional.dropout(sinusoids, dropout)
+            sinusoids = sinusoids if lacking.kept else dropout(sinusoids, rate)
     elif "position" in spec.attention.score:
         distances = torch.arange(grid.farthest, -grid.content, -1, device=like.device)
     if isinstance(spec.position, axes.RelativeKeyPosition) and max(grid.columns, grid.content) > spec.position.size:

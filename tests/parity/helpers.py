@@ -3,9 +3,10 @@
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
@@ -138,6 +139,17 @@ def compare_gradients(ours: Model, our_scalar: Tensor, theirs: nn.Module, their_
 def smooth_dropout(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Stands in for dropout where its places are compared: bends values instead of drawing, whatever their layout."""
     return values + p * torch.sin(2 * values) if training else values
+
+
+def drop_alike(patch: pytest.MonkeyPatch, stand_in: Callable[..., Tensor] = torch.nn.functional.dropout) -> None:
+    """Let both sides drop through one function: ours draws its own cheaper bits otherwise."""
+
+    def ours(values: Tensor, rate: float) -> Tensor:
+        return stand_in(values, rate, True) if rate > 0 else values
+
+    patch.setattr(torch.nn.functional, "dropout", stand_in)
+    for module in ("dropout", "attention", "scores"):
+        patch.setattr(f"engine.{module}.dropout", ours)
 
 
 def weighted(states: Tensor, seed: int = 0) -> Tensor:

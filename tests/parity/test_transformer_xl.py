@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine import Memory, Model, Output, SpecError, load_model
 from tests.parity.golden import Golden, cases, golden
-from tests.parity.helpers import assert_close_relative, assert_same_gradients, smooth_dropout
+from tests.parity.helpers import assert_close_relative, assert_same_gradients, drop_alike, smooth_dropout
 
 REFUSED = "lm_same_length_without_memory"  # nothing is visible there: published code then sees all, the future too
 CASES = [name for name in (*cases("lm_"), *cases("model_")) if name != REFUSED]
@@ -50,7 +50,7 @@ def test_segments_with_memory(name: str, train: bool, tmp_path: Path, monkeypatc
     """Everything that each segment returns, and all gradients of the second one."""
     case = golden(name)
     if case.bent:
-        monkeypatch.setattr(torch.nn.functional, "dropout", smooth_dropout)
+        drop_alike(monkeypatch, smooth_dropout)
     memory = None
     for segment, model in models(case, tmp_path).items():
         assert not model.load_report, str(model.load_report)

@@ -11,7 +11,7 @@ from engine import Memory, Model, Output, output_layer
 from engine.layer_memory import LayerMemory
 from tests.parity.authors import built, renamed
 from tests.parity.golden import Golden, cases, golden
-from tests.parity.helpers import assert_close_relative, smooth_dropout
+from tests.parity.helpers import assert_close_relative, drop_alike, smooth_dropout
 
 ALONE = "authors_sampled_logits"
 CASES = [name for name in cases("authors_") if name != ALONE]
@@ -31,7 +31,7 @@ def test_segments_with_memory(name: str, train: bool, fixed_draw: Any, monkeypat
     settings = json.loads(case.config)
     sampled = settings["sample_softmax"] > 0
     if case.bent:
-        monkeypatch.setattr(torch.nn.functional, "dropout", smooth_dropout)
+        drop_alike(monkeypatch, smooth_dropout)
     if sampled:
         fixed_draw(case.tensors["inputs.negative_samples"])
     memory = None

@@ -15,6 +15,7 @@ from tests.parity.helpers import (
     assert_close_relative,
     assert_same_gradients,
     converted,
+    drop_alike,
     randomise,
     smooth_dropout,
     sweep,
@@ -146,7 +147,7 @@ def test_random_configs(run: Run) -> None:
 def test_places_of_dropout(run: Run) -> None:
     """Dropout falls where it falls in published code: both sides bend values there instead of dropping some."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.nn.functional, "dropout", smooth_dropout)
+        drop_alike(patch, smooth_dropout)
         check(replace(run, train=True, config={**run.config, "dropout": 0.3}), torch.float64, attentions=True)
 
 
