@@ -103,6 +103,10 @@ def _position(spec: "Spec") -> Iterator[Problem]:
         yield "position.size", "a learned table needs a size"
     if position.kind == "from_end" and spec.memory.kind == "keys_values":
         yield "memory.kind", "positions counted from the end change at each step: use memory.kind recurrent or none"
+    if position.kind == "from_end" and position.table == "sinusoid" and width != spec.dims.model:
+        yield "embeddings.width", "sinusoids from the end are added to tokens and to remembered states: leave width out"
+    if position.kind == "from_end" and position.table == "sinusoid" and spec.dims.model % 2:
+        yield "dims.model", "sinusoid positions need an even dims.model"
     if position.kind == "rotary":
         head = spec.dims.head or spec.dims.model // spec.dims.heads
         width = position.width or int(head * position.fraction)

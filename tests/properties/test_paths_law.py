@@ -100,7 +100,8 @@ def test_rows_that_see_nobody_yield_zeros(dtype: torch.dtype, keep: bool, biased
     allowed = torch.rand(2, 1, 4, 4, generator=generator) > 0.3
     allowed[0, 0, 1] = False
     allowed[1, 0] = False
-    mixed, weights = attend(query, key, value, 0.5, bias, allowed, False, 0.0, None, keep)
+    mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, -torch.inf)
+    mixed, weights = attend(query, key, value, 0.5, bias, mask, False, 0.0, None, keep)
     assert torch.equal(mixed[0, :, 1], torch.zeros_like(mixed[0, :, 1]))
     assert torch.equal(mixed[1], torch.zeros_like(mixed[1]))
     assert bool(mixed.isfinite().all()) and float(mixed[0, :, 0].detach().abs().max()) > 0

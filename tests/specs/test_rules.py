@@ -62,6 +62,16 @@ BROKEN = [
     ({**RELATIVE, "dims.model": 33, "dims.head": 8}, "dims.model", "relative positions need an even"),
     ({"position": {"kind": "from_end", "table": "learned"}}, "position.size", "needs a size"),
     (
+        {"position": {"kind": "from_end", "table": "sinusoid"}, "embeddings.width": 6},
+        "embeddings.width",
+        "leave width out",
+    ),
+    (
+        {"position": {"kind": "from_end", "table": "sinusoid"}, "dims.model": 9, "dims.heads": 3},
+        "dims.model",
+        "even dims.model",
+    ),
+    (
         {**CAUSAL, "position": {"kind": "from_end", "table": "sinusoid"}, "memory": {"kind": "keys_values"}},
         "memory.kind",
         "recurrent or none",
