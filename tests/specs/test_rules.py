@@ -76,6 +76,16 @@ BROKEN = [
         "memory.kind",
         "recurrent or none",
     ),
+    (
+        {"position": {"kind": "from_end", "table": "sinusoid"}, "embeddings.width": 16},
+        "embeddings.width",
+        "leave width out",
+    ),
+    (
+        {"position": {"kind": "from_end", "table": "sinusoid"}, "dims.model": 33, "dims.head": 8},
+        "dims.model",
+        "need an even dims.model",
+    ),
     ({"position": {"kind": "rotary", "fraction": 0.4}}, "position.fraction", "found 3 of head 8"),
     ({"position": {"kind": "rotary", "width": 10}}, "position.width", "found 10 of head 8"),
     ({"position": {"kind": "rotary", "width": 4, "fraction": 0.5}}, "position.width", "not both"),
@@ -127,6 +137,11 @@ BROKEN = [
         {"embeddings.width": 6, "heads.output.tied_projections": True},
         "heads.output.tied_projections",
         "projections from",
+    ),
+    (
+        {"embeddings.width": 16, "heads.output.tied_projections": True},
+        "heads.output.tied_projections",
+        "set tied_projections false",
     ),
     ({"heads.output.samples": 5, "heads.output.kind": "transform"}, "heads.output.samples", "kind linear"),
     ({"heads.output.scaled": True, "heads.output.kind": "transform"}, "heads.output.scaled", "kind linear"),
