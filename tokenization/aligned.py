@@ -32,6 +32,11 @@ class AlignedText:
         return cls("".join(text), spans)
 
     @property
+    def offset(self) -> int | None:
+        """How far characters stand from their origins where that is the same for all of them, else None."""
+        return self.start if self._spans is None else None
+
+    @property
     def spans(self) -> list[Span]:
         """The span of each character."""
         if self._spans is None:

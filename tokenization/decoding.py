@@ -23,6 +23,7 @@ class Decoder:
         self._added = added
         self._joined = options.decoding == "joined"
         self._clean_up = options.clean_up_spaces
+        self._tokens = _Tokens(algorithm, added)
         self._special_ids = frozenset(added.special_texts.values())
         roles = set(options.special_tokens.by_role().values())
         additional = {token.content for token in options.special_tokens.additional}
@@ -32,13 +33,12 @@ class Decoder:
 
     def token(self, token_id: int) -> str:
         """The token of one id."""
-        token = self._added.by_id.get(token_id)
-        return self._algorithm.token_of(token_id) if token is None else token.content
+        return self._tokens[token_id]
 
     def tokens(self, ids: Sequence[int], skip_special_tokens: bool) -> list[str]:
         """The tokens of ids."""
-        skipped = self._special_ids if skip_special_tokens else ()
-        return [self.token(int(index)) for index in ids if int(index) not in skipped]
+        known, skipped = self._tokens, self._special_ids if skip_special_tokens else ()
+        return [known[index] for index in ids if index not in skipped]
 
     def decode(self, ids: Any, skip_special_tokens: bool, clean_up: bool | None) -> str:
         """The text of ids; see Tokenizer.decode."""
@@ -50,9 +50,12 @@ class Decoder:
 
     def join_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
         """The text of ids, before English spaces are tidied."""
+        tokens = self.tokens(ids, skip_special_tokens)
+        if self._apart.isdisjoint(tokens):
+            return self._algorithm.join(tokens) if tokens else ""
         parts: list[str] = []
         between: list[str] = []
-        for token in self.tokens(ids, skip_special_tokens):
+        for token in tokens:
             if token in self._apart:
                 self._close(parts, between)
                 parts.append(token)
@@ -69,7 +72,19 @@ class Decoder:
             between.clear()
 
 
+class _Tokens(dict[int, str]):
+    """Tokens by their ids, found when they are first asked for."""
+
+    def __init__(self, algorithm: Algorithm[Any], added: AddedTokens) -> None:
+        super().__init__({index: token.content for index, token in added.by_id.items()})
+        self._algorithm = algorithm
+
+    def __missing__(self, token_id: int) -> str:
+        self[token_id] = token = self._algorithm.token_of(token_id)
+        return token
+
+
 def as_list(ids: Any) -> list[int]:
     """Ids in a list, whether they came as a number, a list, an array or a tensor."""
     listed = ids.tolist() if hasattr(ids, "tolist") else ids
-    return [listed] if isinstance(listed, int) else list(listed)
+    return [listed] if isinstance(listed, int) else [index if type(index) is int else int(index) for index in listed]

@@ -143,14 +143,17 @@ class PieceAlgorithm:
         edited = follow_edits(self._edits, text)
         found = self._processor.encode(edited.text, return_type="offset_mapping")
         tokens: list[tuple[str, Span]] = []
+        splits, offset, string = self.options.split_digit_comma, edited.offset, edited.text
         for piece, (start, end) in zip(found["pieces"], found["offsets"]):
             # The white space before a piece belongs to no token.
-            while start < end and edited.text[start].isspace():
+            while start < end and string[start].isspace():
                 start += 1
-            if self.options.split_digit_comma and ends_in_number(piece):
+            if splits and ends_in_number(piece):
                 tokens += self._follow_number(piece, edited, start, end)
-            else:
+            elif offset is None:
                 tokens.append((piece, edited.span(start, end)))
+            else:
+                tokens.append((piece, (start + offset, end + offset)))
         return tokens
 
     def _follow_number(self, piece: str, edited: AlignedText, start: int, end: int) -> list[tuple[str, Span]]:

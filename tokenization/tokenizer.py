@@ -9,7 +9,7 @@ from typing_extensions import Self
 from tokenization.added import AddedTokens
 from tokenization.algorithm import Algorithm
 from tokenization.assemble import Assembler
-from tokenization.decoding import Decoder
+from tokenization.decoding import Decoder, as_list
 from tokenization.encoding import Encoding
 from tokenization.errors import TokenizationError
 from tokenization.formats import SequenceFormat
@@ -196,7 +196,7 @@ class Tokenizer:
         """The token of an id, or the tokens of several; raises TokenizationError for an id that does not exist."""
         if isinstance(ids, int):
             return self._decoder.token(ids)
-        return self._decoder.tokens(ids, skip_special_tokens)
+        return self._decoder.tokens(as_list(ids), skip_special_tokens)
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text that tokens stand for, without regard to added tokens."""

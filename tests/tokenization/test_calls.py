@@ -128,6 +128,10 @@ def test_tensors(sides: dict[str, Sides], family: str, kind: Any) -> None:
         assert isinstance(value, torch.Tensor if kind == "pt" else numpy.ndarray)
         assert value.dtype in (torch.int64, numpy.int64)
         assert (value == theirs[name]).all()
+    assert both.ours.batch_decode(ours.input_ids) == both.ours.batch_decode(ours.input_ids.tolist())
+    assert both.ours.convert_ids_to_tokens(list(ours.input_ids[0])) == both.ours.convert_ids_to_tokens(
+        ours.input_ids[0]
+    )
     assert both.ours("Hello", return_tensors=kind).input_ids.shape[0] == 1
 
 
