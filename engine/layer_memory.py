@@ -1,6 +1,8 @@
 """One block's share of a memory, in buffers with room to grow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,6 +69,10 @@ class LayerMemory:
         """Everything that has a batch axis, by name."""
         names = ("hidden", "keys", "values", "cross_keys", "cross_values")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def holding(self, tensors: Mapping[str, Any]) -> "LayerMemory":
+        """The same with other tensors, by name, in buffers of their own."""
+        return replace(self, room=None, stop=0, **tensors)
 
     def extended(self, keys: Tensor, values: Tensor) -> "LayerMemory":
         """This memory longer by new keys and values (b g i k).

@@ -108,7 +108,7 @@ def visible(
     if "causal" in attention.mask and (grid.content > 1 or grid.targets is not None):
         rules.append(distance >= 0)
     span = _span(spec, grid)
-    if span is not None and span < grid.columns:
+    if span is not None and span <= grid.farthest:
         rules.append(distance < span)
     if "padding" in attention.mask and padding is not None:
         rules.append(grid.by_rows(padding) if padding.dim() == 3 else padding[:, None, :])

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,7 @@ from engine.errors import InputError
 from engine.layer_memory import DistanceKeys, LayerMemory
 from engine.spec import Spec, axes
 
+Keeps = Literal["segments", "tokens", "all"]
 __all__ = [
     "DistanceKeys",
     "LayerMemory",
@@ -34,8 +35,9 @@ class Memory:
 
     `layers` hold hidden states (training: gradients reach the projections through them) or keys and values (inference).
     `mask` (b m) is True for real tokens, or None where all are real. `seen` counts the positions given out so far, one
-    number for all rows or one a row (b). `spec` names the network that made it. An `unbounded` memory stands for the whole
-    text so far and outgrows the length that a recurrent spec keeps between segments.
+    number for all rows or one a row (b). `spec` names the network that made it. `keeps` says what a recurrent spec leaves in
+    it: `segments` as in training, by length and reuse; `tokens` the newest of all; `all` of them, where memory stands for
+    the whole text so far.
     """
 
     layers: tuple[LayerMemory, ...]
@@ -43,7 +45,7 @@ class Memory:
     mask: Tensor | None = None
     seen: Tensor | int = 0
     spec: str = ""
-    unbounded: bool = False
+    keeps: Keeps = "segments"
 
     @property
     def batch(self) -> int:
@@ -73,8 +75,7 @@ class Memory:
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Memory":
         """This memory with `change` applied to every tensor that has a batch axis."""
         layers = tuple(
-            replace(layer, room=None, stop=0, **{name: change(value) for name, value in layer.tensors().items()})
-            for layer in self.layers
+            layer.holding({name: change(value) for name, value in layer.tensors().items()}) for layer in self.layers
         )
         mask = None if self.mask is None else change(self.mask)
         return replace(
@@ -90,7 +91,7 @@ class Memory:
         """The rows of several memories as one batch (raises InputError where spec, length or form differ)."""
         first = memories[0]
         for other in memories[1:]:
-            if (other.spec, other.length, other.unbounded) != (first.spec, first.length, first.unbounded):
+            if (other.spec, other.length, other.keeps) != (first.spec, first.length, first.keeps):
                 raise InputError(
                     f"memories of '{first.spec}' with {first.length} tokens and of '{other.spec}' with {other.length} "
                     "do not stack: they need the same spec and length"
@@ -100,11 +101,8 @@ class Memory:
                     "a memory of hidden states and one of keys and values do not stack: project both first"
                 )
         stacked = tuple(
-            replace(
-                layers[0],
-                room=None,
-                stop=0,
-                **{name: torch.cat([layer.tensors()[name] for layer in layers]) for name in layers[0].tensors()},
+            layers[0].holding(
+                {name: torch.cat([layer.tensors()[name] for layer in layers]) for name in layers[0].tensors()}
             )
             for layers in zip(*(memory.layers for memory in memories), strict=True)
         )
@@ -164,7 +162,7 @@ class Memory:
         if self.mask is not None:
             tensors["mask"] = self.mask.contiguous()
         tensors["seen"] = torch.as_tensor(self.seen)
-        about = {"spec": self.spec, "length": self.length, "layers": len(self.layers), "unbounded": self.unbounded}
+        about = {"spec": self.spec, "length": self.length, "layers": len(self.layers), "keeps": self.keeps}
         temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
         try:
             save_file(tensors, temporary, metadata={"memory": json.dumps(about)})
@@ -190,12 +188,12 @@ class Memory:
                 layers[int(index)][part] = value
         seen = tensors["seen"]
         return Memory(
-            tuple(LayerMemory(**layer) for layer in layers),
+            tuple(LayerMemory().holding(layer) for layer in layers),
             about["length"],
             tensors.get("mask"),
             seen if seen.dim() else int(seen),
             about["spec"],
-            about["unbounded"],
+            about["keeps"],
         )
 
 
@@ -212,14 +210,16 @@ def zero_memory(spec: Spec, batch: int, like: Tensor) -> Memory | None:
     return Memory((LayerMemory(hidden=states),) * spec.dims.layers, spec.memory.length, spec=spec.name)
 
 
-def remember(spec: Spec, past: LayerMemory, entered: Tensor, made: LayerMemory, unbounded: bool = False) -> LayerMemory:
+def remember(
+    spec: Spec, past: LayerMemory, entered: Tensor, made: LayerMemory, keeps: Keeps = "segments"
+) -> LayerMemory:
     """What a block leaves behind, from its past, its inputs (b i d), and its keys and values (b g m+i k).
 
     Recurrent memory keeps the form that it came in, hidden states at first; these are detached (Dai et al. 2019, 3.2).
     """
     if not isinstance(spec.memory, axes.Recurrent):
         return made
-    length, new = _limits(spec.memory, entered.shape[1], unbounded)
+    length, new = _limits(spec.memory, entered.shape[1], keeps)
     if past.keys is None:
         hidden = entered[:, :new].detach()
         hidden = hidden if past.hidden is None else torch.cat((past.hidden, hidden), dim=1)
@@ -232,11 +232,11 @@ def remember(spec: Spec, past: LayerMemory, entered: Tensor, made: LayerMemory, 
     return replace(kept, keys=kept.keys.detach(), values=kept.values.detach())  # type: ignore[union-attr]
 
 
-def _limits(memory: axes.Recurrent, new: int, unbounded: bool) -> tuple[int | None, int]:
+def _limits(memory: axes.Recurrent, new: int, keeps: Keeps) -> tuple[int | None, int]:
     """How many tokens stay at most, and how many of the `new` ones enter."""
-    if unbounded:
-        return None, new
-    return memory.length, new if memory.reuse is None else min(new, memory.reuse)
+    if keeps == "segments" and memory.reuse is not None:
+        new = min(new, memory.reuse)
+    return (None if keeps == "all" else memory.length), new
 
 
 def _newest(rows: Tensor, length: int | None, axis: int) -> Tensor:
@@ -260,13 +260,13 @@ def memory_after(
 ) -> Memory:
     """The memory after `new` tokens; `mask` (b m+i) covers the remembered and the new ones."""
     total = (past.length if past is not None else 0) + new
-    unbounded = past is not None and past.unbounded
+    keeps: Keeps = "segments" if past is None else past.keeps
     if isinstance(spec.memory, axes.Recurrent) and mask is not None:
-        length, entered = _limits(spec.memory, new, unbounded)
+        length, entered = _limits(spec.memory, new, keeps)
         mask = _newest(mask[:, : total - new + entered], length, 1)
     first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
     assert first is not None
-    return Memory(layers, first.shape[-2], mask, seen, spec.name, unbounded)
+    return Memory(layers, first.shape[-2], mask, seen, spec.name, keeps)
 
 
 def check_memory(spec: Spec, memory: Memory, batch: int) -> None:

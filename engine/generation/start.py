@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from engine.block import Block
-from engine.memory import LayerMemory, Memory, zero_memory
+from engine.memory import Keeps, LayerMemory, Memory, zero_memory
 from engine.positions import remembered_positions, rotation
 from engine.spec import axes
 
@@ -40,20 +40,20 @@ def project_memory(model: "Model", memory: Memory) -> Memory:
     return replace(memory, layers=tuple(layers))
 
 
-def start_memory(model: "Model", batch: int, unbounded: bool = False) -> Memory | None:
+def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memory | None:
     """The memory that inference starts with: empty or zero-filled as the spec says, or None where it keeps nothing.
 
-    An `unbounded` one stands for the whole text so far, not for earlier segments.
+    `keeps`: see Memory.
     """
     spec, parameter = model.spec, next(model.parameters())
     if not remembers(model):
         return None
     zeros = zero_memory(spec, batch, parameter)
     if isinstance(spec.position, axes.FromEndPosition):
-        return zeros
+        return None if zeros is None else replace(zeros, keeps=keeps)
     if zeros is not None:
-        return project_memory(model, replace(zeros, unbounded=unbounded))
+        return project_memory(model, replace(zeros, keeps=keeps))
     assert spec.dims.kv_heads is not None and spec.dims.head is not None
     empty = torch.empty(batch, spec.dims.kv_heads, 0, spec.dims.head, dtype=parameter.dtype, device=parameter.device)
     layers = (LayerMemory(keys=empty, values=empty),) * spec.dims.layers
-    return Memory(layers, 0, spec=spec.name, unbounded=unbounded)
+    return Memory(layers, 0, spec=spec.name, keeps=keeps)

@@ -9,6 +9,7 @@ from torch import Tensor
 from engine.generation.prompts import Prompts
 from engine.generation.start import project_memory, remembers, start_memory
 from engine.inputs import Inputs
+from engine.memory import Keeps
 
 if TYPE_CHECKING:
     from engine.model import Model
@@ -30,10 +31,11 @@ class Continuation:
         self.tokens = prompts.tokens[:, :0]
         self.mask = prompts.mask
         self.memory = None
+        keeps: Keeps = "all" if self.two_streams else "tokens"
         if prompts.memory is not None:
-            self.memory = project_memory(model, prompts.memory)
+            self.memory = replace(project_memory(model, prompts.memory), keeps=keeps)
         elif self.cached:
-            self.memory = start_memory(model, len(prompts.tokens), unbounded=self.two_streams)
+            self.memory = start_memory(model, len(prompts.tokens), keeps)
 
     def feed(self, tokens: Tensor) -> Tensor:
         """States (b d) that predict what follows new tokens (b n)."""

@@ -1,0 +1,202 @@
+"""Decoding is exact: cached = uncached, batch = single, two streams = the full pass with their order."""
+
+from typing import Any
+
+import pytest
+import torch
+from cases import CONTINUED, alone, ids, network, unequal
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import agree, built, examples, inputs_for, valid_specs
+from torch import Tensor
+
+from engine import Model, Spec
+from engine.generation.generate import Generation
+from engine.generation.prompts import groups, read_prompts
+from engine.generation.steps import Continuation
+from engine.spec import axes
+
+NEVER: dict[str, Any] = {"eos_token_id": ()}
+LENGTH = 9
+ONE_STREAM = [name for name in CONTINUED if name != "xlnet"]
+
+
+def continuable(spec: Spec) -> bool:
+    """Whether cached and uncached decoding are the same by the spec: memory reaches back, positions stay."""
+    memory, position = spec.memory, spec.position
+    if position.kind == "from_end" or (position.kind == "relative" and position.reversed_half):
+        return False
+    if not isinstance(memory, axes.Recurrent):
+        return True
+    same_length = "same_length" in spec.attention.mask
+    if same_length and (spec.attention.same_length == "remembered" or spec.streams.kind == "two"):
+        return False
+    if spec.streams.kind == "two":
+        return memory.initial == "empty"
+    before = memory.length or 0 if memory.initial == "zeros" else 0
+    spans = [spec.attention.window, memory.length if same_length else None, before + LENGTH]
+    return memory.length is None or memory.length >= min(span for span in spans if span is not None) - 1
+
+
+def stepwise(model: Model, tokens: Tensor, prompt: int, recompute: bool, **given: Any) -> Tensor:
+    """The states (b p d) that predict each token after the prompt, and one more."""
+    prompts = read_prompts(model.spec, tokens[:, :prompt], None, **given)
+    continuation = Continuation(model, prompts, recompute)
+    with torch.no_grad():
+        states = [continuation.feed(tokens[:, :prompt])]
+        states += [continuation.feed(tokens[:, place : place + 1]) for place in range(prompt, tokens.shape[1])]
+    return torch.stack(states, dim=1)
+
+
+def in_one_pass(model: Model, tokens: Tensor, prompt: int, langs: Tensor | None) -> Tensor:
+    """The same states under two streams: the prompt sees itself both ways, a new token all tokens before it."""
+    batch, length = tokens.shape
+    place = torch.arange(length)
+    sees = torch.where(place[:, None] < prompt, place < prompt, place < place[:, None])
+    targets = torch.eye(length)[prompt:].expand(batch, -1, -1)
+    with torch.no_grad():
+        out = model(
+            tokens,
+            perm_mask=(~sees).double().expand(batch, -1, -1),
+            target_mapping=targets,
+            langs=None if langs is None else langs[:, None].expand(-1, length),
+        )
+    states = out.last_hidden_state
+    assert states is not None
+    return states
+
+
+@examples(60)
+@given(
+    valid_specs(causal=True, streams="one", quirks=False).filter(continuable), st.integers(0, 999), st.integers(1, 5)
+)
+def test_cached_is_uncached(spec: Spec, seed: int, prompt: int) -> None:
+    model = built(spec, head=None, seed=seed)
+    given = inputs_for(spec, batch=2, length=LENGTH, seed=seed)
+    others = {"encoder_states": given.get("encoder_hidden_states")}
+    if "langs" in given:
+        others["langs"] = given["langs"][:, 0]
+    sides = [stepwise(model, given["input_ids"], prompt, recompute, **others) for recompute in (False, True)]
+    agree(*sides)
+
+
+@examples(40)
+@given(valid_specs(streams="two", quirks=False).filter(continuable), st.integers(0, 999), st.integers(1, 5))
+def test_two_streams_are_the_full_pass(spec: Spec, seed: int, prompt: int) -> None:
+    """One content row and one query row a step give what perm_mask and target_mapping give in one pass."""
+    model = built(spec, head=None, seed=seed)
+    given = inputs_for(spec, batch=2, length=8, seed=seed)
+    langs = given["langs"][:, 0] if "langs" in given else None
+    assume(spec.memory.kind != "none")
+    states = stepwise(model, given["input_ids"], prompt, False, langs=langs)
+    agree(states[:, :-1], in_one_pass(model, given["input_ids"], prompt, langs))
+
+
+@pytest.mark.parametrize("name", CONTINUED)
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 3}], ids=["greedy", "beams"])
+def test_a_row_alone_is_that_row_in_a_batch(name: str, settings: dict[str, Any]) -> None:
+    model, texts, mask = network(name), ids(), unequal()
+    together = model.generate(texts, attention_mask=mask, max_new_tokens=8, **NEVER, **settings)
+    assert isinstance(together, Tensor)
+    for row, single in zip(together, alone(texts, mask), strict=True):
+        by_itself = model.generate(single, max_new_tokens=8, **NEVER, **settings)
+        assert row[-8:].tolist() == by_itself[0, -8:].tolist()
+
+
+@examples(40)
+@given(valid_specs(quirks=False), st.integers(0, 999))
+def test_company_changes_nothing_for_random_specs(spec: Spec, seed: int) -> None:
+    """Groups that share padding give each row the states that it has alone."""
+    assume("causal" in spec.attention.mask or spec.streams.kind == "two")
+    assume(not (isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half))
+    assume(not spec.attention.cross)
+    model, texts, mask = built(spec, head=None, seed=seed), ids(seed=seed).remainder(16), unequal()
+    padding = spec.embeddings.tables.tokens.padding
+    texts = torch.where(texts == (-1 if padding is None else padding), 2, texts)
+    with torch.no_grad():
+        for rows, prompts in groups(spec, read_prompts(spec, texts, mask)):
+            continuation = Continuation(model, prompts)
+            states = [continuation.feed(prompts.tokens), continuation.feed(texts[rows, :1])]
+            for place, row in enumerate(rows.tolist()):
+                single = Continuation(
+                    model, read_prompts(spec, texts[row : row + 1][mask[row : row + 1] > 0][None], None)
+                )
+                agree(states[0][place], single.feed(single.prompts.tokens)[0])
+                agree(states[1][place], single.feed(texts[row : row + 1, :1])[0])
+
+
+@pytest.mark.parametrize("name", ONE_STREAM)
+def test_beams_with_reordered_memory_are_recomputed(name: str) -> None:
+    model = network(name, seed=3)
+    sides = [
+        model.generate(
+            ids(),
+            max_new_tokens=8,
+            num_beams=4,
+            num_return_sequences=4,
+            decoding=decoding,
+            return_dict_in_generate=True,
+        )
+        for decoding in ("cached", "recompute")
+    ]
+    first, second = sides
+    assert isinstance(first, Generation) and isinstance(second, Generation)
+    assert first.sequences.tolist() == second.sequences.tolist()
+    agree(first.scores, second.scores)
+    assert len({tuple(text) for text in first.new_tokens[:4]}) == 4
+
+
+@pytest.mark.parametrize("name", CONTINUED)
+def test_finished_rows_leave_and_change_nothing(name: str) -> None:
+    for seed in range(5, 30):
+        model = network(name, seed=seed)
+        plain = model.generate(ids(4, 5), max_new_tokens=9, **NEVER)
+        rows = plain[:, 5:8].tolist()
+        ends = [token for row in rows for token in row if not all(token in other for other in rows)]
+        if ends:  # what some rows meet and some do not
+            break
+    end = ends[0]
+    ended = model.generate(ids(4, 5), max_new_tokens=9, eos_token_id=end, pad_token_id=0)
+    for row, full in zip(ended.tolist(), plain.tolist(), strict=True):
+        new = full[5:]
+        stop = new.index(end) + 1 if end in new else len(new)
+        assert row == [*full[:5], *new[:stop], *[0] * (len(row) - 5 - stop)]
+    widths: list[int] = []
+    body = model.body
+    model.body = lambda inputs: widths.append(inputs.shape[0]) or body(inputs)  # type: ignore[method-assign]
+    model.generate(ids(4, 5), max_new_tokens=9, eos_token_id=end)
+    assert widths[0] == 4 and widths[-1] < 4
+
+
+@pytest.mark.parametrize("name", CONTINUED)
+def test_memory_before_the_prompt_is_the_text_before_it(name: str) -> None:
+    """A stream goes on: memory of the first half and the second half as prompt, as if all had been the prompt."""
+    if name == "xlnet":  # its halves would have to see each other both ways
+        return
+    model, texts = network(name), ids(2, 8)
+    with torch.no_grad():
+        memory = model(texts[:, :5], use_memory=True).memory
+    parts = model.generate(texts[:, 5:], memory=memory, max_new_tokens=6, **NEVER)
+    whole = model.generate(texts, max_new_tokens=6, **NEVER)
+    assert parts[:, 3:].tolist() == whole[:, 8:].tolist()
+
+
+def test_languages_and_encoder_are_by_row() -> None:
+    model = network("xlm", **{"embeddings.tables.languages.count": 3})
+    mixed = model.generate(ids(), langs=torch.tensor([0, 2, 1]), max_new_tokens=6, **NEVER)
+    for row, lang in enumerate((0, 2, 1)):
+        single = model.generate(ids()[row : row + 1], langs=torch.tensor([lang]), max_new_tokens=6, **NEVER)
+        assert mixed[row].tolist() == single[0].tolist()
+    assert mixed.tolist() != model.generate(ids(), langs=torch.tensor([1, 1, 1]), max_new_tokens=6, **NEVER).tolist()
+    decoder = network("xglm", **{"attention.cross": True})
+    states = torch.randn(3, 4, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    seen = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
+    given = {"encoder_hidden_states": states, "encoder_attention_mask": seen}
+    for settings in ({}, {"num_beams": 2}):
+        together = decoder.generate(ids(), **given, max_new_tokens=6, **NEVER, **settings)
+        again = decoder.generate(ids(), **given, max_new_tokens=6, decoding="recompute", **NEVER, **settings)
+        assert together.tolist() == again.tolist()
+        single = decoder.generate(
+            ids()[1:2], encoder_hidden_states=states[1:2, :2], max_new_tokens=6, **NEVER, **settings
+        )
+        assert together[1].tolist() == single[0].tolist()
