@@ -58,8 +58,9 @@ class Attention(_Projections):
         Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j) where asked for.
         """
         query = _split(self.query(rows), self.heads)
+        turned = None
         if isinstance(self.position, axes.RotaryPosition) and context.row_turns:
-            query = rotate(query, context.row_turns, self.position.interleaved)
+            turned = rotate(self._biased(query), context.row_turns, self.position.interleaved)
         new = self.project(tokens, context.column_turns)
         assert new.keys is not None and new.values is not None
         memory = past.extended(new.keys, new.values)
@@ -68,13 +69,16 @@ class Attention(_Projections):
             table, distances = self.scores.distance_table(context.grid, context.frame, past.distances)
             memory = replace(memory, distances=distances)
         assert memory.keys is not None and memory.values is not None
-        mixed, weights = self._mix(query, memory.keys, memory.values, table, context)
+        mixed, weights = self._mix(query, turned, memory.keys, memory.values, table, context)
         return self.output(_merge(mixed)), memory, weights
 
     def _mix(
-        self, query: Tensor, key: Tensor, value: Tensor, table: DistanceTable, context: Context
+        self, query: Tensor, turned: Tensor | None, key: Tensor, value: Tensor, table: DistanceTable, context: Context
     ) -> tuple[Tensor, Tensor | None]:
-        """Weighted values (b h i+p k) of all rows, cut by cut, and weights where kept."""
+        """Weighted values (b h i+p k) of all rows, cut by cut, and weights where kept.
+
+        Queries `turned` by rotary positions ask for content only: segments have no place to turn with.
+        """
         mixed: list[Tensor] = []
         weights: list[Tensor] = []
         for cut in context.cuts:
@@ -83,12 +87,11 @@ class Attention(_Projections):
             bias = None
             if self.scores is not None:
                 bias = self.scores(asked, near, table, context.grid, context.frame, cut)
-                asked = asked if self.scores.content_bias is None else asked + self.scores.content_bias[:, None]
             mask = context.mask
             if mask is not None:
                 mask = mask[:, :, cut.rows if mask.shape[2] > 1 else slice(None), cut.columns]
             part, kept = attend(
-                asked,
+                self._biased(asked) if turned is None else turned[:, :, rows],
                 near,
                 value[:, :, cut.columns],
                 self.scale,
@@ -104,6 +107,12 @@ class Attention(_Projections):
         if len(mixed) == 1:
             return mixed[0], weights[0] if weights else None
         return torch.cat(mixed, dim=2), torch.cat(weights, dim=2) if weights else None
+
+    def _biased(self, query: Tensor) -> Tensor:
+        """Queries (b h i k) with the vector that the content term adds to them."""
+        if self.scores is None or self.scores.content_bias is None:
+            return query
+        return query + self.scores.content_bias[:, None]
 
     def project(self, tokens: Tensor, turns: Turns | None) -> LayerMemory:
         """Keys and values (b g j k) of states (b j d), keys turned by rotary positions where there are any."""

@@ -60,7 +60,8 @@ def valid_specs(
         return draw(st.sampled_from(values))
 
     both = (False, True)
-    streams = streams or pick("one", "one", "two")
+    fits_two = bool({"relative", "rotary"} & set(positions))
+    streams = streams or (pick("one", "one", "two") if fits_two else "one")
     causal = pick(*both) if causal is None else causal
     two = streams == "two"
     kinds = [kind for kind in memories if kind != "keys_values" or causal]
