@@ -39,8 +39,8 @@ class CausalLesson(Lesson):
             out = self.model(ids, labels=ids)
             total, count = total + float(out.losses.sum()), count + out.losses.numel()
             if isinstance(fact, Run) or len(examples) < PROMPTS // 2:
-                start = text.index(" ", text.index(",") + 1 if isinstance(fact, Run) else 4)
-                examples.append((locale, text[:start], self.proceed(text[:start])))
+                begun = text[: text.index("," if isinstance(fact, Run) else ":") + 1]
+                examples.append((locale, begun, self.proceed(begun)))
         headline = f"perplexity of held-out sentences: {math.exp(total / count):.2f} a token"
         columns = ("", "begun", "continued")
         return Finding(headline, columns, examples[:PROMPTS], {"perplexity": math.exp(total / count)})
@@ -48,15 +48,9 @@ class CausalLesson(Lesson):
     def proceed(self, text: str, longest: int = 40) -> str:
         """The likeliest continuation, token by token."""
         ids = self.tokenizer([text], return_tensors="pt").input_ids
-        given, memory = ids.shape[1], None
-        fed = ids
-        while ids.shape[1] < given + longest:
-            out = self.model(fed, memory=memory, use_memory=True)
-            fed, memory = out.logits[:, -1:].argmax(-1), out.memory
-            if int(fed) == self.tokenizer.eos_id:
-                break
-            ids = torch.cat((ids, fed), dim=1)
-        return self.tokenizer.decode(ids[0], skip_special_tokens=True)[len(text) :]
+        whole = self.model.generate(ids, max_new_tokens=longest)
+        assert isinstance(whole, Tensor)
+        return self.tokenizer.decode(whole[0], skip_special_tokens=True)[len(text) :]
 
 
 class StreamLesson(Lesson):

@@ -16,7 +16,7 @@ class PermutationLesson(Lesson):
     """Permutation language modelling over sentences of all languages."""
 
     purpose = "fills a gap through its query stream, which sees both sides and never the gap"
-    steps = 500
+    steps = 400
     rows = 32
     learning_rate = 5e-3
     locales = ("de", "en", "es", "fr")

@@ -52,7 +52,7 @@ def test_the_command_leaves_a_network_that_opens_again(tmp_path, monkeypatch):
 
 
 def test_a_family_that_is_none_is_refused():
-    result = CliRunner().invoke(main, ["demo", "--only", "xlgm"])
+    result = CliRunner().invoke(main, ["demo", "--only", "xglmm"])
     assert result.exit_code == 2 and "did you mean 'xglm'" in result.output
 
 
