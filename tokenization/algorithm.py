@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from tokenizers import Tokenizer as Library
 from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
 
+Followed: TypeAlias = tuple[list[str], list[Span]]
 Options = TypeVar("Options")
 
 
@@ -68,8 +69,8 @@ class Algorithm(Protocol[Options]):
         """The ids of many texts where they can be had without their tokens; None for those where they cannot."""
         ...
 
-    def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, Span]]:
-        """The same tokens, each with its span of the original text."""
+    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+        """The same tokens of each text, and beside them their spans of the original."""
         ...
 
     def token_of(self, token_id: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from typing_extensions import Self
 
+from tokenization.algorithm import Followed
 from tokenization.aligned import AlignedText, Span
 from tokenization.edits import lowered_as_read
 from tokenization.errors import TokenizationError, VocabularyError
@@ -84,15 +85,20 @@ class BytePairAlgorithm:
     def quick_ids(self, texts: list[str]) -> None:
         return None
 
-    def follow(self, text: AlignedText, language: str | None) -> list[tuple[str, Span]]:
-        tokens = []
+    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+        return [self._follow(text, language) for text, language in zip(texts, languages)]
+
+    def _follow(self, text: AlignedText, language: str | None) -> Followed:
+        tokens: list[str] = []
+        spans: list[Span] = []
         for word in self._splitter.follow(text, language):
             place = 0
             for token in self.merge(word.text):
                 length = len(token.removesuffix(self.options.end_of_word))
-                tokens.append((token, word.span(place, place + length)))
+                tokens.append(token)
+                spans.append(word.span(place, place + length))
                 place += length
-        return tokens
+        return tokens, spans
 
     def merge(self, word: str) -> list[str]:
         """The symbols of a word: merges are applied best rank first, each one everywhere in the word at once."""

@@ -9,7 +9,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from typing_extensions import Self
 
 from tokenization.added import AddedTokens
-from tokenization.aligned import AlignedText, Span
+from tokenization.algorithm import Followed
+from tokenization.aligned import AlignedText
 from tokenization.decoding import Decoder
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.languages import Languages
@@ -77,9 +78,9 @@ class LibraryAlgorithm:
     def quick_ids(self, texts: list[str]) -> None:
         return None
 
-    def follow(self, text: AlignedText, language: str | None = None) -> list[tuple[str, Span]]:
-        found = self.library.encode(text.text, add_special_tokens=False)
-        return [(token, text.span(*span)) for token, span in zip(found.tokens, found.offsets)]
+    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+        found = self.library.encode_batch([text.text for text in texts], add_special_tokens=False)
+        return [(each.tokens, [text.span(*span) for span in each.offsets]) for text, each in zip(texts, found)]
 
     def token_of(self, token_id: int) -> str:
         token = self.library.id_to_token(token_id)

@@ -9,6 +9,7 @@ from typing import Any
 import sentencepiece
 from typing_extensions import Self
 
+from tokenization.algorithm import Followed
 from tokenization.aligned import AlignedText, Span
 from tokenization.character_edits import Decompose
 from tokenization.edits import CollapseSpace, Edit, LowerCase, Substitute, apply_edits, follow_edits, lowered_as_read
@@ -44,6 +45,8 @@ class PieceAlgorithm:
         self._model = model
         sampling = options.sampling
         self._samples = sampling.enable_sampling and sampling.nbest_size not in (0, 1)
+        # A random segmentation is only repeatable from a seed where one thread draws.
+        self._threads = 1 if self._samples else -1
         chosen: dict[str, Any] = {"enable_sampling": True, "nbest_size": sampling.nbest_size, "alpha": sampling.alpha}
         self._processor = sentencepiece.SentencePieceProcessor(**(chosen if self._samples else {}))
         try:
@@ -134,38 +137,51 @@ class PieceAlgorithm:
 
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
         edited = [apply_edits(self._edits, text) for text in texts] if self._edits else texts
-        # A random segmentation is only repeatable from a seed where one thread draws.
-        threads = 1 if self._samples else -1
-        found = self._processor.encode(edited, return_type=str, num_threads=threads)
+        found = self._processor.encode(edited, return_type=str, num_threads=self._threads)
         return [self._split_numbers(pieces) for pieces in found] if self.options.split_digit_comma else found
 
-    def follow(self, text: AlignedText, language: str | None = None) -> list[tuple[str, Span]]:
-        edited = follow_edits(self._edits, text)
-        found = self._processor.encode(edited.text, return_type="offset_mapping")
-        tokens: list[tuple[str, Span]] = []
-        splits, offset, string = self.options.split_digit_comma, edited.offset, edited.text
-        for piece, (start, end) in zip(found["pieces"], found["offsets"]):
+    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+        edited = [follow_edits(self._edits, text) for text in texts]
+        strings = [text.text for text in edited]
+        found = self._processor.encode(strings, return_type="offset_mapping", num_threads=self._threads)
+        return [
+            self._place(pieces, offsets, text)
+            for pieces, offsets, text in zip(
+                (each["pieces"] for each in found), (each["offsets"] for each in found), edited
+            )
+        ]
+
+    def _place(self, pieces: list[str], offsets: list[Span], text: AlignedText) -> Followed:
+        """Pieces and where they stand in the edited text, made into tokens and where they stand in the original."""
+        string, spans = text.text, []
+        for start, end in offsets:
             # The white space before a piece belongs to no token.
             while start < end and string[start].isspace():
                 start += 1
-            if splits and ends_in_number(piece):
-                tokens += self._follow_number(piece, edited, start, end)
-            elif offset is None:
-                tokens.append((piece, edited.span(start, end)))
-            else:
-                tokens.append((piece, (start + offset, end + offset)))
-        return tokens
+            spans.append((start, end))
+        if self.options.split_digit_comma and any(map(ends_in_number, pieces)):
+            pieces, spans = self._place_numbers(pieces, spans)
+        if text.offset is None:
+            return pieces, [text.span(start, end) for start, end in spans]
+        return pieces, [(start + text.offset, end + text.offset) for start, end in spans] if text.offset else spans
 
-    def _follow_number(self, piece: str, edited: AlignedText, start: int, end: int) -> list[tuple[str, Span]]:
+    def _place_numbers(self, pieces: list[str], spans: list[Span]) -> Followed:
         """The parts of a number share its text from the end, as the split leaves every character in place."""
-        parts = self._split_number(piece)
-        place = max(end - sum(len(part.removeprefix(SPACE)) for part in parts), start)
-        tokens = []
-        for part in parts:
-            stop = min(place + len(part.removeprefix(SPACE)), end)
-            tokens.append((part, edited.span(place, stop)))
-            place = stop
-        return tokens
+        tokens: list[str] = []
+        placed: list[Span] = []
+        for piece, (start, end) in zip(pieces, spans):
+            if not ends_in_number(piece):
+                tokens.append(piece)
+                placed.append((start, end))
+                continue
+            parts = self._split_number(piece)
+            place = max(end - sum(len(part.removeprefix(SPACE)) for part in parts), start)
+            for part in parts:
+                stop = min(place + len(part.removeprefix(SPACE)), end)
+                tokens.append(part)
+                placed.append((place, stop))
+                place = stop
+        return tokens, placed
 
     def _split_numbers(self, pieces: list[str]) -> list[str]:
         if not self.options.split_digit_comma:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tokenization.added import AddedTokens
-from tokenization.algorithm import Algorithm
+from tokenization.algorithm import Algorithm, Followed
 from tokenization.aligned import AlignedText, Span
 from tokenization.errors import TokenizationError
 from tokenization.languages import Languages
@@ -100,7 +100,7 @@ class TextReader:
     def read(self, items: Sequence[tuple[RawText, ...]], offsets: bool, whole: bool) -> list[tuple[TokenizedText, ...]]:
         """Tokenize all texts of a call; many of them are given to the algorithm at once."""
         if offsets:
-            return [tuple(self._follow(text, whole) for text in item) for item in items]
+            return self._follow(items, whole)
         if len(items) == 1:
             return [tuple(self._read_one(text, whole) for text in items[0])]
         return self._read_batch(items, whole)
@@ -156,22 +156,36 @@ class TextReader:
             for segment, language, ids in zip(segments, languages, quick)
         ]
 
-    def _follow(self, text: RawText, whole: bool) -> TokenizedText:
-        language, language_id = self._languages.resolve(text.language)
-        tokens: list[str] = []
-        spans: list[Span] = []
-        for word in text.words:
-            aligned = AlignedText(word)
-            if self._added.lowering is not None:
-                aligned = self._added.lowering.follow(aligned)
-            for part in [aligned] if whole else self._added.cut(aligned):
+    def _follow(self, items: Sequence[tuple[RawText, ...]], whole: bool) -> list[tuple[TokenizedText, ...]]:
+        """The same with the span of each token in its text."""
+        segments: list[AlignedText] = []
+        languages: list[str | None] = []
+        plans: list[list[Followed | None]] = []
+        for text in (text for item in items for text in item):
+            language, _ = self._languages.resolve(text.language)
+            plan: list[Followed | None] = []
+            for part in (part for word in text.words for part in self._aligned_parts(word, whole)):
                 if not whole and part.text in self._added.by_text:
-                    found = [(part.text, part.span(0, len(part)))]
+                    plan.append(([part.text], [part.span(0, len(part))]))
                 else:
-                    found = self._algorithm.follow(part, language)
-                tokens += [token for token, _ in found]
-                spans += [span for _, span in found]
-        return TokenizedText(self._to_ids(tokens), spans, language_id)
+                    plan.append(None)
+                    segments.append(part)
+                    languages.append(language)
+            plans.append(plan)
+        found = iter(self._algorithm.follow(segments, languages) if segments else ())
+        texts = iter([[next(found) if each is None else each for each in plan] for plan in plans])
+        return [tuple(self._collect(next(texts), text.language) for text in item) for item in items]
+
+    def _aligned_parts(self, word: str, whole: bool) -> list[AlignedText]:
+        aligned = AlignedText(word)
+        if self._added.lowering is not None:
+            aligned = self._added.lowering.follow(aligned)
+        return [aligned] if whole else self._added.cut(aligned)
+
+    def _collect(self, parts: list[Followed], lang: str | None) -> TokenizedText:
+        tokens = [token for found, _ in parts for token in found]
+        spans = [span for _, found in parts for span in found]
+        return TokenizedText(self._to_ids(tokens), spans, None if lang is None else self._languages.resolve(lang)[1])
 
 
 def _fill(plan: list[int | None], ids: Iterator[list[int]]) -> list[int]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from typing_extensions import Self
 
-from tokenization.aligned import AlignedText, Span, locate_words
+from tokenization.algorithm import Followed
+from tokenization.aligned import AlignedText, locate_words
 from tokenization.edits import Edit, LowerCase, Strip, apply_edits, follow_edits, lowered_as_read
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.moses import punctuation_edits, word_joiner, word_splitter
@@ -95,16 +96,19 @@ class WordAlgorithm:
     def quick_ids(self, texts: list[str]) -> None:
         return None
 
-    def follow(self, text: AlignedText, language: str | None = None) -> list[tuple[str, Span]]:
+    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+        return [self._follow(text) for text in texts]
+
+    def _follow(self, text: AlignedText) -> Followed:
         text = follow_edits(self._clean, text)
         if self._by_characters:
-            return list(zip(text.text, text.spans))
+            return list(text.text), text.spans
         if self.options.splitting == "delimiter":
             words = text.text.split(self.options.delimiter)
         else:
             text = follow_edits(punctuation_edits(self.options.language), text)
             words = [part for word in self._moses(text.text) for part in _split_number(word)]
-        return [(word.text, word.span(0, len(word))) for word in locate_words(words, text, inserted="-,.")]
+        return words, [word.span(0, len(word)) for word in locate_words(words, text, inserted="-,.")]
 
     def token_of(self, token_id: int) -> str:
         if not 0 <= token_id < self.size:

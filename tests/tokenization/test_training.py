@@ -2,18 +2,19 @@
 
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import pytest
 import sentencepiece
 import transformers
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides
 from tests.tokenization.texts import CORPUS, NEWS, SENTENCES, texts, words
-from tokenization import TokenizationError, parse_options, train_tokenizer
+from tokenization import TokenizationError, Tokenizer, parse_options, train_tokenizer
 from tokenization.published import family_section
 
 
@@ -67,9 +68,15 @@ def test_pieces_keep_the_text(sides: dict[str, Sides], family: str, text: str) -
         assert ours.decode(pieces) == normalized.replace("\u200b", " ")
 
 
+@cache
+def _segmented_outside(tokenizer: Tokenizer) -> Any:
+    return tokenizer.with_options(splitting="spaces").algorithm
+
+
 @given(text=texts)
 def test_byte_pairs_keep_the_words(sides: dict[str, Sides], text: str) -> None:
-    algorithm = sides["xlm"].ours.with_options(splitting="spaces").algorithm
+    assume("</w>" not in text)  # the one text that looks like the end of a word
+    algorithm = _segmented_outside(sides["xlm"].ours)
     assert (
         algorithm.join(algorithm.tokenize(text, None)).split() == "".join(f"{word} " for word in text.split()).split()
     )
