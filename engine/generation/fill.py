@@ -28,10 +28,10 @@ class Filling:
 @torch.no_grad()
 def fill_mask(model: "Model", texts: Texts, mask_token_id: int | None, top_n: int) -> list[Filling]:
     """The `top_n` best tokens at every hidden place, places left to right, rows top to bottom."""
+    check_both_ways(model)
     hidden = mask_token(model, mask_token_id)
     if not 1 <= top_n <= model.spec.dims.vocab:
         raise InputError(f"top_n is {top_n}, expected 1 … {model.spec.dims.vocab}")
-    _check_both_ways(model)
     if not bool((texts.tokens == hidden).any()):
         raise InputError(f"no place to fill: input_ids holds no mask token {hidden}")
     aligned = read_texts(texts)
@@ -54,10 +54,10 @@ def mask_predict(model: "Model", texts: Texts, mask_token_id: int | None, rounds
 
     Ghazvininejad et al. (2019), section 3: of N hidden tokens, N (T - t) / T are hidden again before round t of T.
     """
+    check_both_ways(model)
     hidden = mask_token(model, mask_token_id)
     if rounds < 1:
         raise InputError(f"rounds is {rounds}: at least one is needed")
-    _check_both_ways(model)
     aligned = read_texts(texts)
     result = texts.tokens.clone()
     for rows, group in _groups(model, aligned):
@@ -119,7 +119,8 @@ def _groups(model: "Model", texts: Texts) -> list[tuple[Tensor, Texts]]:
     return equal_lengths(texts)
 
 
-def _check_both_ways(model: "Model") -> None:
+def check_both_ways(model: "Model") -> None:
+    """Raise InputError for a model that sees only one side of a place."""
     output_layer(model)
     if "causal" in model.spec.attention.mask:
         raise InputError(

@@ -1,5 +1,6 @@
 """How tokens are chosen: draws, rules, stops, streaming, and the clusters that an adaptive layer leaves out."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -122,7 +123,7 @@ def test_minimum_length_bad_words_and_repeats() -> None:
     without = model.generate(texts, max_new_tokens=8, eos_token_id=(), bad_words_ids=((first,),))
     assert first not in without[:, 5:].tolist()[0]
     pairs = model.generate(texts, max_new_tokens=30, eos_token_id=(), no_repeat_ngram_size=2).tolist()[0]
-    runs = list(zip(pairs[5:], pairs[6:], strict=False))
+    runs = list(itertools.pairwise(pairs[5:]))
     assert len(runs) == len(set(runs))
 
 
@@ -186,7 +187,7 @@ def test_prompts_that_cannot_be_continued() -> None:
     with pytest.raises(InputError, match="prompt is empty"):
         network("xglm").generate(torch.zeros(1, 0, dtype=torch.long))
     short = {"position.size": 10}
-    with pytest.raises(InputError, match="the prompt has 12 tokens but .* has 10 positions"):
+    with pytest.raises(InputError, match=r"the prompt has 12 tokens but .* has 10 positions"):
         network("xlm", **short).generate(ids(1, 12))
     with pytest.raises(InputError, match="ask for at most 4 new tokens"):
         network("xlm", **short).generate(ids(1, 7), max_new_tokens=5)

@@ -1,0 +1,172 @@
+"""Memory as a value: shared buffers, projection, rows, files, and what it is refused for."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cases import CONTINUED, ids, network
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import agree, answer, built, examples, family, inputs_for, valid_specs
+from torch import Tensor
+
+from engine import InputError, Memory, Model, Spec
+
+CACHED = [name for name in CONTINUED if name != "xlnet"]
+
+
+@torch.no_grad()
+def remembered(model: Model, tokens: Tensor, projected: bool = True) -> Memory:
+    batch = len(tokens)
+    memory = model(tokens, memory=model.start_memory(batch) if projected else None, use_memory=True).memory
+    assert memory is not None
+    return memory
+
+
+@torch.no_grad()
+def after(model: Model, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    out = model(tokens, memory=memory, use_memory=True)
+    assert out.logits is not None and out.memory is not None
+    return out.logits, out.memory
+
+
+def pointer(memory: Memory) -> int:
+    keys = memory.layers[0].keys
+    assert keys is not None
+    return keys.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_growing_copies_nothing_and_changes_no_holder(name: str) -> None:
+    model, texts = network(name), ids(2, 9)
+    first = remembered(model, texts[:, :4])
+    _, second = after(model, texts[:, 4:5], first)
+    held = [layer.keys.clone() for layer in second.layers]  # type: ignore[union-attr]
+    expected, third = after(model, texts[:, 5:6], second)
+    assert pointer(second) == pointer(third), "a step copied the past"
+    assert third.length == (second.length + 1 if name != "transformer-xl" else second.length)
+    other, branch = after(model, texts[:, 6:7], second)
+    assert pointer(branch) != pointer(second), "two futures of one past share a buffer"
+    again, _ = after(model, texts[:, 5:6], second)
+    agree(again, expected)
+    assert not torch.equal(other, expected)
+    agree([layer.keys for layer in second.layers], held)
+    agree(after(model, texts[:, 8:], third)[0], after(model, texts[:, 8:], third.select(torch.arange(2)))[0])
+
+
+def test_a_full_window_slides_without_copying_each_step() -> None:
+    model = network("transformer-xl", **{"memory.length": 20})
+    memory = remembered(model, ids(1, 5))
+    places = []
+    for token in ids(1, 200)[0]:
+        _, memory = after(model, token.view(1, 1), memory)
+        places.append(pointer(memory))
+    assert memory.length == 20
+    assert 1 <= sum(one != other for one, other in itertools.pairwise(places)) <= 5
+    room = memory.layers[0].room
+    assert room is not None and room.keys.shape[-2] < 120
+    assert memory.layers[0].distances is not None and memory.layers[0].distances.keys.shape[2] < 60
+
+
+def test_distances_are_projected_once() -> None:
+    model = network("transformer-xl", **{"memory.length": 20})
+    memory = remembered(model, ids(1, 5))
+    rows: list[int] = []
+    for block in model.blocks:
+        projection = block.attention.scores.projection
+        projection.register_forward_hook(lambda _, given, out: rows.append(given[0].shape[-2]))
+    for token in ids(1, 30)[0]:
+        _, memory = after(model, token.view(1, 1), memory)
+    assert not rows
+    after(model, ids(1, 12), memory)
+    assert rows, "a longer segment reaches distances that no step needed"
+
+
+@examples(40)
+@given(
+    valid_specs(causal=True, streams="one", memories=("recurrent",), cross=False).filter(
+        lambda spec: spec.memory.length != 0 and spec.position.kind != "from_end"  # type: ignore[union-attr]
+    ),
+    st.integers(0, 999),
+)
+def test_projected_memory_is_hidden_memory(spec: Spec, seed: int) -> None:
+    """Pre-norm and zero-filled starts too; over three segments, and half-way from one form to the other."""
+    model = built(spec, seed=seed)
+    texts = inputs_for(spec, length=9, seed=seed, optional=False)["input_ids"]
+    hidden: Memory | None = None
+    projected = model.start_memory(2)
+    with torch.no_grad():
+        for start in (0, 3, 6):
+            part = texts[:, start : start + 3]
+            if hidden is not None:
+                agree(answer(model(part, memory=model.project_memory(hidden))), answer(model(part, memory=hidden)))
+            one = model(part, memory=hidden, use_memory=True)
+            other = model(part, memory=projected, use_memory=True)
+            hidden, projected = one.memory, other.memory
+            agree(answer(other), answer(one))
+            assert hidden is not None and projected is not None
+            assert projected.projected and not hidden.projected
+            assert len(hidden.hidden_states) == spec.dims.layers
+            with pytest.raises(InputError, match="keys and values, not hidden states"):
+                _ = projected.hidden_states
+
+
+@pytest.mark.parametrize("projected", [True, False])
+@pytest.mark.parametrize("name", CACHED)
+def test_rows_files_and_lengths(name: str, projected: bool, tmp_path: Path) -> None:
+    model, texts = network(name), ids(3, 8)
+    whole = remembered(model, texts[:, :6], projected)
+    expected = after(model, texts[:, 6:], whole)[0]
+    parts = [remembered(model, texts[row : row + 1, :6], projected) for row in range(3)]
+    agree(after(model, texts[:, 6:], Memory.concatenate(parts))[0], expected)
+    order = torch.tensor([2, 0, 2])
+    agree(after(model, texts[order, 6:], whole.select(order))[0], expected[order])
+    whole.save(tmp_path / "memory.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["memory.safetensors"]
+    loaded = Memory.load(tmp_path / "memory.safetensors")
+    agree(after(model, texts[:, 6:], loaded)[0], expected)
+    assert (loaded.length, loaded.spec, loaded.keeps) == (whole.length, whole.spec, whole.keeps)
+    assert torch.equal(torch.as_tensor(loaded.seen), torch.as_tensor(whole.seen))
+    assert whole.to(torch.float32).dtype == torch.float32
+    assert whole.last(2).length == 2
+    assert not whole.detach()._any().requires_grad
+
+
+def test_gradients_reach_the_projections_through_hidden_memory_only() -> None:
+    model, texts = network("transformer-xl").train(), ids(2, 8)
+    memory = model(texts[:, :4]).memory
+    answer(model(texts[:, 4:], memory=memory)).sum().backward()
+    with_past = model.blocks[0].attention.key.weight.grad.clone()
+    model.zero_grad()
+    answer(model(texts[:, 4:], memory=model.project_memory(memory).detach())).sum().backward()
+    assert not torch.allclose(with_past, model.blocks[0].attention.key.weight.grad)
+
+
+def refused(**changes: Any) -> Any:
+    return pytest.raises(InputError, **changes)
+
+
+def test_foreign_memory_is_refused(tmp_path: Path) -> None:
+    model, texts = network("xglm"), ids(2, 5)
+    memory = remembered(model, texts)
+    with refused(match="made by 'xglm' with 2 layers, not by 'xlm'"):
+        network("xlm")(texts, memory=memory)
+    with refused(match="holds 2 rows, the input has 1"):
+        model(texts[:1], memory=memory)
+    with refused(match="holds torch.float32, the network computes in torch.float64"):
+        model(texts, memory=memory.to(torch.float32))
+    with refused(match=r"holds states of shape \(4, 4\), 'xglm' has \(2, 8\)"):
+        network("xglm", **{"dims.heads": 2})(texts, memory=memory)
+    with refused(match="holds 2 rows"):
+        model.generate(ids(3, 2), memory=memory)
+    with refused(match="memory.kind none"):
+        built(family("xlm"))(texts, memory=memory)
+    with refused(match="same spec and length"):
+        Memory.concatenate([memory, remembered(model, ids(2, 4))])
+    (tmp_path / "no.safetensors").write_bytes(b"nothing")
+    with refused(match="not a file that Memory.save wrote"):
+        Memory.load(tmp_path / "no.safetensors")
+    with refused(match="no memory file"):
+        Memory.load(tmp_path / "missing.safetensors")
