@@ -143,7 +143,8 @@ def _span(spec: Spec, grid: Grid) -> int | None:
     if "same_length" in spec.attention.mask:
         kept = spec.memory.length if isinstance(spec.memory, axes.Recurrent) else None
         spans.append(kept if spec.attention.same_length == "memory" else grid.remembered + 1)
-    return min((span for span in spans if span is not None), default=None)
+    known = [span for span in spans if span is not None]
+    return min(known) if known else None
 
 
 def _only_asking(allowed: Tensor | None, grid: Grid, distance: Tensor) -> Tensor | None:

@@ -22,6 +22,7 @@ from engine.norms import build_norm
 from engine.outputs import Output
 from engine.pooler import Pooler
 from engine.positions import FromEndPositions
+from engine.resize import resize_vocabulary
 from engine.spec import Spec, axes
 
 
@@ -55,6 +56,10 @@ class Model(TextMethods, nn.Module):
                     setattr(layer, name, getattr(scores[0], name))
         if self.head is not None:
             self.head.tie(self.embeddings.tokens)
+
+    def resize_vocabulary(self, size: int) -> None:
+        """Grow or shrink the vocabulary in place to `size` tokens; see `engine.resize.resize_vocabulary`."""
+        resize_vocabulary(self, size)
 
     def forward(
         self,
@@ -124,7 +129,9 @@ class Model(TextMethods, nn.Module):
             result = self._run(block, states, past, self._context_of(index, shared, inputs))
             states = result.states
             if kept:
-                layers.append(remember(self.spec, past, entered, result.memory, "segments" if memory is None else memory.keeps))
+                layers.append(
+                    remember(self.spec, past, entered, result.memory, "segments" if memory is None else memory.keeps)
+                )
             if result.weights is not None:
                 weights = result.weights
                 attentions.append(weights if targets is None else (weights[:, :, :content], weights[:, :, content:]))

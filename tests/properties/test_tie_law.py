@@ -12,7 +12,6 @@ from strategies import FAMILIES, agree, answer, built, examples, family, inputs_
 
 from engine import Model, Spec, load_model, save_model
 from engine.checkpoint.load import shared_names
-from engine.resize import resize_vocabulary
 
 
 def ties(model: Model) -> list[list[str]]:
@@ -79,7 +78,7 @@ def test_ties_and_kept_rows_survive_resizing(spec: Spec, seed: int, size: int) -
         inputs["token_type_ids"] = inputs["token_type_ids"] % 8
     body = model(**inputs, output_hidden_states=True).hidden_states
     names = ties(model)
-    resize_vocabulary(model, size)
+    model.resize_vocabulary(size)
     assert ties(model) == names and model.spec.dims.vocab == size
     agree(model(**inputs, output_hidden_states=True).hidden_states, body, "states after resizing")
     fresh = built(model.spec, seed=seed + 1)
@@ -118,7 +117,7 @@ def test_new_rows_are_drawn_as_init_says_and_biases_are_zero() -> None:
     model = randomise(built(family("xlm", **{"init.embeddings": 0.5})))
     assert isinstance(model, Model)
     torch.manual_seed(0)
-    resize_vocabulary(model, 440)
+    model.resize_vocabulary(440)
     assert 0.45 < float(model.embeddings.tokens.tables[0][40:].std()) < 0.55
     assert float(model.head.output.bias[40:].detach().abs().max()) == 0
     assert float(model.head.output.bias[:40].detach().abs().min()) > 0
@@ -126,7 +125,7 @@ def test_new_rows_are_drawn_as_init_says_and_biases_are_zero() -> None:
 
 def test_an_adaptive_vocabulary_changes_in_its_last_cluster() -> None:
     model = built(family("transformer-xl"))
-    resize_vocabulary(model, 55)
+    model.resize_vocabulary(55)
     assert [len(table) for table in model.embeddings.tokens.tables] == [10, 10, 35]
     assert [len(bias) for bias in model.head.output.biases] == [10, 10, 35]
     assert answer(model(torch.tensor([[54, 1, 15]]))).shape == (1, 3, 55)
