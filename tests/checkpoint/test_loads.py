@@ -123,6 +123,9 @@ print(memory("VmHWM") - before, sum(p.numel() * p.element_size() for p in model.
 def test_loading_needs_little_more_memory_than_the_model(kind, tmp_path):
     changes = {"dims.layers": 12, "dims.model": 512, "dims.inner": 2048, "dims.vocab": 24_000, "dims.heads": 8}
     model = build_model("xglm", overrides=changes, device="meta").to_empty(device="cpu")
+    model.tie()
+    for parameter in model.parameters():
+        torch.nn.init.ones_(parameter)
     save_model(model, tmp_path, format="huggingface")
     del model
     if kind == "bin":
