@@ -153,12 +153,9 @@ class PieceAlgorithm:
 
     def _place(self, pieces: list[str], offsets: list[Span], text: AlignedText) -> Followed:
         """Pieces and where they stand in the edited text, made into tokens and where they stand in the original."""
-        string, spans = text.text, []
-        for start, end in offsets:
-            # The white space before a piece belongs to no token.
-            while start < end and string[start].isspace():
-                start += 1
-            spans.append((start, end))
+        string = text.text
+        # The white space before a piece belongs to no token.
+        spans = [_trim(string, *span) if string[span[0] : span[0] + 1].isspace() else span for span in offsets]
         if self.options.split_digit_comma and any(map(ends_in_number, pieces)):
             pieces, spans = self._place_numbers(pieces, spans)
         if text.offset is None:
@@ -226,6 +223,12 @@ class PieceAlgorithm:
     def processor(self) -> Any:
         """The SentencePiece processor itself."""
         return self._processor
+
+
+def _trim(string: str, start: int, end: int) -> Span:
+    while start < end and string[start].isspace():
+        start += 1
+    return start, end
 
 
 def ends_in_number(piece: str) -> bool:

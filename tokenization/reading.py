@@ -183,8 +183,11 @@ class TextReader:
         return [aligned] if whole else self._added.cut(aligned)
 
     def _collect(self, parts: list[Followed], lang: str | None) -> TokenizedText:
-        tokens = [token for found, _ in parts for token in found]
-        spans = [span for _, found in parts for span in found]
+        if len(parts) == 1:
+            tokens, spans = parts[0]
+        else:
+            tokens = [token for found, _ in parts for token in found]
+            spans = [span for _, found in parts for span in found]
         return TokenizedText(self._to_ids(tokens), spans, None if lang is None else self._languages.resolve(lang)[1])
 
 

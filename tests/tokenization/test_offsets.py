@@ -61,6 +61,18 @@ def test_what_normalization_changes_is_still_found(sides: dict[str, Sides], fami
         assert inside == wanted
 
 
+@pytest.mark.parametrize("keep_accents", [True, False])
+def test_numbers_before_commas(sides: dict[str, Sides], keep_accents: bool) -> None:
+    """A full-width comma is one to the piece model, too, which splits it off a digit."""
+    ours = sides["xlnet"].ours.with_options(keep_accents=keep_accents)
+    for text in ("in 9，10, and 11,", "1,2,"):
+        encoding = ours(text, return_offsets_mapping=True, add_special_tokens=False)
+        assert encoding.input_ids == ours(text, add_special_tokens=False).input_ids
+        shown = [text[start:end] for start, end in encoding.offset_mapping if start < end]
+        assert "".join(shown) == "".join(text.split())
+        assert all(char in shown for char in text if char in ",，")
+
+
 def test_added_tokens_and_pairs(sides: dict[str, Sides]) -> None:
     ours = sides["xlm-roberta-xl"].ours
     first, second = "one <mask> two", "three"
