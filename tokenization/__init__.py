@@ -1,10 +1,21 @@
-"""Text in, text out: tokenizers that are data, for SentencePiece, byte-pair and whole-word vocabularies."""
+"""Text in, text out: tokenizers that are data, for SentencePiece, byte-pair and whole-word vocabularies.
+
+    tokenizer = load_tokenizer("xlnet/xlnet-large-cased")          # or a directory, ours or one of transformers
+    batch = tokenizer(["A text.", "Another."], padding=True, return_tensors="pt")
+    tokenizer.batch_decode(batch.input_ids, skip_special_tokens=True)
+
+    tokenizer = train_tokenizer(section, corpus, vocab_size=8000)  # `section` as under `tokenizer:` in a spec
+    tokenizer.save("directory")                                    # or format="huggingface"
+"""
 
 from tokenization.build import build_tokenizer, train_tokenizer
+from tokenization.comparison import compare_tokenizers
 from tokenization.encoding import Encoding
 from tokenization.errors import MissingExtraError, TokenizationError, VocabularyError
 from tokenization.loading import load_tokenizer
 from tokenization.options import AddedToken, TokenizerOptions, parse_options
+from tokenization.published import family_section
+from tokenization.segmenters import register_segmenter
 from tokenization.tokenizer import Tokenizer
 
 __all__ = [
@@ -16,7 +27,10 @@ __all__ = [
     "TokenizerOptions",
     "VocabularyError",
     "build_tokenizer",
+    "compare_tokenizers",
+    "family_section",
     "load_tokenizer",
     "parse_options",
+    "register_segmenter",
     "train_tokenizer",
 ]
