@@ -47,7 +47,7 @@ def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = Fa
     outputs, inputs = weight.shape
     if outputs >= inputs and 0 < states.numel() == 2 * inputs:
         # Two rows, as in each step of two-stream decoding, go a third faster from the other side.
-        product = (weight @ states.reshape(2, inputs).t()).t().reshape(*states.shape[:-1], outputs)
+        product = (weight @ states.reshape(2, inputs).t()).t().contiguous().view(*states.shape[:-1], outputs)
         product = product if bias is None else product + bias
         return functional.gelu(product) if gelu else product
     activation, algorithm = ("gelu", "none") if gelu else ("none", "")
