@@ -2,15 +2,13 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engine.embeddings import TokenEmbedding
 from engine.feed_forward import ACTIVATIONS
+from engine.likelihood import at_labels, precise, token_losses
 from engine.linear import Linear, linear
 from engine.norms import build_norm
 from engine.spec import Spec
-
-IGNORED = -100
 
 
 class LinearOutput(nn.Module):
@@ -58,9 +56,12 @@ class LinearOutput(nn.Module):
 
     def losses(self, states: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100."""
+        return at_labels(self._losses, states, labels)
+
+    def _losses(self, states: Tensor, labels: Tensor) -> Tensor:
         if self.samples is not None and self.training:
             return sampled_losses(self._entered(states), labels, self.weight, self.bias, self.samples)
-        return functional.cross_entropy(_precise(self(states)), labels, ignore_index=IGNORED, reduction="none")
+        return token_losses(self._entered(states), self.weight, self.bias, labels)
 
     def _entered(self, states: Tensor) -> Tensor:
         """States (... d) as they meet the token vectors."""
@@ -109,45 +110,48 @@ class AdaptiveOutput(nn.Module):
                 self.projections[index] = tokens.projections[index if self.split else 0]
 
     def forward(self, states: Tensor) -> Tensor:
-        first = self.first_cluster(states)
+        first = self.cluster(states, 0)
         parts = [first[..., : self.cutoffs[1]]]
         for cluster in range(1, len(self.cutoffs) - 1):
-            parts.append(first[..., self.cutoffs[1] + cluster - 1, None] + self.inner(states, cluster))
+            parts.append(first[..., self.cutoffs[1] + cluster - 1, None] + self.cluster(states, cluster))
         return torch.cat(parts, dim=-1)
 
-    def first_cluster(self, states: Tensor) -> Tensor:
-        """Log-probabilities of the first cluster's tokens and of every further cluster (... c + n)."""
-        return _precise(self._scores(states, 0)).log_softmax(-1)
+    def cluster(self, states: Tensor, cluster: int) -> Tensor:
+        """Log-probabilities of a cluster's tokens, given that cluster; the first one's, and of every further cluster."""
+        weight, bias = self._table(cluster)
+        return precise(linear(self._projected(states, cluster), weight, bias)).log_softmax(-1)
 
-    def inner(self, states: Tensor, cluster: int) -> Tensor:
-        """Log-probabilities of a further cluster's tokens, given that cluster."""
-        return _precise(self._scores(states, cluster)).log_softmax(-1)
-
-    def _scores(self, states: Tensor, cluster: int) -> Tensor:
+    def _table(self, cluster: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of a cluster's scores; the first also scores the others."""
         start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
         weight = self.tables[cluster] if self.split else self.tables[0][start:end]
         bias = self.biases[cluster] if self.split else self.biases[0][start:end]
         if cluster == 0 and self.cluster_weight is not None and self.cluster_bias is not None:
             weight, bias = torch.cat((weight, self.cluster_weight)), torch.cat((bias, self.cluster_bias))
-        if len(self.projections):
-            states = states @ self.projections[cluster]
-        return linear(states, weight, bias)
+        return weight, bias
+
+    def _projected(self, states: Tensor, cluster: int) -> Tensor:
+        return states @ self.projections[cluster] if len(self.projections) else states
 
     def losses(self, states: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100, in the order of the labels."""
-        first = self.first_cluster(states)
-        result = -first.gather(1, labels.clamp(0, self.cutoffs[1] - 1)[:, None]).squeeze(1)
+        return at_labels(self._losses, states, labels)
+
+    def _losses(self, states: Tensor, labels: Tensor) -> Tensor:
+        choices = labels  # the first cluster's tokens, then one entry a further cluster
+        for cluster in range(1, len(self.cutoffs) - 1):
+            choices = torch.where(labels >= self.cutoffs[cluster], self.cutoffs[1] + cluster - 1, choices)
+        result = token_losses(self._projected(states, 0), *self._table(0), choices)
         for cluster in range(1, len(self.cutoffs) - 1):
             start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
             rows = ((labels >= start) & (labels < end)).nonzero().squeeze(1)
-            inner = self.inner(states[rows], cluster).gather(1, (labels[rows] - start)[:, None]).squeeze(1)
-            chosen = first[rows, self.cutoffs[1] + cluster - 1]
-            result = result.index_put((rows,), -(chosen + inner))
-        return torch.where(labels == IGNORED, 0.0, result)
+            inner = token_losses(self._projected(states[rows], cluster), *self._table(cluster), labels[rows] - start)
+            result = result.index_add(0, rows, inner)
+        return result
 
 
 def sampled_losses(states: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None, samples: int) -> Tensor:
-    """Losses (n) of labels (n) against drawn tokens in place of all, at states (n d); 0 where a label is -100.
+    """Losses (n) of labels (n) against drawn tokens in place of all, at states (n d).
 
     Every score is lowered by the logarithm of how often its token is expected to be drawn, and a drawn token that is the
     label does not count against it (Jean et al. 2015, 3.2, as in the authors' Transformer-XL code).
@@ -155,14 +159,13 @@ def sampled_losses(states: Tensor, labels: Tensor, weight: Tensor, bias: Tensor 
     probability = log_uniform(len(weight), states.device)
     drawn = draw_tokens(probability, 2 * samples)
     expected = expected_count(probability, 2 * samples).log().to(states.dtype)
-    asked = labels.clamp(min=0)
-    right = (states * weight[asked]).sum(-1) - expected[asked]
+    right = (states * weight[labels]).sum(-1) - expected[labels]
     wrong = linear(states, weight[drawn]) - expected[drawn]
     if bias is not None:
-        right, wrong = right + bias[asked], wrong + bias[drawn]
-    wrong = wrong.masked_fill(asked[:, None] == drawn, -torch.inf)
-    scores = _precise(torch.cat((right[:, None], wrong), dim=1))
-    return torch.where(labels == IGNORED, 0.0, -scores.log_softmax(-1)[:, 0])
+        right, wrong = right + bias[labels], wrong + bias[drawn]
+    wrong = wrong.masked_fill(labels[:, None] == drawn, -torch.inf)
+    scores = precise(torch.cat((right[:, None], wrong), dim=1))
+    return -scores.log_softmax(-1)[:, 0]
 
 
 def log_uniform(vocabulary: int, device: torch.device) -> Tensor:
@@ -182,11 +185,6 @@ def expected_count(probability: Tensor, tries: int) -> Tensor:
     The chance of being drawn at all, 1 - (1 - p)^tries, is its neighbour: both are close to p * tries for small p.
     """
     return -torch.expm1(-tries * probability.log1p())
-
-
-def _precise(scores: Tensor) -> Tensor:
-    """Scores in at least single precision."""
-    return scores if scores.dtype.itemsize >= 4 else scores.float()
 
 
 def build_output_layer(spec: Spec) -> LinearOutput | AdaptiveOutput:

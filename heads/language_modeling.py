@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from engine.embeddings import TokenEmbedding
 from engine.errors import InputError
 from engine.inputs import Inputs, in_range
-from engine.output_layer import IGNORED, build_output_layer
+from engine.likelihood import IGNORED, precise
+from engine.output_layer import build_output_layer
 from engine.outputs import Output
 from engine.spec import Spec
 from heads.registry import Head, HeadOptions, register_head
@@ -17,10 +19,10 @@ from heads.registry import Head, HeadOptions, register_head
 class LanguageModelHead(Head):
     """Scores of the vocabulary at every state, and the mean loss over labels that are not -100.
 
-    `labels` (b i); `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all); `output_logits`: None
-    leaves logits out where labels are given and the loss does without them: from an adaptive layer (as published), or
-    from a sample. Gives `logits`
-    (b i v; log-probabilities from an adaptive layer), `loss`, and `losses` (b i) with 0 where a label is -100.
+    `labels` (b i); `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all). `output_logits`:
+    False leaves them out, and a loss over a large vocabulary is then made without holding all of them; None does so where
+    labels are given to an adaptive layer (as published) or to a sample. Gives `logits` (b i v; log-probabilities from an
+    adaptive layer), `loss`, and `losses` (b i) with 0 where a label is -100.
     """
 
     inputs = frozenset({"labels", "logits_to_keep", "output_logits"})
@@ -44,25 +46,36 @@ class LanguageModelHead(Head):
         result = body(inputs)
         states = result.last_hidden_state
         assert states is not None
-        if labels is not None:
-            result.losses, result.loss = self._losses(states, labels)
         wanted = labels is None or self.output.logits_with_loss if output_logits is None else output_logits
         if wanted:
             result.logits = self.output(_keep(states, logits_to_keep))
+        if labels is not None:
+            whole = result.logits if self.output.logits_with_loss and not _given(logits_to_keep) else None
+            result.losses, result.loss = self._losses(states, labels, whole)
         return result
 
-    def _losses(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(self, states: Tensor, labels: Tensor, logits: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Losses (b i) and their mean, from the logits (b i v) where these are there anyway."""
         if labels.shape != states.shape[:2]:
             raise InputError(f"labels has shape {tuple(labels.shape)}, expected {tuple(states.shape[:2])}")
         in_range("labels", labels, self.spec.dims.vocab, "dims.vocab", ignored=IGNORED)
         if self.shifted:
-            states, labels = states[:, :-1], labels[:, 1:]
-        losses = self.output.losses(states.flatten(0, 1), labels.flatten()).view(labels.shape)
-        return losses, losses.sum() / (labels != IGNORED).sum().clamp(min=1)
+            labels = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+        if logits is None:
+            losses = self.output.losses(states.flatten(0, 1), labels.flatten())
+        else:
+            scores = precise(logits.flatten(0, 1))
+            losses = functional.cross_entropy(scores, labels.flatten(), ignore_index=IGNORED, reduction="none")
+        losses = losses.view(labels.shape)
+        return losses[:, :-1] if self.shifted else losses, losses.sum() / (labels != IGNORED).sum().clamp(min=1)
+
+
+def _given(places: int | Tensor | None) -> bool:
+    return places is not None and not (isinstance(places, int) and places == 0)
 
 
 def _keep(states: Tensor, places: int | Tensor | None) -> Tensor:
-    if places is None or (isinstance(places, int) and places == 0):
+    if places is None or not _given(places):
         return states
     if isinstance(places, int):
         if places < 0:

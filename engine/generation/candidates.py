@@ -24,7 +24,7 @@ def best_token(output: LinearOutput | AdaptiveOutput, states: Tensor) -> Tensor:
 
 def _best_in_clusters(output: AdaptiveOutput, states: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """A cluster is left out for rows where its whole probability is below the worst of the best found so far."""
-    first = output.first_cluster(states)
+    first = output.cluster(states, 0)
     cut = output.cutoffs[1]
     best, ids = first[:, :cut].topk(min(count, cut), dim=-1)
     if best.shape[1] < count:  # the first cluster alone is too small: places that anything beats
@@ -36,7 +36,7 @@ def _best_in_clusters(output: AdaptiveOutput, states: Tensor, count: int) -> tup
         rows = (whole > best[:, -1]).nonzero().squeeze(1)
         if not len(rows):
             continue
-        inside = whole[rows, None] + output.inner(states[rows], cluster)
+        inside = whole[rows, None] + output.cluster(states[rows], cluster)
         found, places = inside.topk(min(count, inside.shape[1]), dim=-1)
         merged = torch.cat((best[rows], found), dim=1)
         both = torch.cat((ids[rows], places + output.cutoffs[cluster]), dim=1)

@@ -17,7 +17,6 @@ from engine.memory import Memory
 if TYPE_CHECKING:
     from engine.model import Model
 
-LOGITS_AT_ONCE = 2**25
 Method = Literal["left_to_right", "pseudo", "orders"]
 
 
@@ -239,8 +238,5 @@ class Scorer:
         self.counted[:, columns] |= wanted
 
     def _log_probs(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """Log-probabilities (n) of tokens (n) at states (n d), a part of the vocabulary's scores at a time."""
-        size = max(1, LOGITS_AT_ONCE // self.model.spec.dims.vocab)
-        parts = zip(states.split(size), tokens.split(size), strict=True)
-        found = [-self.output.losses(some, ids).float() for some, ids in parts]
-        return torch.cat(found) if found else self.log_probs.new_zeros(0)
+        """Log-probabilities (n) of tokens (n) at states (n d)."""
+        return -self.output.losses(states, tokens).float()

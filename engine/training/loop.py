@@ -51,6 +51,8 @@ def train(
     """
     options = options or TrainingOptions()
     optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.learning_rate, betas=options.betas)
+    takes = model.head is not None and "output_logits" in model.head.inputs
+    unread = {"output_logits": False} if takes else {}
     losses: list[float] = []
     memory: Memory | None = None
     model.train()
@@ -59,6 +61,7 @@ def train(
         for step, batch in zip(range(steps), batches):
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate * options.rate(step, steps)
+            batch = {**unread, **batch}
             if carry_memory:
                 batch = {**batch, "memory": memory, "use_memory": True}
             out = model(**batch)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from engine.errors import InputError
-from engine.output_layer import IGNORED
+from engine.likelihood import IGNORED
 
 
 def mask_tokens(

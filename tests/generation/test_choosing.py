@@ -105,8 +105,13 @@ def test_clusters_that_cannot_hold_the_answer_are_left_out() -> None:
     output = built(family("transformer-xl")).head.output
     assert isinstance(output, AdaptiveOutput)
     asked: list[int] = []
-    inner = output.inner
-    output.inner = lambda states, cluster: asked.append(len(states)) or inner(states, cluster)  # type: ignore[method-assign]
+    scored = output.cluster
+
+    def counted(states: Tensor, cluster: int) -> Tensor:
+        asked.extend([len(states)] * (cluster > 0))
+        return scored(states, cluster)
+
+    output.cluster = counted  # type: ignore[method-assign]
     generator = torch.Generator().manual_seed(0)
     states = 4 * torch.randn(50, 16, dtype=torch.float64, generator=generator)
     with torch.no_grad():
