@@ -1,11 +1,11 @@
 """Text in, text out: tokenizers that are data, for SentencePiece, byte-pair and whole-word vocabularies.
 
-    tokenizer = load_tokenizer("xlnet/xlnet-large-cased")          # or a directory, ours or one of transformers
-    batch = tokenizer(["A text.", "Another."], padding=True, return_tensors="pt")
-    tokenizer.batch_decode(batch.input_ids, skip_special_tokens=True)
+tokenizer = load_tokenizer("xlnet/xlnet-large-cased")          # or a directory, ours or one of transformers
+batch = tokenizer(["A text.", "Another."], padding=True, return_tensors="pt")
+tokenizer.batch_decode(batch.input_ids, skip_special_tokens=True)
 
-    tokenizer = train_tokenizer(section, corpus, vocab_size=8000)  # `section` as under `tokenizer:` in a spec
-    tokenizer.save("directory")                                    # or format="huggingface"
+tokenizer = train_tokenizer(section, corpus, vocab_size=8000)  # `section` as under `tokenizer:` in a spec
+tokenizer.save("directory")                                    # or format="huggingface"
 """
 
 from tokenization.build import build_tokenizer, train_tokenizer

@@ -20,6 +20,7 @@ _CONTAINERS: dict[tuple[str, str], type] = {
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
 }
+_LARGEST = 2**30
 # What transformers and the authors' code left in such files beside the words.
 _SHELL_PACKAGES = ("transformers", "sacremoses", "tokenizers", "torch", "vocabulary", "re", "copyreg", "regex")
 
@@ -71,7 +72,7 @@ def read_pickled_words(path: Path) -> list[str]:
             words = _find_words(value)
             if words is not None:
                 return words
-    except (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a broken file makes the reader stumble over
         raise VocabularyError(f"{path}: not a word list, or cut short: {error or 'it ends too early'}") from None
     raise VocabularyError(f"{path}: holds no list of words (idx2sym)")
 
@@ -82,6 +83,8 @@ def _values(content: bytes) -> list[Any]:
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                if archive.getinfo(name).file_size > _LARGEST:
+                    raise pickle.UnpicklingError("what it holds is larger than any word list")
                 return [_PlainReader(io.BytesIO(archive.read(name))).load()]
         except (zipfile.BadZipFile, StopIteration):
             raise pickle.UnpicklingError("it is a broken archive") from None

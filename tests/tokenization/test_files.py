@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, published_class
 from tests.tokenization.texts import NEWS, SENTENCES
@@ -241,6 +243,20 @@ def test_published_pickles(tmp_path: Path, writer: str) -> None:
         (tmp_path / "cut").write_bytes(path.read_bytes()[:kept])
         with pytest.raises(VocabularyError, match="cut short"):
             read_pickled_words(tmp_path / "cut")
+
+
+@given(data=st.data(), protocol=st.integers(0, 5))
+def test_damaged_pickles(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, protocol: int) -> None:
+    """Whatever bytes are changed, the reader gives words or a clear error."""
+    content = bytearray(pickle.dumps({"idx2sym": ["a", "<unk>"], "counter": collections.Counter("ab")}, protocol))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "vocab.pkl"
+    path.write_bytes(bytes(content))
+    try:
+        assert all(isinstance(word, str) for word in read_pickled_words(path))
+    except VocabularyError as error:
+        assert str(path) in str(error)
 
 
 def test_the_published_class_s_own_pickle(sides: dict[str, Sides], tmp_path: Path) -> None:
