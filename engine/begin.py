@@ -70,7 +70,7 @@ def begin(
     grid = Grid(length, memory.length if memory is not None else 0, targets, inputs.ahead)
     columns = _columns(spec, grid, padding, mask)
     plain = set(spec.attention.mask) in ({"causal"}, {"padding", "causal"}) and spec.attention.score == ("content",)
-    causal = plain and columns is None and grid.remembered == 0 and length > 1
+    causal = plain and columns is None and grid.remembered == 0 and bool(length > 1)
     real, encoder = padding.real, inputs.encoder_attention_mask
     past = memory.layers[0] if memory is not None else None
     context = Context(

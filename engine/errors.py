@@ -36,8 +36,12 @@ class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, or not of the network that is being loaded."""
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """`, did you mean 'x'?` for the closest allowed name, or the list of allowed names."""
+def nearest(name: str, allowed: Iterable[str], beside: Iterable[str] = ()) -> str:
+    """`, did you mean 'x'?` for the closest allowed name, or the list of allowed names.
+
+    Names `beside` them are right too, and are suggested where they are nearly the same.
+    """
     names = [str(choice) for choice in allowed]
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), [*beside], n=1, cutoff=0.8)
+    close = close or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     return f", did you mean '{close[0]}'?" if close else f"; allowed: {', '.join(sorted(names))}"

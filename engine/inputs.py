@@ -72,12 +72,16 @@ class Inputs:
         return torch.where(self.target_mapping.sum(-1) > 0, self.target_mapping.argmax(-1), -1)
 
 
-def check(spec: Spec, inputs: Inputs) -> None:
-    """Raise InputError for the first argument that is malformed or that the spec has no axis for."""
+def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
+    """Raise InputError for the first argument that is malformed or that the spec has no axis for.
+
+    `dtype` is that of the network's weights.
+    """
     if (inputs.input_ids is None) == (inputs.inputs_embeds is None):
         raise InputError("give exactly one of input_ids and inputs_embeds")
     _check_tokens(spec, inputs)
     _check_axes(spec, inputs)
+    _check_states(spec, inputs, dtype)
     _check_masks(spec, inputs)
     _check_memory(spec, inputs)
 
@@ -113,6 +117,22 @@ def _check_tokens(spec: Spec, inputs: Inputs) -> None:
             )
     if not inputs.shape[0] * inputs.shape[1]:
         raise InputError(f"the input is empty: batch {inputs.shape[0]}, length {inputs.shape[1]}")
+
+
+def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
+    """Vectors that the caller made: their dtype, and the shape of an encoder's."""
+    batch, length = inputs.shape
+    for name in ("inputs_embeds", "encoder_hidden_states"):
+        given = getattr(inputs, name)
+        if given is not None and not given.is_floating_point():
+            raise InputError(f"{name} must hold floating-point numbers, found {given.dtype}")
+        if given is not None and given.dtype != dtype and not torch.is_autocast_enabled(given.device.type):
+            raise InputError(f"{name} is {given.dtype}, the network's weights are {dtype}: cast one to the other")
+    states, mask = inputs.encoder_hidden_states, inputs.encoder_attention_mask
+    if states is not None:
+        expect("encoder_hidden_states", states, (batch, states.shape[1] if states.dim() > 1 else 0, spec.dims.model))
+        if mask is not None:
+            expect("encoder_attention_mask", mask, (batch, states.shape[1]), (batch, length, states.shape[1]))
 
 
 def _check_axes(spec: Spec, inputs: Inputs) -> None:

@@ -100,16 +100,19 @@ class Model(TextMethods, nn.Module):
         )  # fmt: skip
         if self.head is None:
             if head_inputs:
-                raise InputError(f"a bare backbone takes no '{next(iter(head_inputs))}': build it with a head")
+                taken = ", ".join(vars(inputs))
+                raise InputError(
+                    f"a bare backbone takes no '{next(iter(head_inputs))}', which a head may; it takes {taken}"
+                )
             return self.body(inputs)
         for name in head_inputs:
             if name not in self.head.inputs:
-                raise InputError(f"this head takes no '{name}'{nearest(name, self.head.inputs)}")
+                raise InputError(f"this head takes no '{name}'{nearest(name, self.head.inputs, vars(inputs))}")
         return self.head(self.body, inputs, **head_inputs)
 
     def body(self, inputs: Inputs) -> Output:
         """Embeddings, blocks and final norm, without the head."""
-        check(self.spec, inputs)
+        check(self.spec, inputs, self.embeddings.tokens.tables[0].dtype)
         begun = begin(self.spec, self.embeddings, self.from_end, inputs, self.training)
         states, memory, context = begun.states, begun.memory, begun.context
         content, targets, kept = context.grid.content, context.grid.targets, self._keeps_memory(inputs)
