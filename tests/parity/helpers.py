@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from strategies import randomise as randomise
 from torch import Tensor, nn
 
 from engine import Model, load_model
@@ -17,7 +18,6 @@ from engine.checkpoint.names import Slot, axis_sizes, slots_of
 from engine.spec.axes import Layout
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
-NORMS = (nn.LayerNorm, nn.RMSNorm)
 
 
 def sweep(examples: int) -> settings:
@@ -30,17 +30,6 @@ def sweep(examples: int) -> settings:
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-
-
-@torch.no_grad()
-def randomise(model: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module:
-    """Give every parameter values that matter: normal with `spread`, norms' weights around one; returns the model."""
-    generator = torch.Generator().manual_seed(seed)
-    norms = {id(module.weight) for module in model.modules() if isinstance(module, NORMS) and module.weight is not None}
-    for parameter in model.parameters():
-        values = torch.randn(parameter.shape, generator=generator)
-        parameter.copy_(1 + 0.3 * values if id(parameter) in norms else spread * values)
-    return model
 
 
 def converted(theirs: Any, head: str | None = "default", dtype: torch.dtype = torch.float32, **options: Any) -> Model:
