@@ -6,11 +6,12 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from engine.context import Context, Turns
 from engine.dropout import dropout
 from engine.linear import Linear
-from engine.masks import additive
+from engine.masks import Cut, additive
 from engine.memory import LayerMemory
 from engine.positions import rotate
 from engine.scores import DistanceTable, RelativeScores
@@ -81,32 +82,44 @@ class Attention(_Projections):
         """
         mixed: list[Tensor] = []
         weights: list[Tensor] = []
+        again = context.recompute and len(context.cuts) > 1
         for cut in context.cuts:
-            rows = slice(cut.rows.start - context.first_row, cut.rows.stop - context.first_row)
-            asked, near = query[:, :, rows], key[:, :, cut.columns]
-            bias = None
-            if self.scores is not None:
-                bias = self.scores(asked, near, table, context.grid, context.frame, cut)
-            mask = context.mask
-            if mask is not None:
-                mask = mask[:, :, cut.rows if mask.shape[2] > 1 else slice(None), cut.columns]
-            part, kept = attend(
-                self._biased(asked) if turned is None else turned[:, :, rows],
-                near,
-                value[:, :, cut.columns],
-                self.scale,
-                bias,
-                mask,
-                context.causal,
-                self._rate(),
-                context.head_mask,
-                context.keep_attentions,
-            )
+            given = (query, turned, key, value, table, context, cut)
+            part, kept = checkpoint(self._part, *given, use_reentrant=False) if again else self._part(*given)
             mixed.append(part)
             weights += [] if kept is None else [kept]
         if len(mixed) == 1:
             return mixed[0], weights[0] if weights else None
         return torch.cat(mixed, dim=2), torch.cat(weights, dim=2) if weights else None
+
+    def _part(
+        self,
+        query: Tensor,
+        turned: Tensor | None,
+        key: Tensor,
+        value: Tensor,
+        table: DistanceTable,
+        context: Context,
+        cut: Cut,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The values and weights of one cut."""
+        rows = slice(cut.rows.start - context.first_row, cut.rows.stop - context.first_row)
+        asked, near = query[:, :, rows], key[:, :, cut.columns]
+        bias = None
+        if self.scores is not None:
+            bias = self.scores(asked, near, table, context.grid, context.frame, cut)
+        return attend(
+            self._biased(asked) if turned is None else turned[:, :, rows],
+            near,
+            value[:, :, cut.columns],
+            self.scale,
+            bias,
+            context.mask.over(cut),
+            context.causal,
+            self._rate(),
+            context.head_mask,
+            context.keep_attentions,
+        )
 
     def _biased(self, query: Tensor) -> Tensor:
         """Queries (b h i k) with the vector that the content term adds to them."""

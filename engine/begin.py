@@ -9,7 +9,7 @@ from engine.context import Context, Turns
 from engine.embeddings import Embeddings
 from engine.errors import InputError
 from engine.inputs import Inputs
-from engine.masks import Grid, additive, cut_rows, visible
+from engine.masks import AT_ONCE, Grid, Mask, Rules, additive, cut_rows
 from engine.memory import Memory, join_masks, zero_memory
 from engine.positions import FromEndPositions, count_positions, remembered_positions, rotation
 from engine.scores import build_frame
@@ -44,7 +44,12 @@ class _Padding:
 
 
 def begin(
-    spec: Spec, embeddings: Embeddings, from_end: FromEndPositions | None, inputs: Inputs, training: bool
+    spec: Spec,
+    embeddings: Embeddings,
+    from_end: FromEndPositions | None,
+    inputs: Inputs,
+    training: bool,
+    recompute: bool = False,
 ) -> Begun:
     """The first states, and the masks, distances and counts that all blocks share (raises InputError)."""
     (batch, length), device = inputs.shape, inputs.device
@@ -70,16 +75,21 @@ def begin(
     grid = Grid(length, memory.length if memory is not None else 0, targets, inputs.ahead)
     columns = _columns(spec, grid, padding, mask)
     plain = set(spec.attention.mask) in ({"causal"}, {"padding", "causal"}) and spec.attention.score == ("content",)
-    causal = plain and columns is None and grid.remembered == 0 and bool(length > 1)
+    rules = Rules(spec, grid, columns, inputs.perm_mask, device, states.dtype)
+    in_steps = device.type == "cpu" and training and spec.dropout.attention > 0  # whole scores, as attend makes them
+    large = rules.large or (in_steps and batch * spec.dims.heads * length * grid.columns * states.itemsize > AT_ONCE)
+    causal = plain and columns is None and grid.remembered == 0 and bool(length > 1) and not (in_steps and large)
+    cuts = cut_rows(spec, grid, inputs.output_attentions or causal, large)
     real, encoder = padding.real, inputs.encoder_attention_mask
     past = memory.layers[0] if memory is not None else None
     context = Context(
         grid=grid,
         frame=build_frame(spec, grid, inputs.token_type_ids, states, past, spec.dropout.positions if training else 0.0),
-        mask=None if causal else additive(visible(spec, grid, columns, inputs.perm_mask, device), states.dtype),
-        cuts=cut_rows(spec, grid, whole=inputs.output_attentions),
+        mask=_mask(rules, causal, len(cuts)),
+        cuts=cuts,
+        recompute=recompute,
         causal=causal,
-        real=real if real is None or targets is None else grid.by_rows(real[..., None]).squeeze(-1),
+        real=real if real is None or targets is None else grid.by_rows(real[..., None], grid.whole.rows).squeeze(-1),
         row_turns=None if turns is None else turns[0],
         column_turns=None if turns is None else turns[1],
         encoder_states=inputs.encoder_hidden_states,
@@ -87,6 +97,12 @@ def begin(
         keep_attentions=inputs.output_attentions,
     )
     return Begun(states, memory, context, mask, seen)
+
+
+def _mask(rules: Rules, causal: bool, cuts: int) -> Mask:
+    if causal:
+        return Mask(None)
+    return Mask(None, rules) if cuts > 1 and rules.large else Mask(rules.added(rules.grid.whole))
 
 
 def _by_row(mask: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from engine.masks import Cut, Grid
+from engine.masks import Cut, Grid, Mask
 from engine.scores import Frame
 
 Turns = tuple[Tensor, Tensor]
@@ -14,18 +14,19 @@ Turns = tuple[Tensor, Tensor]
 class Context:
     """Masks, distances and encoder states of one call; every block reads it and none changes it.
 
-    `mask` (b or 1, 1, i+p, j) is 0 where a row sees a column and minus infinity elsewhere, None where all see all or
-    where `causal` says it;
-    `cuts` are the blocks of rows that attention takes at a time, and rows before `first_row` are asked but do not ask;
+    `mask` says who sees whom, unless `causal` says it;
+    `cuts` are the blocks of rows that attention takes at a time, each kept for the backward pass or, under `recompute`,
+    made again there; rows before `first_row` are asked but do not ask;
     `real` (b i+p) is True for rows at tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
     `head_mask` (h) is that of the block at hand.
     """
 
     grid: Grid
     frame: Frame
-    mask: Tensor | None
+    mask: Mask
     cuts: tuple[Cut, ...]
     first_row: int = 0
+    recompute: bool = False
     causal: bool = False
     real: Tensor | None = None
     row_turns: Turns | None = None

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engine.spec import Spec, axes
 
+AT_ONCE = 2**26  # bytes of masks or scores
 BLOCK = 128  # rows; measured fastest among 32 … 512 for relative attention over 512 tokens
 
 
@@ -42,20 +43,30 @@ class Grid:
             return content
         return torch.cat((content.expand(self.targets.shape[0], -1), self.targets), dim=1)
 
-    def distances(self, device: torch.device) -> Tensor:
-        """How many tokens each column lies before each row, (i j) or (b i+p j)."""
-        columns = torch.arange(self.columns, device=device) - self.remembered
-        return self.rows(device)[..., None] - columns
+    @property
+    def whole(self) -> "Cut":
+        """All rows and all columns."""
+        rows = self.content + (self.targets.shape[1] if self.targets is not None else 0)
+        return Cut(slice(0, rows), slice(0, self.columns))
 
-    def by_rows(self, rule: Tensor) -> Tensor:
-        """A rule (b i j) over content rows, repeated for the query rows that stand at the same positions."""
-        if self.targets is None:
-            return rule
-        content = rule
-        if self.ahead:  # no rule speaks about places past the content
-            rule = torch.nn.functional.pad(rule, (0, 0, 0, self.ahead), value=True)
-        index = self.targets.clamp(min=0)[..., None].expand(-1, -1, rule.shape[-1])
-        return torch.cat((content, rule.gather(1, index)), dim=1)
+    def distances(self, cut: "Cut", device: torch.device) -> Tensor:
+        """How many tokens each column of a cut lies before each of its rows, (1 i j) or (b i j)."""
+        columns = torch.arange(cut.columns.start, cut.columns.stop, device=device) - self.remembered
+        distance = self.rows(device)[..., cut.rows, None] - columns
+        return distance[None] if distance.dim() == 2 else distance
+
+    def by_rows(self, rule: Tensor, rows: slice, beyond: bool = True) -> Tensor:
+        """A rule (b i j) over content rows for these rows, of which query rows stand where their targets do.
+
+        `beyond` is what it says of rows past the content.
+        """
+        content = rule[:, rows.start : min(rows.stop, self.content)]
+        if self.targets is None or rows.stop <= self.content:
+            return content
+        targets = self.targets[:, max(0, rows.start - self.content) : rows.stop - self.content, None]
+        found = rule.gather(1, targets.clamp(0, self.content - 1).expand(-1, -1, rule.shape[-1]))
+        found = found.masked_fill(targets >= self.content, beyond) if self.ahead else found
+        return torch.cat((content, found), dim=1) if content.shape[1] else found
 
 
 @dataclass(frozen=True)
@@ -66,16 +77,16 @@ class Cut:
     columns: slice
 
 
-def cut_rows(spec: Spec, grid: Grid, whole: bool) -> tuple[Cut, ...]:
+def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[Cut, ...]:
     """The rows in blocks, each with the columns that its rules leave: scores stay small, and near in memory.
 
-    Only score terms besides content need the blocks; the fused kernel blocks plain content scores by itself. `whole`
-    keeps every column.
+    The fused kernel blocks plain content scores by itself: only other terms need the blocks, and scores or masks too
+    `large` to be made at once. `whole` keeps every row and column together.
     """
-    rows = grid.content + (grid.targets.shape[1] if grid.targets is not None else 0)
-    everything = slice(0, grid.columns)
-    if set(spec.attention.score) == {"content"} or rows <= BLOCK or whole:
-        return (Cut(slice(0, rows), everything),)
+    rows, everything = grid.whole.rows.stop, grid.whole.columns
+    fused = set(spec.attention.score) == {"content"} and not large
+    if fused or rows <= BLOCK or whole:
+        return (grid.whole,)
     causal, span = "causal" in spec.attention.mask, _span(spec, grid)
     cuts = []
     for start in range(0, grid.content, BLOCK):
@@ -88,43 +99,95 @@ def cut_rows(spec: Spec, grid: Grid, whole: bool) -> tuple[Cut, ...]:
     )
 
 
-def visible(
-    spec: Spec, grid: Grid, padding: Tensor | None, permutation: Tensor | None, device: torch.device
-) -> Tensor | None:
-    """True where a row may see a column, (b or 1, 1, i+p, j); None where everybody sees everybody.
+@dataclass(frozen=True)
+class Rules:
+    """What decides who may see whom in one call.
 
-    `padding` (b j) or (b i j) is True for columns that are real; `permutation` (b i i) is True where content token i may
+    `padding` (b j) or (b i j) is True for columns that are real; `permutation` (b i i) is not 0 where content token i may
     not see content token j.
+    """
+
+    spec: Spec
+    grid: Grid
+    padding: Tensor | None
+    permutation: Tensor | None
+    device: torch.device
+    dtype: torch.dtype
+
+    def visible(self, cut: Cut) -> Tensor | None:
+        """True where a row of a cut may see a column, (b or 1, 1, i or 1, j); None where everybody sees everybody.
 
         causal, 2 remembered      same_length 2       window 2            padding on the left
         1 1 1 . . .               . 1 1 . . .         . 1 1 . . .         . . 1 1
         1 1 1 1 . .               . . 1 1 . .         . . 1 1 . .         . . 1 1
         1 1 1 1 1 .               . . . 1 1 .         . . . 1 1 .         . . 1 1
-    """
-    rules: list[Tensor] = []
-    attention = spec.attention
-    distance = grid.distances(device)
-    distance = distance[None] if distance.dim() == 2 else distance
-    if "causal" in attention.mask and (grid.content > 1 or grid.targets is not None):
-        rules.append(distance >= 0)
-    span = _span(spec, grid)
-    if span is not None and span <= grid.farthest:
-        rules.append(distance < span)
-    if "padding" in attention.mask and padding is not None:
-        rules.append(grid.by_rows(padding) if padding.dim() == 3 else padding[:, None, :])
-    if permutation is not None:
-        seen = ~permutation.bool()
-        rules.append(grid.by_rows(torch.nn.functional.pad(seen, (grid.remembered, 0), value=True)))
-    if not rules:
-        return _only_asking(None, grid, distance)
-    allowed = rules[0]
-    for rule in rules[1:]:
-        allowed = allowed & rule
-    if "permutation" in attention.mask:
-        # A content row always sees its own token, padded or not (XLNet).
-        content = torch.arange(distance.shape[-2], device=device) < grid.content
-        allowed = allowed | ((distance == 0) & content[:, None])
-    return _only_asking(allowed, grid, distance)
+        """
+        grid, names, span = self.grid, self.spec.attention.mask, _span(self.spec, self.grid)
+        causal = "causal" in names and (grid.content > 1 or grid.targets is not None)
+        near = span is not None and bool(span <= grid.farthest)
+        distance = grid.distances(cut, self.device) if causal or near or "permutation" in names else None
+        rules: list[Tensor] = []
+        if causal and distance is not None:
+            rules.append(distance >= 0)
+        if near and distance is not None and span is not None:
+            rules.append(distance < span)
+        if "padding" in names and self.padding is not None:
+            by_pair = self.padding.dim() == 3
+            real = grid.by_rows(self.padding, cut.rows) if by_pair else self.padding[:, None, :]
+            rules.append(real[..., cut.columns])
+        if self.permutation is not None:
+            hidden = grid.by_rows(self.permutation, cut.rows, beyond=False) != 0
+            rules.append(~torch.nn.functional.pad(hidden, (grid.remembered, 0))[..., cut.columns])
+        if not rules:
+            return self._asking(None, cut)
+        allowed = rules[0]
+        for rule in rules[1:]:
+            allowed = allowed & rule
+        if "permutation" in names and distance is not None:
+            # A content row always sees its own token, padded or not (XLNet).
+            content = torch.arange(cut.rows.start, cut.rows.stop, device=self.device) < grid.content
+            allowed = allowed | ((distance == 0) & content[:, None])
+        return self._asking(allowed, cut)
+
+    def _asking(self, allowed: Tensor | None, cut: Cut) -> Tensor | None:
+        """Query rows without a target see nobody."""
+        targets = self.grid.targets
+        if targets is not None:
+            content = torch.ones_like(targets[:, :1]).expand(-1, self.grid.content) > 0
+            asks = torch.cat((content, targets >= 0), dim=1)[:, cut.rows, None]
+            columns = cut.columns.stop - cut.columns.start
+            allowed = asks.expand(-1, -1, columns) if allowed is None else allowed & asks
+        return None if allowed is None else allowed[:, None]
+
+    def added(self, cut: Cut) -> Tensor | None:
+        """What is added to the scores of a cut: 0 where a row may see a column, minus infinity elsewhere."""
+        return additive(self.visible(cut), self.dtype)
+
+    @property
+    def large(self) -> bool:
+        """Whether what is added to the scores of all pairs of a batch would be too large to be made at once."""
+        by_pair = self.permutation is not None or (self.padding is not None and self.padding.dim() == 3)
+        if set(self.spec.attention.mask) <= {"padding"} and not by_pair:
+            return False
+        whole, given = self.grid.whole, (self.padding, self.permutation, self.grid.targets)
+        batch = max(1 if tensor is None else len(tensor) for tensor in given)
+        return bool(batch * whole.rows.stop * whole.columns.stop * self.dtype.itemsize > AT_ONCE)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What is added to scores, made once for all blocks of a call, or (`rules`) anew for each cut where it is large."""
+
+    whole: Tensor | None
+    rules: Rules | None = None
+
+    def over(self, cut: Cut) -> Tensor | None:
+        """The part (b or 1, 1, i or 1, j) for a cut; None where everybody sees everybody."""
+        if self.rules is not None:
+            return self.rules.added(cut)
+        if self.whole is None:
+            return None
+        return self.whole[:, :, cut.rows if self.whole.shape[2] > 1 else slice(None), cut.columns]
 
 
 def additive(allowed: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -145,11 +208,3 @@ def _span(spec: Spec, grid: Grid) -> int | None:
         spans.append(kept if spec.attention.same_length == "memory" else grid.remembered + 1)
     known = [span for span in spans if span is not None]
     return min(known) if known else None
-
-
-def _only_asking(allowed: Tensor | None, grid: Grid, distance: Tensor) -> Tensor | None:
-    """Query rows without a target see nobody."""
-    if grid.targets is not None:
-        asks = torch.cat((torch.ones_like(grid.targets[:, :1]).expand(-1, grid.content) > 0, grid.targets >= 0), dim=1)
-        allowed = asks[..., None].expand(-1, -1, distance.shape[-1]) if allowed is None else allowed & asks[..., None]
-    return None if allowed is None else allowed[:, None]

@@ -29,7 +29,8 @@ from engine.spec import Spec, axes
 class Model(TextMethods, nn.Module):
     """A network assembled from a spec, with a head or bare.
 
-    `gradient_checkpointing` recomputes each block in the backward pass instead of keeping its activations.
+    `gradient_checkpointing` recomputes each block in the backward pass instead of keeping its activations, and in long
+    texts each of its blocks of rows again, so that memory grows with the length and not with its square.
     """
 
     def __init__(self, spec: Spec, head: Head | None = None) -> None:
@@ -113,7 +114,8 @@ class Model(TextMethods, nn.Module):
     def body(self, inputs: Inputs) -> Output:
         """Embeddings, blocks and final norm, without the head."""
         check(self.spec, inputs, self.embeddings.tokens.tables[0].dtype)
-        begun = begin(self.spec, self.embeddings, self.from_end, inputs, self.training)
+        recompute = self.gradient_checkpointing and self.training
+        begun = begin(self.spec, self.embeddings, self.from_end, inputs, self.training, recompute)
         states, memory, context = begun.states, begun.memory, begun.context
         content, targets, kept = context.grid.content, context.grid.targets, self._keeps_memory(inputs)
         shown = inputs.output_hidden_states or inputs.output_attentions

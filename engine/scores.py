@@ -17,16 +17,17 @@ from engine.spec import Spec, axes
 
 @dataclass(frozen=True)
 class Frame:
-    """What all blocks share of one call: distances, their sinusoids, and which pairs differ in segment.
+    """What all blocks share of one call: distances, their sinusoids, and segments.
 
     `distances` (r) descend by one from the farthest; `sinusoids` is (1 r d), or (2 r d) where the second half of the
-    batch is mirrored, of these distances or of those that remembered distance keys lack; `other_segment` (b i+p j) is
-    True where row and column have different token types.
+    batch is mirrored, of these distances or of those that remembered distance keys lack; `row_types` (b i+p) and
+    `column_types` (b j) are token types.
     """
 
     distances: Tensor | None = None
     sinusoids: Tensor | None = None
-    other_segment: Tensor | None = None
+    row_types: Tensor | None = None
+    column_types: Tensor | None = None
     lacking: "_Lacking | None" = None
 
 
@@ -61,7 +62,7 @@ def build_frame(
     `past` is a block's memory: where it holds keys and values, projected distances are held beside them. Dropout of `rate`
     falls on the sinusoids of distances, once for all blocks and rows, and never on those that memory will hold.
     """
-    distances = sinusoids = other = lacking = None
+    distances = sinusoids = rows = columns = lacking = None
     if isinstance(spec.position, axes.RelativePosition):
         lacking = _lacking(grid, past)
         if lacking is not None:
@@ -76,12 +77,11 @@ def build_frame(
     if isinstance(spec.position, axes.RelativeKeyPosition) and max(grid.columns, grid.content) > spec.position.size:
         raise InputError(f"{grid.columns} tokens reach past the {spec.position.size} distances of position.size")
     if "segment" in spec.attention.score and token_types is not None:
+        rows = token_types = token_types.to(torch.int32)
         columns = functional.pad(token_types, (grid.remembered, 0))
-        rows = token_types
         if grid.targets is not None:
             rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(0, grid.content - 1))), dim=1)
-        other = rows[:, :, None] != columns[:, None, :]
-    return Frame(distances, sinusoids, other, lacking)
+    return Frame(distances, sinusoids, rows, columns, lacking)
 
 
 def _lacking(grid: Grid, past: LayerMemory | None) -> _Lacking | None:
@@ -187,10 +187,11 @@ class RelativeScores(nn.Module):
             terms.append(self._position(query, table, grid, cut))
             if self.position.kind == "relative_key_query":
                 terms.append(self._key_position(key, table.keys, grid, cut))
-        if self.segments is not None and frame.other_segment is not None:
+        if self.segments is not None and frame.row_types is not None and frame.column_types is not None:
             asked = query if self.segment_bias is None else query + self.segment_bias[:, None]
             same, other = (asked * self.scale @ self.segments.movedim(0, -1)).split(1, dim=-1)
-            terms.append(torch.where(frame.other_segment[:, None, cut.rows, cut.columns], other, same))
+            differ = frame.row_types[:, None, cut.rows, None] != frame.column_types[:, None, None, cut.columns]
+            terms.append(torch.where(differ, other, same))
         return sum(terms[1:], terms[0]) if terms else None
 
     def _position(self, query: Tensor, table: DistanceTable, grid: Grid, cut: Cut) -> Tensor:
