@@ -18,8 +18,13 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/ready
-	$(BIN)/python -m benchmarks
+# `make bench ARGUMENTS="--write --peer PYTHON"`: with another peer, and docs/benchmarks renewed
+bench: .venv/bench-ready
+	$(BIN)/python -m benchmarks $(ARGUMENTS)
+
+.venv/bench-ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	touch $@
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
