@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from engine import build_model, load_spec, save_model
 from engine.cli import main
 from engine.demo.corpus import make_corpus
-from engine.demo.run import lesson_for
+from engine.demo.teach import lesson_for
 from tokenization import train_tokenizer
 
 README = Path(__file__).parents[1] / "README.md"

@@ -20,6 +20,7 @@ class CausalLesson(Lesson):
     purpose = "continues a sentence"
     steps = 400
     rows = 16
+    learning_rate = 4e-3
 
     def batches(self) -> Iterator[dict[str, Any]]:
         while True:
@@ -57,8 +58,9 @@ class StreamLesson(Lesson):
     """Causal language modelling over long texts, cut into segments that hand on their memory."""
 
     purpose = "remembers: perplexity of the same held-out text with and without its memory"
-    steps = 400
+    steps = 300
     rows = 16
+    learning_rate = 5e-3
     carry_memory = True
     segment = 24
     days = 24

@@ -81,16 +81,22 @@ class Lesson(ABC):
         return frequency_weights(torch.bincount(ids, minlength=len(self.tokenizer)))
 
     def gaps(self) -> "list[Gap]":
-        """Held-out sentences in turn through the languages, each with a part of it hidden."""
+        """Held-out sentences in turn through languages and parts, that part of each hidden."""
         runs = [fact for fact in self.corpus.held_out if isinstance(fact, Run)]
         purchases = [fact for fact in self.corpus.held_out if isinstance(fact, Purchase)]
+        kinds: tuple[Part, ...] = ("middle", *self.parts)
         found = []
         for number in range(self.evaluated):
-            facts: Sequence[Fact] = runs if number % 4 == 0 else purchases
-            fact, locale = facts[number // 4 % len(facts)], self.locales[number * 5 % len(self.locales)]
-            which = "middle" if number % 4 == 0 else self.parts[number % len(self.parts)]
-            found.append(make_gap(self.tokenizer, fact, locale, which))
+            turn, language = divmod(number, len(self.locales))
+            which = kinds[turn % len(kinds)]
+            facts: Sequence[Fact] = runs if which == "middle" else purchases
+            found.append(make_gap(self.tokenizer, facts[number % len(facts)], self.locales[language], which))
         return found
+
+    def shown(self, number: int) -> bool:
+        """Whether the gap of that number is an example: a few, of other languages and parts each time."""
+        turn, rest = divmod(number, len(self.locales) + 1)
+        return rest == 0 and turn < 6
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,25 @@
-"""The demonstration: for each family a vocabulary, a network, a short training, and what it can do then."""
+"""The demonstration: all families, as many at once as there are processors, each shown as soon as it is ready."""
 
+import multiprocessing
+import os
+import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from engine.build import build_model, load_spec
-from engine.checkpoint import save_model
-from engine.demo.causal import CausalLesson, StreamLesson
 from engine.demo.corpus import LOCALES, Corpus, make_corpus, sentence
-from engine.demo.lesson import Finding, Lesson
-from engine.demo.masked import MaskedLesson, TranslationLesson
-from engine.demo.permuted import PermutationLesson
-from engine.spec import Spec
-from engine.training import TrainingOptions, train
-from tokenization import train_tokenizer
+from engine.demo.lesson import Finding
+from engine.demo.teach import Taught, teach
 
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 SPARKS = "▁▂▃▄▅▆▇█"
-
-
-def lesson_for(spec: Spec) -> type[Lesson]:
-    """The lesson that fits a spec, told by its axes."""
-    languages = spec.embeddings.tables.languages
-    if spec.streams.kind == "two":
-        return PermutationLesson
-    if spec.has_rule("causal"):
-        return StreamLesson if spec.memory.kind == "recurrent" else CausalLesson
-    return TranslationLesson if languages is not None and languages.count > 1 else MaskedLesson
 
 
 def run(families: Sequence[str] = FAMILIES, *, seed: int = 0, quick: bool = False, folder: Path | None = None) -> None:
@@ -39,67 +28,87 @@ def run(families: Sequence[str] = FAMILIES, *, seed: int = 0, quick: bool = Fals
     begun = time.perf_counter()
     corpus = make_corpus(seed)
     console.print(
-        f"{len(corpus.train)} facts in {len(LOCALES)} languages from CLDR, {len(corpus.held_out)} held out. One of them:"
+        f"{len(corpus.train)} facts, {len(corpus.held_out)} held out, said in {len(LOCALES)} languages as CLDR has it:"
     )
     for locale in ("en", "el", "tr"):
         console.print(f"  [dim]{locale}[/dim] {sentence(corpus.held_out[0], locale)}")
-    for family in families:
-        teach(family, corpus, console, seed=seed, quick=quick, folder=folder)
+    with Bars(console, families) as bars:
+        for taught in teach_all(families, corpus, bars, {"seed": seed, "quick": quick, "folder": folder}):
+            show(taught, console)
     console.print(f"\n{time.perf_counter() - begun:.0f} s in all.")
     if folder is not None:
-        console.print(f"The networks are in {folder}/: try [bold]engine describe {folder / families[-1]}[/bold]")
+        console.print(f"The networks are in {folder}: try [bold]engine describe {folder / families[-1]}[/bold]")
 
 
-def teach(
-    family: str, corpus: Corpus, console: Console, *, seed: int = 0, quick: bool = False, folder: Path | None = None
-) -> tuple[list[float], Finding]:
-    """One family: vocabulary, network, training, findings; returns the losses and what was found."""
-    begun = time.perf_counter()
-    spec = load_spec(f"tiny/{family}")
-    if spec.tokenizer is None:
-        raise ValueError(f"{spec.name} has no tokenizer section")
-    kind = lesson_for(spec)
-    texts = list(kind.texts(corpus, seed))
-    tokenizer = train_tokenizer(
-        spec.tokenizer, [text for text, _ in texts], spec.dims.vocab, languages=[locale for _, locale in texts]
-    )
-    model = build_model(spec, seed=seed)
-    lesson = kind(model, tokenizer, corpus, seed)
-    count = sum(weight.numel() for weight in model.parameters())
-    console.rule(f"[bold]{family}[/bold] {kind.purpose}")
-    console.print(f"{count:,} parameters, {len(tokenizer):,} tokens ({spec.tokenizer.algorithm})")
-    steps = kind.steps // 8 if quick else kind.steps
-    options = TrainingOptions(learning_rate=kind.learning_rate, seed=seed)
-    with ProgressBar(console, family, steps) as advance:
-        losses = train(model, lesson.batches(), steps, options, carry_memory=kind.carry_memory, progress=advance)
-    finding = lesson.show()
-    first, last = mean(losses[:5]), mean(losses[-10:])
-    console.print(f"loss {first:.2f} {sparkline(losses)} {last:.2f}   {time.perf_counter() - begun:.0f} s")
-    console.print(f"[bold]{finding.headline}[/bold]")
-    console.print(as_table(finding))
-    if folder is not None:
-        save_model(model, folder / family)
-        tokenizer.save(folder / family)
-    return losses, finding
+def teach_all(families: Sequence[str], corpus: Corpus, bars: "Bars", settings: dict[str, Any]) -> Iterator[Taught]:
+    """Each family's result in the order given, trained in processes of one thread: small networks gain little from more."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if min(processors, len(families)) == 1:
+        for family in families:
+            yield teach(family, corpus, advance=bars.advance, **settings)
+        return
+    context = multiprocessing.get_context("spawn")
+    news = context.Queue()
+    with ProcessPoolExecutor(min(processors, len(families)), context, _begin, (news,)) as pool:
+        futures = [pool.submit(_teach_apart, family, corpus, settings) for family in families]
+        for future in futures:
+            while not future.done():
+                bars.follow(news)
+            yield future.result()
 
 
-class ProgressBar:
-    """A bar while output is a terminal, nothing otherwise; entered, it gives the function that moves it."""
+_news: Any = None
 
-    def __init__(self, console: Console, name: str, steps: int) -> None:
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.2f}"),
-            TimeElapsedColumn(),
-        )  # fmt: skip
+
+def _begin(news: Any) -> None:
+    global _news
+    _news = news
+    torch.set_num_threads(1)
+
+
+def _teach_apart(family: str, corpus: Corpus, settings: dict[str, Any]) -> Taught:
+    return teach(family, corpus, advance=lambda *step: _news.put(step), **settings)
+
+
+class Bars:
+    """One progress bar a family while output is a terminal, nothing otherwise."""
+
+    def __init__(self, console: Console, families: Sequence[str]) -> None:
+        loss = TextColumn("loss {task.fields[loss]:.2f}")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), loss, TimeElapsedColumn())
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.progress.add_task(name, total=steps, loss=0.0)
+        self.tasks = {family: self.progress.add_task(family, start=False, total=None, loss=0.0) for family in families}
 
-    def __enter__(self) -> Callable[[int, float], None]:
+    def __enter__(self) -> "Bars":
         self.progress.start()
-        return lambda step, loss: self.progress.update(self.task, completed=step + 1, loss=loss)
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
+
+    def advance(self, family: str, done: int, steps: int, loss: float) -> None:
+        """A family has done some of its steps; a bar that is full goes."""
+        task = self.tasks[family]
+        if done == 1:
+            self.progress.start_task(task)
+        self.progress.update(task, completed=done, total=steps, loss=loss, visible=done < steps)
+
+    def follow(self, news: Any) -> None:
+        """Hear for a moment of steps done elsewhere."""
+        try:
+            self.advance(*news.get(timeout=0.1))
+        except queue.Empty:
+            return
+
+
+def show(taught: Taught, console: Console) -> None:
+    """What a family has learned."""
+    console.rule(f"[bold]{taught.family}[/bold] {taught.purpose}")
+    console.print(f"{taught.parameters:,} parameters, {taught.vocabulary}")
+    first, last = mean(taught.losses[:5]), mean(taught.losses[-10:])
+    console.print(f"loss {first:.2f} {sparkline(taught.losses)} {last:.2f}   {taught.seconds:.0f} s")
+    console.print(f"[bold]{taught.finding.headline}[/bold]")
+    console.print(as_table(taught.finding))
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

@@ -14,6 +14,7 @@ from engine.demo.causal import CausalLesson, StreamLesson
 from engine.demo.corpus import make_corpus
 from engine.demo.masked import MaskedLesson, TranslationLesson
 from engine.demo.permuted import PermutationLesson
+from engine.demo.teach import lesson_for, teach
 from tokenization import load_tokenizer
 
 
@@ -28,16 +29,19 @@ from tokenization import load_tokenizer
     ],
 )
 def test_every_family_learns(family, lesson, monkeypatch):
-    assert demo.lesson_for(load_spec(f"tiny/{family}")) is lesson
+    assert lesson_for(load_spec(f"tiny/{family}")) is lesson
     monkeypatch.setattr(lesson, "steps", 8 * 12)
     monkeypatch.setattr(lesson, "rows", 8)
     monkeypatch.setattr(lesson, "evaluated", 8)
-    console = Console(file=io.StringIO(), width=120)
-    losses, finding = demo.teach(family, make_corpus(0, 120, 40), console, quick=True)
+    heard = []
+    taught = teach(family, make_corpus(0, 120, 40), quick=True, advance=lambda *step: heard.append(step))
+    losses, finding = taught.losses, taught.finding
     assert len(losses) == 12 and losses[-1] < 0.95 * losses[0]
+    assert heard == [(family, number + 1, 12, loss) for number, loss in enumerate(losses)]
     assert finding.examples and all(len(example) == len(finding.columns) for example in finding.examples)
-    said = console.file.getvalue()
-    assert finding.headline in said and "\x1b" not in said
+    console = Console(file=io.StringIO(), width=200)
+    demo.show(taught, console)
+    assert finding.headline in console.file.getvalue() and "\x1b" not in console.file.getvalue()
 
 
 def test_the_command_leaves_a_network_that_opens_again(tmp_path, monkeypatch):
@@ -58,9 +62,19 @@ def test_a_family_that_is_none_is_refused():
 
 def test_the_same_seed_shows_the_same(monkeypatch):
     monkeypatch.setattr(CausalLesson, "steps", 8 * 3)
-    console = Console(file=io.StringIO())
-    first, again = (demo.teach("xglm", make_corpus(0, 120, 40), console, quick=True) for _ in range(2))
-    assert first == again
+    first, again = (teach("xglm", make_corpus(0, 120, 40), quick=True) for _ in range(2))
+    assert (first.losses, first.finding) == (again.losses, again.finding)
+
+
+def test_families_are_trained_side_by_side_and_shown_in_order():
+    """Two processes, fewest steps: what comes back is what one process gives."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    corpus, settings = make_corpus(0, 120, 40), {"seed": 0, "quick": True, "folder": None, "steps": 3}
+    with demo.Bars(console, ("xglm", "transformer-xl")) as bars:
+        apart = list(demo.teach_all(("xglm", "transformer-xl"), corpus, bars, settings))
+    assert [taught.family for taught in apart] == ["xglm", "transformer-xl"]
+    assert apart[0].losses == teach("xglm", corpus, **settings).losses
+    assert "3/3" in console.file.getvalue() or "2/3" in console.file.getvalue()
 
 
 def test_a_sparkline_goes_from_high_to_low():
