@@ -64,6 +64,21 @@ def test_every_parameter_receives_a_gradient(spec: Spec, seed: int) -> None:
     check_gradients(spec, seed)
 
 
+@examples(25)
+@given(
+    valid_specs(positions=("rotary", "relative"), settle={"ffn.activation": "gelu"}).filter(spreads), st.integers(0, 99)
+)
+def test_every_parameter_of_the_score_terms_receives_a_gradient(spec: Spec, seed: int) -> None:
+    """Random specs seldom meet segments and query biases under these positions: here they always do."""
+    data = spec.to_dict()
+    data["attention"] |= {
+        "score": [*dict.fromkeys((*data["attention"]["score"], "segment"))],
+        "query_bias": "per_layer",
+    }
+    data["embeddings"]["tables"]["segments"] = None
+    check_gradients(Spec.model_validate(data), seed)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_parameter_of_the_shipped_families_receives_a_gradient(name: str) -> None:
     check_gradients(family(name), 3)
