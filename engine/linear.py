@@ -12,11 +12,49 @@ _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 _PLAIN = (Tensor, nn.Parameter)
 
 
+WIDENED = 2**21  # entries of an 8-bit weight that are widened at a time
+FEW_ROWS = 4  # up to so many rows in bfloat16, torch's 8-bit product is measured faster than widening
+
+
 class Linear(nn.Linear):
-    """y = x Wᵀ + b on (... inputs) to (... outputs), like torch.nn.Linear, with an optional exact GELU fused in."""
+    """y = x Wᵀ + b on (... inputs) to (... outputs), like torch.nn.Linear, with an optional exact GELU fused in.
+
+    A weight of 8 bits has a `scale` a row (outputs), float32.
+    """
+
+    scale: Tensor | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register_buffer("scale", None)
 
     def forward(self, states: Tensor, gelu: bool = False) -> Tensor:
-        return linear(states, self.weight, self.bias, gelu)
+        if self.scale is None:
+            return linear(states, self.weight, self.bias, gelu)
+        product = (_narrow(states, self.weight) * self.scale).to(states.dtype)
+        product = product if self.bias is None else product + self.bias
+        return functional.gelu(product) if gelu else product
+
+    def narrow(self, weight: Tensor) -> None:
+        """Take a weight (o i) as 8-bit integers, for inference: the largest magnitude of each row becomes 127."""
+        weight = weight.detach().float()
+        scale = weight.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
+        whole = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+        for rows in torch.arange(len(weight)).split(max(1, WIDENED // weight.shape[1])):
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            whole[part] = (weight[part] / scale[part, None]).round_()
+        self.weight = nn.Parameter(whole, requires_grad=False)
+        self.scale = scale
+
+
+def _narrow(states: Tensor, weight: Tensor) -> Tensor:
+    """x Wᵀ (... o) for states (... i) and 8-bit integers (o i), of which a part is widened at a time."""
+    rows = states.reshape(-1, states.shape[-1])
+    if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and 0 < len(rows) <= FEW_ROWS:
+        product = torch._weight_int8pack_mm(rows, weight, rows.new_ones(len(weight)))
+        return product.view(*states.shape[:-1], len(weight))
+    parts = weight.split(max(1, WIDENED // weight.shape[1]))
+    return torch.cat([linear(states, part.to(states.dtype)) for part in parts], dim=-1)
 
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from engine.checkpoint.names import Slot, axis_sizes, slots_of
 from engine.checkpoint.opening import open_source
 from engine.errors import CheckpointError
 from engine.init import initialize
+from engine.linear import Linear
 from engine.model import Model
 from engine.spec import SpecSource
 from engine.spec.axes import Layout
@@ -53,6 +54,7 @@ def load_model(
     overrides: Mapping[str, Any] | None = None,
     revision: str | None = None,
     seed: int = 0,
+    weights: Literal["int8"] | None = None,
     **head_options: Any,
 ) -> Model:
     """A model with the weights of a folder or hub id: one that `save_model` wrote, or transformers' `save_pretrained`.
@@ -60,13 +62,18 @@ def load_model(
     `head` as in `build_model`; "default" is the head that the checkpoint has. `spec` names the family for a network that
     the project does not ship. Tensors stream into place one by one, cast to `dtype` (None: as stored) on `device`; `seed`
     draws the weights of a new head. What was not taken over stands in `model.load_report`, and is warned about.
+    `weights="int8"` keeps the linear layers of the network in 8-bit integers with a scale a row, for inference; token
+    tables, output layers over them and norms stay as they are. Such a model cannot be saved or trained.
     Raises CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
     """
+    if weights not in (None, "int8"):
+        raise ValueError(f"weights is {weights!r}; allowed: None, 'int8'")
     opened = open_source(resolve_folder(source, revision), spec, overrides)
-    weights = Weights(opened.folder)
+    stored = Weights(opened.folder)
     model = assemble(opened.spec, head, device="meta", **head_options)
     report = replace(
-        _fill(model, weights, opened.layout, dtype, device, seed), config_left_over=opened.config_left_over
+        _fill(model, stored, opened.layout, dtype, device, seed, weights == "int8"),
+        config_left_over=opened.config_left_over,
     )
     model.load_report = report
     if model.head is None and any(name.startswith("pooler.") for name in report.initialised):
@@ -83,6 +90,7 @@ def _fill(
     dtype: torch.dtype | None,
     device: torch.device | str,
     seed: int,
+    narrow: bool,
 ) -> LoadReport:
     """Put a checkpoint's tensors into a model on the meta device; nothing of the model is touched before all is checked."""
     groups = shared_names(model)
@@ -109,7 +117,7 @@ def _fill(
             if name in groups and name not in other:
                 filled[name] = tensor
         for name in [name for name in slot.ours if name in filled]:
-            _assign(model, name, filled.pop(name), dtype, device)
+            _assign(model, name, filled.pop(name), dtype, device, narrow)
     _fresh(model, fresh, dtype, device, seed)
     model.tie()
     ignored = tuple(layout.unused) if layout else ()
@@ -168,10 +176,20 @@ def _other_shapes(
     return other
 
 
-def _assign(model: nn.Module, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device | str) -> None:
-    """Put a tensor in the place of the parameter of that name."""
+def _assign(
+    model: nn.Module,
+    name: str,
+    tensor: Tensor,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+    narrow: bool = False,
+) -> None:
+    """Put a tensor in the place of the parameter of that name; `narrow` as 8-bit integers where a layer takes them."""
     path, _, last = name.rpartition(".")
     module = model.get_submodule(path)
+    if narrow and isinstance(module, Linear) and last == "weight":
+        module.narrow(tensor.to(device))
+        return
     old = model.get_parameter(name)
     kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
     parameter = nn.Parameter(tensor.to(device=device, dtype=kind, copy=True), requires_grad=old.requires_grad)

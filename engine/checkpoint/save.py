@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from ruamel.yaml import YAML
 from torch import Tensor
 
@@ -43,6 +44,10 @@ def save_model(
         raise CheckpointError(f"{path} is a file, not a folder")
     if any(parameter.is_meta for parameter in model.parameters()):
         raise CheckpointError("this model is on the meta device: it has no weights to save")
+    if any(parameter.dtype == torch.int8 for parameter in model.parameters()):
+        raise CheckpointError(
+            "this model holds 8-bit weights, which lost digits: save one that was loaded without weights='int8'"
+        )
     if format == "engine":
         with staged(path) as stage:
             save_tensors(model.named_parameters(), stage, shard_bytes)
