@@ -25,7 +25,8 @@ class Peer(Side):
         kind = getattr(transformers, self.work["peer_class"])
         self.arguments = self.work["peer_arguments"]
         dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
-        return kind.from_pretrained(folder, **{dtype: getattr(torch, self.work["dtype"])}).eval()
+        stored = "float32" if self.work["peer_autocast"] else self.work["dtype"]
+        return kind.from_pretrained(folder, **{dtype: getattr(torch, stored)}).eval()
 
     def forward(self) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.work["peer_autocast"]):

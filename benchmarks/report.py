@@ -31,8 +31,8 @@ published decoding recomputes everything both ways for each token; the engine ca
 answers are compared with `decoding="recompute"`, which reproduces the published tokens. Transformer-XL is measured in full
 depth and width (18 layers of 1,024) with a vocabulary of 4,000, the streams going on from call to call on both sides; XLM
 and XLM-R-XL have four layers, XLM-R-XL with a vocabulary of 30,000. Opening a checkpoint starts after the libraries are
-imported, with the file in the system's cache. In bfloat16 the published XLNet mixes precisions and stops with an error; it
-is run under torch.autocast.
+imported, with the file in the system's cache. In bfloat16 the published XLNet mixes precisions and stops with an error; it is
+run under torch.autocast over float32 weights.
 """
 
 

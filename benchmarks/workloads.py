@@ -16,7 +16,7 @@ class Workload:
     none of them runs where `releases` is empty. `arguments`, `peer_arguments` go to the call itself, `answer_arguments` to
     the engine's call whose answer is compared. `target` is peer time / engine time, `share` that of the machine's
     matrix-product rate. `rounds` bounds how often it runs. `peer_autocast`: the peer's code mixes precisions, and runs in
-    bfloat16 under torch.autocast alone.
+    bfloat16 under torch.autocast alone, over weights in float32.
     """
 
     name: str
