@@ -1,6 +1,7 @@
 """A lesson: what one kind of network is trained on, and how it shows what it learned."""
 
 import random
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,31 +102,33 @@ class Lesson(ABC):
 
 @dataclass(frozen=True)
 class Gap:
-    """A sentence of a language with a phrase hidden: the `places` of its tokens in `encoding`."""
+    """A sentence of a language with a phrase hidden that begins at `start`: `places` are its tokens among `ids` (1 i)."""
 
     fact: Fact
     locale: str
     text: str
     phrase: str
+    start: int
     ids: Tensor
     places: list[int]
 
     @property
     def drawn(self) -> str:
         """The sentence with a line for the phrase."""
-        return self.text.replace(self.phrase, "_____", 1)
+        return f"{self.text[: self.start]}_____{self.text[self.start + len(self.phrase) :]}"
 
 
 def make_gap(tokenizer: Tokenizer, fact: Fact, locale: str, which: Part) -> Gap:
     """Hide the words of a part in the sentence of a fact."""
     text, phrase = sentence(fact, locale), part(fact, locale, which)
-    start = text.index(phrase)
+    found = re.search(rf"\b{re.escape(phrase)}\b", text)
+    assert found is not None
+    start, stop = found.span()
     encoding = tokenizer(text, return_offsets_mapping=True, lang=locale if tokenizer.options.languages else None)
-    stop = start + len(phrase)
     places = [
         place for place, (first, last) in enumerate(encoding.offset_mapping) if first < stop and last > start < last
     ]
-    return Gap(fact, locale, text, phrase, torch.tensor([encoding.input_ids]), places)
+    return Gap(fact, locale, text, phrase, start, torch.tensor([encoding.input_ids]), places)
 
 
 def share(right: int, total: int) -> str:

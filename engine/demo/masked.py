@@ -15,7 +15,7 @@ class MaskedLesson(Lesson):
     """Masked language modelling over sentences of all languages."""
 
     purpose = "fills a masked word, whatever the language"
-    steps = 600
+    steps = 800
     rows = 32
     locales: ClassVar[tuple[str, ...]] = ("el", "en", "fr", "ru", "tr")
     probability = 0.3

@@ -1,5 +1,6 @@
 """`engine demo` itself, shortened: every kind of network learns, and what it leaves can be opened again."""
 
+import datetime
 import io
 
 import pytest
@@ -11,11 +12,12 @@ from engine import load_model, load_spec
 from engine.cli import main
 from engine.demo import run as demo
 from engine.demo.causal import CausalLesson, StreamLesson
-from engine.demo.corpus import make_corpus
+from engine.demo.corpus import Purchase, make_corpus
+from engine.demo.lesson import make_gap
 from engine.demo.masked import MaskedLesson, TranslationLesson
 from engine.demo.permuted import PermutationLesson
 from engine.demo.teach import lesson_for, teach
-from tokenization import load_tokenizer
+from tokenization import load_tokenizer, train_tokenizer
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,14 @@ def test_a_sparkline_goes_from_high_to_low():
     assert demo.sparkline([4.0, 3.0, 2.0, 1.0]) == "█▅▃▁"
     assert len(demo.sparkline(torch.linspace(5, 1, 300).tolist())) == 40
     assert demo.sparkline([1.0, 1.0]) == "▁▁"
+
+
+def test_a_gap_hides_whole_words_and_their_tokens():
+    """The language `Deutsch`, not the beginning of `Deutschland`."""
+    corpus = make_corpus(0, 120, 40)
+    spec = load_spec("tiny/xlnet")
+    texts = [text for text, _ in PermutationLesson.texts(corpus, 0)]
+    tokenizer = train_tokenizer(spec.tokenizer, texts, spec.dims.vocab)
+    gap = make_gap(tokenizer, Purchase("DE", datetime.date(2014, 3, 14), 2), "de", "language")
+    assert gap.drawn == "Deutschland (_____): Freitag, 14. März, 2 Euro."
+    assert tokenizer.decode(gap.ids[0, gap.places]).strip() == "Deutsch"
