@@ -10,7 +10,7 @@ from engine.embeddings import Embeddings
 from engine.errors import InputError
 from engine.inputs import Inputs
 from engine.masks import AT_ONCE, Grid, Mask, Rules, additive, cut_rows
-from engine.memory import Memory, join_masks, zero_memory
+from engine.memory import Memory, entering, join_masks, zero_memory
 from engine.positions import FromEndPositions, count_positions, remembered_positions, rotation
 from engine.scores import build_frame
 from engine.spec import Spec, axes
@@ -130,7 +130,8 @@ def _positions(
     tokens = None if inputs.input_ids is None or padding is None else inputs.input_ids != padding
     counts = position.count if isinstance(position, axes.LearnedPosition | axes.SinusoidPosition) else "all"
     seen = memory.seen if memory is not None else 0
-    counted, after = count_positions(counts, real, tokens, inputs.shape[1], seen, inputs.device)
+    kept = entering(spec, memory, inputs.shape[1])
+    counted, after = count_positions(counts, real, tokens, inputs.shape[1], seen, inputs.device, kept)
     given = inputs.position_ids is not None
     positions = inputs.position_ids if inputs.position_ids is not None else counted
     if isinstance(position, axes.RotaryPosition):

@@ -22,6 +22,7 @@ __all__ = [
     "LayerMemory",
     "Memory",
     "check_memory",
+    "entering",
     "join_masks",
     "memory_after",
     "remember",
@@ -89,6 +90,8 @@ class Memory:
     @staticmethod
     def concatenate(memories: Sequence["Memory"]) -> "Memory":
         """The rows of several memories as one batch (raises InputError where spec, length or form differ)."""
+        if not memories:
+            raise InputError("there is no memory to stack: give at least one")
         first = memories[0]
         for other in memories[1:]:
             if (other.spec, other.length, other.keeps) != (first.spec, first.length, first.keeps):
@@ -177,23 +180,23 @@ class Memory:
             with safe_open(path, "pt", device=str(device)) as file:
                 about = json.loads((file.metadata() or {})["memory"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            layers: list[dict[str, Tensor]] = [{} for _ in range(about["layers"])]
+            length, spec, keeps, seen = about["length"], about["spec"], about["keeps"], tensors["seen"]
         except FileNotFoundError:
             raise InputError(f"no memory file '{os.fspath(path)}'") from None
-        except (KeyError, SafetensorError) as error:
+        except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
             raise InputError(f"'{os.fspath(path)}' is not a file that Memory.save wrote: {error}") from None
-        layers: list[dict[str, Tensor]] = [{} for _ in range(about["layers"])]
         for name, value in tensors.items():
             if name.startswith("layers."):
                 _, index, part = name.split(".")
                 layers[int(index)][part] = value
-        seen = tensors["seen"]
         return Memory(
             tuple(LayerMemory().holding(layer) for layer in layers),
-            about["length"],
+            length,
             tensors.get("mask"),
             seen if seen.dim() else int(seen),
-            about["spec"],
-            about["keeps"],
+            spec,
+            keeps,
         )
 
 
@@ -230,6 +233,12 @@ def remember(
     if not kept.keys.requires_grad:  # type: ignore[union-attr]
         return kept
     return replace(kept, keys=kept.keys.detach(), values=kept.values.detach())  # type: ignore[union-attr]
+
+
+def entering(spec: Spec, past: Memory | None, new: int) -> int:
+    """How many of `new` tokens enter a memory: the next segment goes on behind the last of them."""
+    keeps: Keeps = "segments" if past is None else past.keeps
+    return _limits(spec.memory, new, keeps)[1] if isinstance(spec.memory, axes.Recurrent) else new
 
 
 def _limits(memory: axes.Recurrent, new: int, keeps: Keeps) -> tuple[int | None, int]:

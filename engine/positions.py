@@ -36,23 +36,25 @@ def count_positions(
     length: int,
     seen: Tensor | int,
     device: torch.device,
+    kept: int | None = None,
 ) -> tuple[Tensor, Tensor | int]:
-    """Positions (b or 1, i) counted from zero, and how many have been given out afterwards.
+    """Positions (b or 1, i) counted from zero, and how many have been given out up to the last of the `kept` first tokens.
 
     `real` (b i) is True for tokens that are no padding by the mask, `tokens` (b i) by their id. Counting starts at the
     first real token, so that padding side changes nothing; `columns` starts at the left edge, as some published code does;
     `real` steps over padding ids, which get position -1.
     """
     columns = torch.arange(length, device=device)
+    kept = length if kept is None else kept
     offset = seen[:, None] if isinstance(seen, Tensor) else seen
     if count == "real" and tokens is not None:
         counted = tokens if real is None else tokens & _started(real, seen)
         steps = counted.long().cumsum(-1)
-        return torch.where(counted, steps + offset - 1, -1), _after(seen, steps[:, -1], counted)
+        return torch.where(counted, steps + offset - 1, -1), _after(seen, steps[:, kept - 1])
     if count == "columns" or real is None:
-        return (columns + offset).expand(1 if isinstance(seen, int) else -1, -1), seen + length
+        return (columns + offset).expand(1 if isinstance(seen, int) else -1, -1), seen + kept
     steps = _started(real, seen).long().cumsum(-1)
-    return (steps - 1).clamp(min=0) + offset, _after(seen, steps[:, -1], real)
+    return (steps - 1).clamp(min=0) + offset, _after(seen, steps[:, kept - 1])
 
 
 def _started(real: Tensor, seen: Tensor | int) -> Tensor:
@@ -61,7 +63,7 @@ def _started(real: Tensor, seen: Tensor | int) -> Tensor:
     return (real.long().cumsum(-1) > 0) | earlier
 
 
-def _after(seen: Tensor | int, steps: Tensor, like: Tensor) -> Tensor:
+def _after(seen: Tensor | int, steps: Tensor) -> Tensor:
     return steps + (seen if isinstance(seen, Tensor) else torch.full_like(steps, seen))
 
 

@@ -159,6 +159,27 @@ def test_encoder_states_are_remembered(spec: Spec, seed: int) -> None:
     agree(answer(model(**later, memory=memory)), whole[:, 4:], "answers without encoder states")
 
 
+@examples(40)
+@given(
+    valid_specs(causal=True, memories=("recurrent",), quirks=False, settle={"memory.reuse": 3, "memory.length": None}),
+    st.integers(0, 999),
+    st.booleans(),
+)
+def test_a_segment_that_overlaps_goes_on_behind_what_is_reused(spec: Spec, seed: int, padded: bool) -> None:
+    """Of a segment of five tokens three enter memory, and the next segment starts with the fourth (XLNet's reuse_len)."""
+    spec = spec.model_copy(update={"memory": spec.memory.model_copy(update={"initial": "empty"})})
+    settled = spec.model_copy(update={"memory": spec.memory.model_copy(update={"reuse": None})})
+    assume(reaches_back(settled, LENGTH))
+    model = built(spec, seed=seed)
+    inputs = inputs_for(spec, length=LENGTH, seed=seed, permuted=False, optional="segment" not in spec.attention.score)
+    if padded and "padding" in spec.attention.mask:
+        inputs["attention_mask"] = torch.tensor([[0, 0, *[1] * (LENGTH - 2)], [1] * LENGTH])
+    memory = model(**cut(inputs, 0, 5), use_memory=True).memory
+    assert memory.length == 3
+    whole = answer(model(**inputs))
+    agree(answer(model(**cut(inputs, 3, LENGTH), memory=memory)), whole[:, 3:], "answers behind what is reused")
+
+
 def test_recurrent_memory_holds_what_entered_each_block() -> None:
     spec = family("transformer-xl", **{"memory.length": LONGEST, "memory.initial": "empty"})
     model = built(spec)
