@@ -79,6 +79,8 @@ def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
     """
     if (inputs.input_ids is None) == (inputs.inputs_embeds is None):
         raise InputError("give exactly one of input_ids and inputs_embeds")
+    if inputs.memory is not None and not isinstance(inputs.memory, Memory):
+        raise InputError(f"memory is a {type(inputs.memory).__name__}, expected the Memory that a call gave")
     _check_tokens(spec, inputs)
     _check_axes(spec, inputs)
     _check_states(spec, inputs, dtype)

@@ -59,6 +59,7 @@ class LanguageModelHead(Head):
         if labels.shape != states.shape[:2]:
             raise InputError(f"labels has shape {tuple(labels.shape)}, expected {tuple(states.shape[:2])}")
         in_range("labels", labels, self.spec.dims.vocab, "dims.vocab", ignored=IGNORED)
+        labels = labels.long()
         if self.shifted:
             labels = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
         if logits is None:

@@ -1,6 +1,7 @@
 """`engine score`: how probable texts are."""
 
 import json
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -71,12 +72,13 @@ def _print(
         counted = scores.counted[row].nonzero().squeeze(1).tolist()
         pieces = [str(tokenizer.convert_ids_to_tokens(int(batch.ids[row, place]))) for place in counted]
         each = [float(scores.log_probs[row, place]) for place in counted]
-        total, perplexity = sum(each), float(scores.perplexities[row])
+        # A text of one token has nothing to predict it from; NaN is no JSON.
+        total, perplexity = sum(each), float(scores.perplexities[row]) if each else None
         if as_json:
             shown = {"tokens": pieces, "token_log_probs": each} if tokens else {}
             line = {"text": text, "log_likelihood": total, "count": len(counted), "perplexity": perplexity, **shown}
             typer.echo(json.dumps(line, ensure_ascii=False))
             continue
-        typer.echo(f"{total:.4f}\t{len(counted)}\t{perplexity:.4f}\t{text}")
+        typer.echo(f"{total:.4f}\t{len(counted)}\t{perplexity or math.nan:.4f}\t{text}")
         for piece, value in zip(pieces, each, strict=True) if tokens else ():
             typer.echo(f"    {value:9.4f}  {piece}")

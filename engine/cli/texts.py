@@ -47,6 +47,8 @@ def open_both(source: str) -> "tuple[Model, Tokenizer]":
 def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
     """Texts from the command line, from the lines of a file, or from those of standard input; empty lines are skipped."""
     source: Iterable[str]
+    if given and file:
+        raise InputError("texts come from the command line or from --file, not from both")
     if given:
         source = given
     else:

@@ -7,7 +7,7 @@ import torch
 
 from engine.errors import InputError
 from engine.generation.prompts import output_layer
-from engine.generation.scorer import Method, Scorer, Scores, ScoringOptions
+from engine.generation.scorer import METHODS, Method, Scorer, Scores, ScoringOptions
 from engine.generation.texts import Texts, equal_lengths, read_texts
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ def score(model: "Model", texts: Texts, options: ScoringOptions) -> Scores:
 def _method(model: "Model", options: ScoringOptions) -> Method:
     spec = model.spec
     causal, two = "causal" in spec.attention.mask, spec.streams.kind == "two"
+    if options.method is not None and options.method not in METHODS:
+        raise InputError(f"method is '{options.method}', expected one of {', '.join(METHODS)}")
+    for name, count in (("samples", options.samples), ("batch_size", options.batch_size)):
+        if count < 1:
+            raise InputError(f"{name} is {count}: at least one is needed")
     method: Method = options.method or ("orders" if options.orders is not None else "left_to_right")
     if options.method is None and not causal and not two:
         method = "pseudo"

@@ -91,3 +91,14 @@ def test_score(folders: dict[str, str]) -> None:
         plain = run("score", folder, given=TEXTS[0] + "\n").stdout.split("\t")
         assert float(plain[0]) == pytest.approx(shown[0]["log_likelihood"], abs=1e-3)
     assert "expected one of" in run("score", folders["xglm"], "a", "--method", "best", code=2).output
+    with_file = run("score", folders["xglm"], "a", "--file", __file__, code=2).output
+    assert "not from both" in with_file
+
+
+def test_score_of_a_text_with_nothing_to_predict(folders: dict[str, str]) -> None:
+    tokenizer = load_tokenizer(folders["xlnet"])
+    word = next(word for word in TEXTS[0].split() if len(tokenizer.tokenize(word)) == 1)
+    result = run("score", folders["xlnet"], word, "--json")
+    assert "NaN" not in result.stdout
+    assert rows(result) == [{"text": word, "log_likelihood": 0, "count": 0, "perplexity": None}]
+    assert run("score", folders["xlnet"], word).stdout == f"0.0000\t0\tnan\t{word}\n"

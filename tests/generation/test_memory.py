@@ -9,6 +9,7 @@ import torch
 from cases import CONTINUED, ids, network
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from strategies import agree, answer, built, examples, family, inputs_for, valid_specs
 from torch import Tensor
 
@@ -165,8 +166,15 @@ def test_foreign_memory_is_refused(tmp_path: Path) -> None:
         built(family("xlm"))(texts, memory=memory)
     with refused(match="same spec and length"):
         Memory.concatenate([memory, remembered(model, ids(2, 4))])
+    with refused(match="no memory to stack"):
+        Memory.concatenate([])
+    with refused(match="memory is a tuple, expected the Memory"):
+        model(texts, memory=memory.layers)
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
-    with refused(match="not a file that Memory.save wrote"):
-        Memory.load(tmp_path / "no.safetensors")
+    save_file({"seen": torch.ones(1)}, tmp_path / "other.safetensors", metadata={"memory": "{}"})
+    save_file({"seen": torch.ones(1)}, tmp_path / "text.safetensors", metadata={"memory": "text"})
+    for name in ("no.safetensors", "other.safetensors", "text.safetensors", "."):
+        with refused(match="not a file that Memory.save wrote"):
+            Memory.load(tmp_path / name)
     with refused(match="no memory file"):
         Memory.load(tmp_path / "missing.safetensors")

@@ -151,6 +151,9 @@ def test_windows_carry_texts_past_the_positions() -> None:
     [
         ("xglm", {"method": "orders"}, "need two streams"),
         ("xglm", {"method": "pseudo"}, "use method='left_to_right'"),
+        ("xglm", {"method": "best"}, "method is 'best', expected one of left_to_right, pseudo, orders"),
+        ("xlnet", {"method": "orders", "samples": 0}, "samples is 0"),
+        ("xglm", {"batch_size": 0}, "batch_size is 0"),
         ("xglm", {"window": 1}, "window is 1"),
         ("xglm", {"stride": 3}, "stride is 3: it needs a window"),
         ("xlnet", {"orders": torch.tensor([0, 1, 1, 2, 3, 4, 5])}, "names the places 0 … 6 once"),

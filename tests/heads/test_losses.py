@@ -46,6 +46,12 @@ def test_labels_in_half_precision():
     assert_close_relative(answer.loss, expected, "loss")
 
 
+@pytest.mark.parametrize("name", ["xlm", "transformer-xl"])
+def test_labels_in_short_integers(name):
+    model = built(family(name), "causal_lm")
+    assert torch.equal(model(IDS.int(), labels=IDS.int()).loss, model(IDS, labels=IDS).loss)
+
+
 def test_padding_may_count_for_tokens():
     labels, mask = IDS % 2, torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 1]])
     hidden = torch.where(mask > 0, labels, -100)
