@@ -38,6 +38,8 @@ def write_config(spec: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         for name, entry in layout.config.items()
     }
     for name, field in fields.items():
+        if field.under is not None and not _get(spec, field.under):
+            continue
         said = {path for other, one in fields.items() if other != name for path in _paths(one)}
         path = min(_paths(field), key=lambda path: not path.startswith(own))
         theirs = _theirs(_get(spec, path), field, path, said)

@@ -1,5 +1,6 @@
 """XLM-RoBERTa-XL against transformers: bare with pooler, masked and causal language models, decoder with cache."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import XLMRobertaXLConfig, XLMRobertaXLForCausalLM, XLMRobertaXLForMaskedLM, XLMRobertaXLModel
 
+from engine import save_model
 from engine.memory import Memory
 from tests.parity.both import Wide, agree, compare, labels_of, padded, tokens
 from tests.parity.helpers import assert_close_relative, converted, drop_alike, randomise
@@ -233,3 +235,12 @@ def test_dropout_stands_where_it_is_published(place: str, monkeypatch: pytest.Mo
         results.append(model(ids, output_attentions=True))
     assert_close_relative(results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout")
     assert float((ours.eval()(ids).last_hidden_state - results[1].last_hidden_state).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_decoder_keeps_its_word_on_caching(use_cache: bool, tmp_path: Path) -> None:
+    """`use_cache` decides whether a decoder returns memory unasked, and goes back into config.json."""
+    _, ours = decoder(use_cache=use_cache)
+    assert (ours(tokens(2, 4, VOCAB)).memory is not None) == use_cache
+    save_model(ours, tmp_path, format="huggingface")
+    assert XLMRobertaXLConfig.from_pretrained(tmp_path).use_cache == use_cache
