@@ -1,8 +1,10 @@
 """Entry: `python -m benchmarks`, or `python -m benchmarks xlnet-forward 'xglm-*' --rounds 7`."""
 
 import argparse
+import functools
 import os
 import sys
+from collections.abc import Callable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -58,15 +60,19 @@ def main(arguments: list[str] | None = None) -> int:
     if given.rounds < 1 or given.threads < 1:
         parser.error("--rounds and --threads count from 1")
     named = [path for path in os.environ.get("BENCHMARK_PEERS", "").split(os.pathsep) if path]
-    results, failed = run(works, [sys.executable, *named, *given.peer], given.threads, given.rounds)
-    if given.write and results:
-        report.write(DOCS, results, given.threads)
-    return int(failed)
+    keep = functools.partial(report.write, DOCS, threads=given.threads) if given.write else None
+    return int(run(works, [sys.executable, *named, *given.peer], given.threads, given.rounds, keep))
 
 
-def run(works: list[Workload], pythons: list[str], threads: int, rounds: int) -> tuple[list[Result], bool]:
-    """The results of all workloads that gave one, printed as they come, and whether one failed."""
-    results, failed = [], False
+def run(
+    works: list[Workload],
+    pythons: list[str],
+    threads: int,
+    rounds: int,
+    keep: Callable[[list[Result]], None] | None = None,
+) -> bool:
+    """Measure and print one workload after the other, each kept as it comes; returns whether one failed."""
+    failed = False
     with tqdm(works, disable=None, unit="workload", leave=False) as progress:
         for work in progress:
             progress.set_description(work.name)
@@ -76,9 +82,10 @@ def run(works: list[Workload], pythons: list[str], threads: int, rounds: int) ->
                 tqdm.write(f"{work.name}: {error}", file=sys.stderr)
                 failed = True
                 continue
-            results.append(result)
             tqdm.write(report.line(work, result))
-    return results, failed
+            if keep is not None:
+                keep([result])
+    return failed
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """One workload on all sides: the same weights, answers compared first, then turns."""
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,10 @@ ENGINE = "engine"
 
 @dataclass
 class Result:
-    """What one workload gave: seconds of each side by round, peak bytes above its weights, and distances of answers."""
+    """What one workload gave: seconds of each side by round, peak bytes above its weights, and distances of answers.
+
+    `load` is the system's load average of the minute before: above the threads of a side, others disturbed the times.
+    """
 
     name: str
     date: str
@@ -31,6 +35,7 @@ class Result:
     rates: list[float] = field(default_factory=list)
     distances: dict[str, float] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    load: float = 0.0
 
     @property
     def fastest_peer(self) -> str | None:
@@ -67,7 +72,7 @@ def measure(
 
     Raises SideError where the engine fails, or where the answers of two sides differ.
     """
-    result = Result(work.name, datetime.now(timezone.utc).strftime("%Y-%m-%d"))
+    result = Result(work.name, datetime.now(timezone.utc).strftime("%Y-%m-%d"), load=os.getloadavg()[0])
     rounds = min(rounds, work.rounds or rounds)
     with tempfile.TemporaryDirectory() as folder:
         on_turn("weights")

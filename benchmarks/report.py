@@ -96,6 +96,12 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any]) -> str:
         f"{' and '.join(dates)}. Command: "
         '`make bench ARGUMENTS="--write --peer PYTHON …"` (`python -m benchmarks --list` names the workloads).'
     )
+    loads = [found[work.name].load for work in works]
+    if loads and max(loads) > setting["threads"] + 1:
+        parts.append(
+            f"Other programs kept the machine busy meanwhile (load average up to {max(loads):.1f}): the seconds and shares "
+            "are those of a shared machine, and the ratios, taken in turn, are less certain than on a quiet one."
+        )
     timed = [work for work in works if work.table == "time"]
     if timed:
         parts.append("![Ratios and cost over length](benchmarks.svg)\n\n## Beside transformers\n")
