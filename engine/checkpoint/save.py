@@ -22,7 +22,8 @@ from engine.model import Model
 from engine.spec import Spec
 from engine.spec.axes import Layout
 
-NOT_THE_NETWORK = ("name", "tokenizer", "checkpoint", "heads.default", "heads.options")
+# How fresh weights were drawn says nothing of those that are saved.
+NOT_THE_NETWORK = ("name", "tokenizer", "checkpoint", "heads.default", "heads.options", "init")
 
 
 def save_model(

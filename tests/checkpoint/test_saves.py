@@ -28,6 +28,14 @@ def test_export_of_what_the_other_config_cannot_say(changes, paths, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_how_fresh_weights_were_drawn_does_not_stand_in_the_way(tmp_path):
+    model = build_model("xglm", overrides={**SMALL, "init.embeddings": 0.3, "init.kind": "uniform"})
+    save_model(model, tmp_path, format="huggingface")
+    opened = loaded(tmp_path)
+    for name, weight in model.named_parameters():
+        assert torch.equal(opened.get_parameter(name), weight), name
+
+
 def test_export_without_a_layout_or_class(tmp_path):
     plain = {"name": "own", "dims": {"layers": 1, "model": 32, "heads": 4, "vocab": 60}}
     with pytest.raises(CheckpointError, match=r"no checkpoint\.huggingface section"):

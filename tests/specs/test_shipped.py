@@ -108,7 +108,9 @@ def test_exported_config_reads_back_as_the_same_spec(name):
     spec = load_spec(name)
     layout = layout_of(spec)
     back = load_spec(read_config(exported(spec), layout, families()[layout.model_type]))
-    lost = [path for path in differences(spec.to_dict(), back.to_dict()) if not path.startswith(ELSEWHERE)]
+    # The tiny ones draw their embeddings wider than a config.json can say: fresh weights, not the network.
+    elsewhere = (*ELSEWHERE, "init.embeddings") if name.startswith("tiny/") else ELSEWHERE
+    lost = [path for path in differences(spec.to_dict(), back.to_dict()) if not path.startswith(elsewhere)]
     assert lost == []
 
 
