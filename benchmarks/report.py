@@ -46,7 +46,7 @@ def line(work: Workload, result: Result) -> str:
         text += f"   ratio {ratio:6.2f} ({low:.2f} … {high:.2f})"
         if work.target is not None:
             text += f"   target {work.target} {'met' if ratio >= work.target else 'MISSED'}"
-    if result.share is not None:
+    if result.share is not None and not _disturbed(result):
         text += f"   share {result.share:.2f}" + (f" of {work.share}" if work.share else "")
     text += f"   peak +{result.peak[ENGINE] / MEBIBYTE:,.0f} MiB"
     return "\n".join([text, *(f"    left out: {reason}" for reason in result.left_out)])
@@ -96,11 +96,12 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any]) -> str:
         f"{' and '.join(dates)}. Command: "
         '`make bench ARGUMENTS="--write --peer PYTHON …"` (`python -m benchmarks --list` names the workloads).'
     )
-    loads = [found[work.name].load for work in works]
-    if loads and max(loads) > setting["threads"] + 1:
+    disturbed = [found[work.name].load for work in works if _disturbed(found[work.name])]
+    if disturbed:
         parts.append(
-            f"Other programs kept the machine busy meanwhile (load average up to {max(loads):.1f}): the seconds and shares "
-            "are those of a shared machine, and the ratios, taken in turn, are less certain than on a quiet one."
+            f"Other programs kept the machine busy meanwhile (load average up to {max(disturbed):.1f}): the seconds are "
+            "those of a shared machine, the ratios, taken in turn, are less certain than on a quiet one, and no share of "
+            "the rate is shown."
         )
     timed = [work for work in works if work.table == "time"]
     if timed:
@@ -130,8 +131,10 @@ def _row(work: Workload, result: Result) -> str:
     peer = result.fastest_peer
     ratio = _number(spread(result.ratios), 2) if peer else "–"
     goal = "–" if work.target is None or not peer else f"{work.target} {_mark(median(result.ratios) >= work.target)}"
-    share = "–" if result.share is None else f"{result.share:.2f}"
-    bar = "–" if work.share is None or result.share is None else f"{work.share} {_mark(result.share >= work.share)}"
+    share = _share(result)
+    bar = f"{work.share or '–'}"
+    if work.share is not None and result.share is not None and not _disturbed(result):
+        bar += f" {_mark(result.share >= work.share)}"
     memory = f"{result.peak[ENGINE] / MEBIBYTE:,.0f}"
     if work.call == "opening":
         memory += f" (at most {OPENING_MEMORY / MEBIBYTE:.0f}: {_mark(result.peak[ENGINE] <= OPENING_MEMORY)})"
@@ -153,7 +156,7 @@ def _length_row(work: Workload, result: Result) -> str:
     ratio = _number(spread(result.ratios), 2) if result.fastest_peer else "–"
     cells = [
         work.title, f"{seconds:.2f}", f"{seconds / work.length * 1e6:,.0f}", f"{result.peak[ENGINE] / MEBIBYTE:,.0f}",
-        _peer_time(result), _peer_memory(result), ratio, "–" if result.share is None else f"{result.share:.2f}",
+        _peer_time(result), _peer_memory(result), ratio, _share(result),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -175,6 +178,15 @@ def _precision(works: list[Workload], found: Mapping[str, Result]) -> str:
 def _number(values: tuple[float, float, float], digits: int) -> str:
     low, middle, high = (f"{value:.{digits}f}" for value in values)
     return middle if low == high else f"{middle} ({low} … {high})"
+
+
+def _disturbed(result: Result) -> bool:
+    """Whether others kept the cores busy: the rate, measured at another moment, then says nothing about the call."""
+    return result.load > (os.cpu_count() or 1) + 1
+
+
+def _share(result: Result) -> str:
+    return "–" if result.share is None or _disturbed(result) else f"{result.share:.2f}"
 
 
 def _peer_time(result: Result) -> str:

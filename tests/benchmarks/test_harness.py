@@ -72,7 +72,10 @@ def test_the_page_its_plot_and_its_numbers(tmp_path):
     assert "Not measured here: `xlnet-two-stream`" in page and "/" + "work" not in page
     assert (tmp_path / "benchmarks.svg").read_text().startswith("<?xml")
     assert len(json.loads((tmp_path / "benchmarks.json").read_text())["results"]) == 4
-    report.write(tmp_path, [made(met, [1.0], [2.0])], threads=1)
+    assert "busy" not in page
+    report.write(tmp_path, [replace(made(met, [1.0], [2.0]), load=99.0)], threads=1)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "load average up to 99.0" in page and "| 2.00 | 1.8 met | – | 0.65 |" in page
     assert list(json.loads((tmp_path / "benchmarks.json").read_text())["results"]) == ["xlnet-forward"]
 
 
