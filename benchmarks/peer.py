@@ -26,7 +26,8 @@ class Peer(Side):
         self.arguments = self.work["peer_arguments"]
         dtype = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
         stored = "float32" if self.work["peer_autocast"] else self.work["dtype"]
-        return kind.from_pretrained(folder, **{dtype: getattr(torch, stored)}).eval()
+        settings = {dtype: getattr(torch, stored), **self.work["peer_settings"]}
+        return kind.from_pretrained(folder, **settings).eval()
 
     def forward(self) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.work["peer_autocast"]):

@@ -27,8 +27,9 @@ cannot do without (benchmarks/flops.py). Memory is the peak of resident memory a
 the opening of a checkpoint above what it held before, less the weights.
 
 A training step is forward, loss and backward; the optimizer's step is the same on every side and left out. XLNet's
-published decoding recomputes everything both ways for each token; the engine caches one legal factorization order. Their
-answers are compared with `decoding="recompute"`, which reproduces the published tokens. Transformer-XL is measured in full
+published decoding keeps states by default, and what a token sees then depends on the step that last computed it: its
+tokens are not compared. Without remembered states it recomputes everything both ways for each token, which
+`decoding="recompute"` reproduces; the engine is timed caching one legal factorization order. Transformer-XL is measured in full
 depth and width (18 layers of 1,024) with a vocabulary of 4,000, the streams going on from call to call on both sides; XLM
 and XLM-R-XL have four layers, XLM-R-XL with a vocabulary of 30,000. Opening a checkpoint starts after the libraries are
 imported, with the file in the system's cache. In bfloat16 the published XLNet mixes precisions and stops with an error; it is
