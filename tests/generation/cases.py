@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from strategies import built, family
 from torch import Tensor
 
 from engine import Model
+from tests.strategies import built, family
 
 CONTINUED: dict[str, dict[str, Any]] = {
     "xlnet": {"memory.length": None},

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from cases import ids, network
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import agree, built, examples, family, inputs_for, valid_specs
 from torch import Tensor
 
 from engine import InputError, Spec
@@ -18,6 +16,8 @@ from engine.generation.options import GenerationOptions
 from engine.generation.sampling import Dice, narrowed
 from engine.inputs import Inputs
 from engine.output_layer import AdaptiveOutput
+from tests.generation.cases import ids, network
+from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
 
 
 def scores(batch: int = 4, vocabulary: int = 30, seed: int = 0) -> Tensor:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from strategies import randomise
 from typer.testing import CliRunner, Result
 
 from engine import build_model, load_model, load_spec, save_model
 from engine.cli import main
+from tests.strategies import randomise
 from tokenization import load_tokenizer, train_tokenizer
 
 TEXTS = ["the red house stands here", "a small dog runs home", "the dog sees the red house", "here runs a small cat"]

@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CONTINUED, alone, ids, network, unequal
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import agree, built, examples, inputs_for, valid_specs
 from torch import Tensor
 
 from engine import Model, Spec
@@ -15,6 +13,8 @@ from engine.generation.generate import Generation
 from engine.generation.prompts import groups, read_prompts
 from engine.generation.steps import Continuation
 from engine.spec import axes
+from tests.generation.cases import CONTINUED, alone, ids, network, unequal
+from tests.strategies import agree, built, examples, inputs_for, valid_specs
 
 NEVER: dict[str, Any] = {"eos_token_id": ()}
 LENGTH = 9

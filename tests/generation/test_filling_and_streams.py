@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import BOTH_WAYS, ids, masked, network, unequal
-from strategies import agree, answer, built, family
 
 from engine import InputError, Memory
+from tests.generation.cases import BOTH_WAYS, ids, masked, network, unequal
+from tests.strategies import agree, answer, built, family
 
 HIDDEN = 5
 

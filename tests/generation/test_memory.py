@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from cases import CONTINUED, ids, network
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from strategies import agree, answer, built, examples, family, inputs_for, valid_specs
 from torch import Tensor
 
 from engine import InputError, Memory, Model, Spec
+from tests.generation.cases import CONTINUED, ids, network
+from tests.strategies import agree, answer, built, examples, family, inputs_for, valid_specs
 
 CACHED = [name for name in CONTINUED if name != "xlnet"]
 

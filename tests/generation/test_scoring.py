@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from cases import BOTH_WAYS, CONTINUED, alone, ids, masked, network, unequal
-from strategies import agree, family
-from strategies import built as build
 from torch import Tensor
 
 from engine import InputError, Model
+from tests.generation.cases import BOTH_WAYS, CONTINUED, alone, ids, masked, network, unequal
+from tests.strategies import agree, family
+from tests.strategies import built as build
 
 ONE_STREAM = [name for name in CONTINUED if name != "xlnet"]
 

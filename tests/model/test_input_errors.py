@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from strategies import built, family, inputs_for
 
 from engine import InputError, Model
+from tests.strategies import built, family, inputs_for
 
 LENGTH = 5
 IDS = torch.ones(2, LENGTH, dtype=torch.long)

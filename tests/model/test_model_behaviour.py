@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from strategies import FAMILIES, agree, answer, built, family, inputs_for, randomise
 from torch import Tensor, nn
 
 from engine import Model, build_model
 from engine.spec import axes
+from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for, randomise
 
 CASES = (*FAMILIES, "two streams")
 

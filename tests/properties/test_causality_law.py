@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, order_mask, valid_specs
 
 from engine import Model, Spec
+from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, order_mask, valid_specs
 
 LENGTH = 6
 SHIPPED: dict[str, dict[str, Any]] = {

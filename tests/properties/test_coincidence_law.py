@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import agree, answer, built, examples, family, inputs_for, order_mask, valid_specs
 
 from engine import Model, Spec
 from engine.positions import sinusoid
+from tests.strategies import agree, answer, built, examples, family, inputs_for, order_mask, valid_specs
 
 LENGTH = 6
 XL = {"embeddings.scale": "none", "position.clamp": None, "attention.mask": ["padding", "causal"]}

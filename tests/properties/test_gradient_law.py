@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FAMILIES, answer, built, examples, family, inputs_for, valid_specs
 from torch import Tensor
 
 from engine import Model, Spec
 from engine.spec import axes
+from tests.strategies import FAMILIES, answer, built, examples, family, inputs_for, valid_specs
 
 
 def covering(spec: Spec, seed: int) -> dict[str, Any]:

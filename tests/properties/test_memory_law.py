@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import FAMILIES, LONGEST, agree, answer, built, examples, family, inputs_for, valid_specs
 from torch import Tensor
 
 from engine import Memory, Model, Spec
 from engine.spec import axes
+from tests.strategies import FAMILIES, LONGEST, agree, answer, built, examples, family, inputs_for, valid_specs
 
 LENGTH = 7
 BY_TOKEN = ("input_ids", "token_type_ids", "langs", "attention_mask")

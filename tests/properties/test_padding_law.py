@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 from torch import Tensor
 
 from engine import Model, Spec
 from engine.spec import axes
+from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 
 LENGTH, PADDED = 5, 8
 BY_TOKEN = ("input_ids", "token_type_ids", "langs")

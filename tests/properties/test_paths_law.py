@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 
 from engine import Spec
 from engine.attention import attend
+from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import SHIFTABLE, agree, answer, built, examples, family, inputs_for, valid_specs
 
 from engine import Spec
 from engine.spec import axes
+from tests.strategies import SHIFTABLE, agree, answer, built, examples, family, inputs_for, valid_specs
 
 LENGTH = 5
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
-from strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 
 from engine import Spec, load_model, load_spec, save_model
 from engine.spec.load import shipped
+from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 
 
 def written(spec: Spec, folder: Path) -> Path:

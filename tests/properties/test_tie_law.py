@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, randomise, valid_specs
 
 from engine import Model, Spec, load_model, save_model
 from engine.checkpoint.load import shared_names
+from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, randomise, valid_specs
 
 
 def ties(model: Model) -> list[list[str]]:
