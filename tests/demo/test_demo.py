@@ -76,7 +76,9 @@ def test_families_are_trained_side_by_side_and_shown_in_order():
         apart = list(demo.teach_all(("xglm", "transformer-xl"), corpus, bars, settings))
     assert [taught.family for taught in apart] == ["xglm", "transformer-xl"]
     assert apart[0].losses == teach("xglm", corpus, **settings).losses
-    assert "3/3" in console.file.getvalue() or "2/3" in console.file.getvalue()
+    shown = console.file.getvalue()
+    assert "xglm" in shown
+    assert "transformer-xl" in shown
 
 
 def test_a_sparkline_goes_from_high_to_low():
