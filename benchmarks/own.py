@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from benchmarks.flops import useful_operations
 from benchmarks.serving import Side, serve
 from benchmarks.workloads import Workload
 from engine import build_model, load_model, load_spec, save_model
+from engine.linear import linear
 
 # (rows, inputs, outputs) of ordinary linear maps of these networks
 SHAPES = ((1024, 768, 3072), (1024, 1024, 4096), (512, 2048, 2048), (512, 2560, 2560))
@@ -68,9 +69,10 @@ class Own(Side):
         return result.logits
 
     def rate(self, dtype: str, threads: int) -> dict[str, Any]:
-        """Operations a second of the best of some matrix products, each the better of two tries."""
+        """Operations a second of the best of some matrix products, each by torch's own operator and by the engine's."""
         torch.set_num_threads(threads)
-        return {"rate": max(product_rate(*shape, getattr(torch, dtype)) for shape in SHAPES)}
+        kinds = (torch.nn.functional.linear, linear)
+        return {"rate": max(product_rate(kind, *shape, getattr(torch, dtype)) for shape in SHAPES for kind in kinds)}
 
 
 def make_inputs(work: Mapping[str, Any], vocabulary: int, draw: torch.Generator) -> dict[str, torch.Tensor]:
@@ -88,14 +90,16 @@ def make_inputs(work: Mapping[str, Any], vocabulary: int, draw: torch.Generator)
     return inputs
 
 
-def product_rate(rows: int, inputs: int, outputs: int, dtype: torch.dtype) -> float:
+def product_rate(
+    product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], rows: int, inputs: int, outputs: int, dtype: torch.dtype
+) -> float:
     """Operations a second of a linear map, the better of two tries after one to warm up."""
     states, weight = torch.randn(rows, inputs).to(dtype), torch.randn(outputs, inputs).to(dtype)
     times = []
     with torch.no_grad():
         for _ in range(3):
             start = time.perf_counter()
-            torch.nn.functional.linear(states, weight)
+            product(states, weight)
             times.append(time.perf_counter() - start)
     return 2 * rows * inputs * outputs / min(times[1:])
 

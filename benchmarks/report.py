@@ -22,7 +22,7 @@ compared: in float32 to 1e-4 of the largest value, in bfloat16 to 5e-2 of the en
 {threads} threads, peers with the attention that they choose by default. Times are medians with quartiles in parentheses.
 The ratio is the time of the faster peer divided by the engine's, its median and quartiles over the rounds: above 1, the
 engine is ahead. The share is that of the machine's own matrix-product rate, measured between the rounds in the same
-precision (the best of four shapes), which the whole call reaches; counted are only the matrix products that the call
+precision (the best of four shapes and of torch's operator and the engine's), which the whole call reaches; counted are only the matrix products that the call
 cannot do without (benchmarks/flops.py). Memory is the peak of resident memory above what the side held after loading; for
 the opening of a checkpoint above what it held before, less the weights.
 
