@@ -91,7 +91,11 @@ def make_inputs(work: Mapping[str, Any], vocabulary: int, draw: torch.Generator)
 
 
 def product_rate(
-    product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], rows: int, inputs: int, outputs: int, dtype: torch.dtype
+    product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    rows: int,
+    inputs: int,
+    outputs: int,
+    dtype: torch.dtype,
 ) -> float:
     """Operations a second of a linear map, the better of two tries after one to warm up."""
     states, weight = torch.randn(rows, inputs).to(dtype), torch.randn(outputs, inputs).to(dtype)
