@@ -28,6 +28,9 @@ class Linear(nn.Linear):
         super().__init__(*args, **kwargs)
         self.register_buffer("scale", None)
 
+    def reset_parameters(self) -> None:
+        """Draws nothing: `engine.init` fills every parameter of a model, or a checkpoint does."""
+
     def forward(self, states: Tensor, gelu: bool = False) -> Tensor:
         if self.scale is None:
             return linear(states, self.weight, self.bias, gelu)
@@ -83,10 +86,11 @@ def _fast(states: Tensor, weight: Tensor) -> bool:
 
 def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
     outputs, inputs = weight.shape
-    if outputs >= inputs and 0 < states.numel() == 2 * inputs:
-        # Two rows, as in each step of two-stream decoding, go a third faster from the other side.
-        product = (weight @ states.reshape(2, inputs).t()).t().contiguous().view(*states.shape[:-1], outputs)
-        product = product if bias is None else product + bias
+    if outputs >= inputs and 0 < states.numel() == 2 * inputs and weight.is_contiguous():
+        # Two rows, as in each step of two-stream decoding, go up to a third faster from the other side.
+        pair = states.reshape(2, -1).t()
+        product = weight @ pair if bias is None else torch.addmm(bias[:, None], weight, pair)
+        product = product.t().contiguous().view(*states.shape[:-1], -1)
         return functional.gelu(product) if gelu else product
     activation, algorithm = ("gelu", "none") if gelu else ("none", "")
     return torch.ops.mkldnn._linear_pointwise(states, weight, bias, activation, [], algorithm)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from engine.dropout import dropout
 from engine.errors import InputError
 from engine.linear import Linear
-from engine.masks import Cut, Grid
+from engine.masks import BLOCK, Cut, Grid
 from engine.memory import DistanceKeys, LayerMemory
 from engine.positions import sinusoid
 from engine.spec import Spec, axes
@@ -20,8 +20,8 @@ class Frame:
     """What all blocks share of one call: distances, their sinusoids, and segments.
 
     `distances` (r) descend by one from the farthest; `sinusoids` is (1 r d), or (2 r d) where the second half of the
-    batch is mirrored, of these distances or of those that remembered distance keys lack; `row_types` (b i+p) and
-    `column_types` (b j) are token types.
+    batch is mirrored, of these distances or of those that remembered distance keys lack; `places` (b p j) tells where the
+    keys of a few query rows' distances stand; `row_types` (b i+p) and `column_types` (b j) are token types.
     """
 
     distances: Tensor | None = None
@@ -29,6 +29,7 @@ class Frame:
     row_types: Tensor | None = None
     column_types: Tensor | None = None
     lacking: "_Lacking | None" = None
+    places: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,18 @@ def build_frame(
         columns = functional.pad(token_types, (grid.remembered, 0))
         if grid.targets is not None:
             rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(0, grid.content - 1))), dim=1)
-    return Frame(distances, sinusoids, rows, columns, lacking)
+    few = grid.targets is not None and grid.targets.shape[1] <= BLOCK
+    places = (
+        _places(grid, slice(0, None), slice(0, grid.columns)) if few and "position" in spec.attention.score else None
+    )
+    return Frame(distances, sinusoids, rows, columns, lacking, places)
+
+
+def _places(grid: Grid, rows: slice, columns: slice) -> Tensor:
+    """Where the distances of query rows to columns stand among those of a grid, farthest first, (b p j)."""
+    assert grid.targets is not None
+    steps = torch.arange(columns.start, columns.stop, device=grid.targets.device)
+    return grid.content - 1 + grid.ahead - grid.targets[:, rows].clamp(min=0)[..., None] + steps
 
 
 def _lacking(grid: Grid, past: LayerMemory | None) -> _Lacking | None:
@@ -184,7 +196,7 @@ class RelativeScores(nn.Module):
         """What distance and segment add to the scaled scores of a cut's queries (b h i k) over its keys (b h j k)."""
         terms = []
         if table.keys is not None:
-            terms.append(self._position(query, table, grid, cut))
+            terms.append(self._position(query, table, grid, frame, cut))
             if self.position.kind == "relative_key_query":
                 terms.append(self._key_position(key, table.keys, grid, cut))
         if self.segments is not None and frame.row_types is not None and frame.column_types is not None:
@@ -194,7 +206,7 @@ class RelativeScores(nn.Module):
             terms.append(torch.where(differ, other, same))
         return sum(terms[1:], terms[0]) if terms else None
 
-    def _position(self, query: Tensor, table: DistanceTable, grid: Grid, cut: Cut) -> Tensor:
+    def _position(self, query: Tensor, table: DistanceTable, grid: Grid, frame: Frame, cut: Cut) -> Tensor:
         """Scores by distance, laid out by column: content rows by a shift, query rows by their targets."""
         assert table.keys is not None
         keys, bias = table.keys, table.bias
@@ -215,9 +227,9 @@ class RelativeScores(nn.Module):
             scores = scores + bias[:, None] * self.scale
         parts = [shift(scores[:, :, :rows, near], columns)] if rows else []
         if grid.targets is not None and cut.rows.stop > grid.content:
-            targets = grid.targets[:, max(0, cut.rows.start - grid.content) : cut.rows.stop - grid.content]
-            steps = torch.arange(cut.columns.start, cut.columns.stop, device=query.device)
-            index = grid.content - 1 + grid.ahead - targets.clamp(min=0)[..., None] + steps
+            asking = slice(max(0, cut.rows.start - grid.content), cut.rows.stop - grid.content)
+            known = frame.places
+            index = _places(grid, asking, cut.columns) if known is None else known[:, asking, cut.columns]
             parts.append(scores[:, :, rows:].gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1)))
         return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 

@@ -41,12 +41,12 @@ class Weights:
         return self._files[name].shapes[name]
 
     def read(self, name: str) -> Tensor:
-        """One tensor, on pages of the file: copy what is to stay."""
+        """One tensor, on pages of the file that are copied when written to."""
         return self._files[name].read(name)
 
 
 class _File:
-    """One weight file, mapped into memory, and mapped anew now and then so that pages that were read do not pile up."""
+    """One weight file, mapped into memory, and mapped anew now and then so that pages of copied tensors do not pile up."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,7 +65,8 @@ class _File:
         try:
             if self.path.suffix == ".safetensors":
                 file = safe_open(self.path, framework="pt")
-                self.shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                names = () if self.shapes else file.keys()
+                self.shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in names})
                 return file.get_tensor
             state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=_is_zip(self.path))
         except pickle.UnpicklingError:

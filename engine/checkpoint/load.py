@@ -60,8 +60,10 @@ def load_model(
     """A model with the weights of a folder or hub id: one that `save_model` wrote, or transformers' `save_pretrained`.
 
     `head` as in `build_model`; "default" is the head that the checkpoint has. `spec` names the family for a network that
-    the project does not ship. Tensors stream into place one by one, cast to `dtype` (None: as stored) on `device`; `seed`
-    draws the weights of a new head. What was not taken over stands in `model.load_report`, and is warned about.
+    the project does not ship. On the processor, tensors that need no change lie on pages of the file, which are read when
+    first used and copied when written to: the file may be replaced or deleted, but not overwritten in place. All others
+    stream into place one by one, cast to `dtype` (None: as stored) on `device`. `seed` draws the weights of a new head.
+    What was not taken over stands in `model.load_report`, and is warned about.
     `weights="int8"` keeps the linear layers of the network in 8-bit integers with a scale a row, for inference; token
     tables, output layers over them and norms stay as they are. Such a model cannot be saved or trained.
     Raises CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
@@ -192,7 +194,9 @@ def _assign(
         return
     old = model.get_parameter(name)
     kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-    parameter = nn.Parameter(tensor.to(device=device, dtype=kind, copy=True), requires_grad=old.requires_grad)
+    placed = tensor.to(device=device, dtype=kind)
+    placed = placed if placed is tensor else placed.contiguous()
+    parameter = nn.Parameter(placed, requires_grad=old.requires_grad)
     if isinstance(module, nn.ParameterList):
         module[int(last)] = parameter
     else:

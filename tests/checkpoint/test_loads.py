@@ -102,6 +102,23 @@ def test_what_the_hub_does_not_give(monkeypatch):
     refused("nobody/nothing", "'nobody/nothing' is no folder here, and the hub did not give it: no route")
 
 
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_a_loaded_model_neither_changes_its_file_nor_follows_it(kind, tmp_path):
+    first, second = (build_model("tiny/xglm", seed=seed) for seed in (0, 1))
+    save_model(first, tmp_path, format="huggingface")
+    if kind == "bin":
+        as_bin(tmp_path)
+    opened = load_model(tmp_path)
+    with torch.no_grad():
+        for parameter in opened.parameters():
+            parameter.add_(1.0)
+    for name, parameter in load_model(tmp_path).named_parameters():
+        assert torch.equal(parameter, first.get_parameter(name)), name
+    save_model(second, tmp_path, format="huggingface")
+    for name, parameter in opened.named_parameters():
+        assert torch.equal(parameter, first.get_parameter(name) + 1.0), name
+
+
 MEASURE = """
 import sys
 from pathlib import Path
@@ -114,13 +131,14 @@ def memory(field):
     return int(line.split()[1]) * 1024
 before = memory("VmRSS")
 model = load_model(sys.argv[1])
+assert sum(float(parameter.detach().sum()) for parameter in model.parameters()) > 0  # brings every page in
 print(memory("VmHWM") - before, sum(p.numel() * p.element_size() for p in model.parameters()))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
-def test_loading_needs_little_more_memory_than_the_model(kind, tmp_path):
+def test_a_loaded_model_needs_little_more_memory_than_its_weights(kind, tmp_path):
     changes = {"dims.layers": 12, "dims.model": 512, "dims.inner": 2048, "dims.vocab": 24_000, "dims.heads": 8}
     model = build_model("xglm", overrides=changes, device="meta").to_empty(device="cpu")
     model.tie()
