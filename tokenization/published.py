@@ -5,10 +5,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.options import AddedToken, CommonOptions, SpecialTokens, parse_options
+from tokenization.plain_yaml import YamlError, parse_yaml
 from tokenization.vocabulary_files import read_text
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -25,8 +24,8 @@ _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from YAML that can build plain containers only; raises TokenizationError if it is none."""
     try:
-        content = YAML(typ="safe", pure=True).load(read_text(path))
-    except Exception as error:
+        content = parse_yaml(read_text(path)).data
+    except YamlError as error:
         raise TokenizationError(f"{path}: not YAML ({error})") from None
     if not isinstance(content, dict):
         raise TokenizationError(f"{path}: must be a mapping")

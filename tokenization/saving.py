@@ -1,15 +1,13 @@
 """Writing a tokenizer to a directory, for ourselves and for transformers."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any, Literal
 
-from ruamel.yaml import YAML
-
 from tokenization.errors import TokenizationError
 from tokenization.loading import TOKENIZER_FILE
 from tokenization.options import CommonOptions
+from tokenization.plain_yaml import write_yaml
 from tokenization.published import published_config
 from tokenization.tokenizer import Tokenizer
 from tokenization.vocabulary_files import write_file
@@ -32,11 +30,7 @@ def save_tokenizer(tokenizer: Tokenizer, directory: str | Path, format: Format =
         raise TokenizationError(f"format={format!r} is not one of 'engine', 'huggingface'")
     files = tokenizer.algorithm.files()
     if format == "engine":
-        stream = io.BytesIO()
-        writer = YAML(typ="safe", pure=True)
-        writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-        writer.dump({"tokenizer": resolved_section(tokenizer.options)}, stream)
-        files[TOKENIZER_FILE] = stream.getvalue()
+        files[TOKENIZER_FILE] = write_yaml({"tokenizer": resolved_section(tokenizer.options)}).encode()
     else:
         config = published_config(tokenizer.options, tokenizer.added.by_id)
         special = {name: value for name, value in config.items() if name.endswith(("_token", "_special_tokens"))}

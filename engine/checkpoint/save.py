@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from ruamel.yaml import YAML
 from torch import Tensor
 
 from engine.build import head_options
@@ -21,6 +20,7 @@ from engine.errors import CheckpointError
 from engine.model import Model
 from engine.spec import Spec
 from engine.spec.axes import Layout
+from tokenization.plain_yaml import write_yaml
 
 # How fresh weights were drawn says nothing of those that are saved.
 NOT_THE_NETWORK = ("name", "tokenizer", "checkpoint", "heads.default", "heads.options", "init")
@@ -52,8 +52,7 @@ def save_model(
     if format == "engine":
         with staged(path) as stage:
             save_tensors(model.named_parameters(), stage, shard_bytes)
-            with (stage / "spec.yaml").open("w", encoding="utf-8") as file:
-                YAML(typ="safe", pure=True).dump(model.spec.to_dict(), file)
+            (stage / "spec.yaml").write_text(write_yaml(model.spec.to_dict(), sort_keys=True), encoding="utf-8")
         return
     layout = model.spec.checkpoint.huggingface
     if layout is None:

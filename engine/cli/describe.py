@@ -38,10 +38,8 @@ def describe(
 
 def parse_overrides(words: list[str]) -> dict[str, Any]:
     """Dotted keys with values read as YAML, from `key=value` words (raises SpecError for other words)."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     from engine.errors import Problem, SpecError
+    from tokenization.plain_yaml import YamlError, parse_yaml
 
     changes: dict[str, Any] = {}
     problems = []
@@ -51,8 +49,8 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
             problems.append(Problem(word, "an override is written key=value, such as dims.layers=2", "command line"))
             continue
         try:
-            changes[key] = YAML(typ="safe", pure=True).load(value)
-        except YAMLError:
+            changes[key] = parse_yaml(value).data
+        except YamlError:
             problems.append(Problem(key, f"not a YAML value: {value}", "command line"))
     if problems:
         raise SpecError(problems)

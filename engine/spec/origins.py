@@ -4,12 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.scalarbool import ScalarBoolean
-
 from engine.errors import Problem, SpecError
+from tokenization.plain_yaml import YamlError, parse_yaml
 
 KeyPath = tuple[str, ...]
 Place = tuple[str, int | None, int | None]
@@ -43,38 +39,15 @@ def parse(path: Path, origins: Origins) -> dict[str, Any]:
     """The plain data of a spec file (raises SpecError for what is no mapping in plain YAML)."""
     origins.places[()] = (str(path), 1, 1)
     try:
-        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-        if not isinstance(tree, CommentedMap):
-            found = "nothing" if tree is None else f"a {'list' if isinstance(tree, list) else 'single value'}"
-            text = f"a spec is a mapping of axes, such as 'dims: {{layers: 2}}'; this file holds {found}"
-            raise SpecError([origins.problem((), text)])
-        return _plain(tree, str(path), (), origins)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        text = str(error.problem).split(" with value")[0]
-        raise SpecError([Problem("", f"not valid YAML: {text}", str(path), *place)]) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        text = str(error).splitlines()[0]
-        raise SpecError([Problem("", f"not valid YAML: {text}", str(path))]) from None
-    except RecursionError:
-        raise SpecError([Problem("", "not valid YAML: an alias that holds itself", str(path))]) from None
-
-
-def _plain(node: Any, source: str, path: KeyPath, origins: Origins) -> Any:
-    if isinstance(node, CommentedMap):
-        for key, place in node.lc.data.items() if node.lc.data else ():
-            origins.places[(*path, str(key))] = (source, place[0] + 1, place[1] + 1)
-        return {_scalar(key): _plain(value, source, (*path, str(key)), origins) for key, value in node.items()}
-    if isinstance(node, CommentedSeq):
-        return [_plain(value, source, (*path, str(index)), origins) for index, value in enumerate(node)]
-    if isinstance(node, TaggedScalar):
-        raise SpecError([origins.problem(path, f"not plain YAML: the tag {node.tag.value} has no meaning here")])
-    return _scalar(node)
-
-
-def _scalar(value: Any) -> Any:
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return bool(value) if isinstance(value, ScalarBoolean) else kind(value)
-    return value
+        data, places = parse_yaml(path.read_text(encoding="utf-8"))
+    except YamlError as error:
+        text = f"not valid YAML: {error.problem}"
+        raise SpecError([Problem(".".join(error.path), text, str(path), error.line, error.column)]) from None
+    except UnicodeDecodeError as error:
+        raise SpecError([Problem("", f"not valid YAML: {error}", str(path))]) from None
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else f"a {'list' if isinstance(data, list) else 'single value'}"
+        text = f"a spec is a mapping of axes, such as 'dims: {{layers: 2}}'; this file holds {found}"
+        raise SpecError([origins.problem((), text)])
+    origins.places.update({key: (str(path), *place) for key, place in places.items()})
+    return data

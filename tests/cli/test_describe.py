@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from engine import build_model, load_spec, save_model
 from engine.cli import main
 from engine.cli.tree import tree
 from engine.spec.load import SPECS
+from tokenization.published import read_yaml
 
 
 def run(*words, code=0):
@@ -159,6 +159,6 @@ def test_schema_knows_every_axis_and_the_options_of_heads():
 def test_shipped_specs_agree_with_the_schema():
     validator = Draft202012Validator(json.loads(run("schema").stdout))
     for path in sorted(SPECS.rglob("*.yaml")):
-        data = json.loads(json.dumps(YAML(typ="safe").load(path)))
+        data = json.loads(json.dumps(read_yaml(path)))
         assert [error.message for error in validator.iter_errors(data)] == [], path
     assert list(validator.iter_errors({"dims": {"leyers": 2}}))

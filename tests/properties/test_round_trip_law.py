@@ -8,18 +8,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from engine import Spec, load_model, load_spec, save_model
 from engine.spec.load import shipped
 from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
+from tokenization.plain_yaml import write_yaml
 
 
 def written(spec: Spec, folder: Path) -> Path:
     path = folder / "spec.yaml"
-    with path.open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(spec.to_dict(), file)
+    path.write_text(write_yaml(spec.to_dict()), encoding="utf-8")
     return path
 
 

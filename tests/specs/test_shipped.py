@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from ruamel.yaml import YAML
 
 from engine import Model, build_model, load_spec
 from engine.checkpoint.config import differences, left_over, read_config, write_config
@@ -14,9 +13,10 @@ from engine.checkpoint.opening import families
 from engine.spec import Spec
 from engine.spec.axes import Layout
 from engine.spec.load import SPECS, shipped
+from tokenization.published import read_yaml
 
 FILES = {path.relative_to(SPECS).with_suffix("").as_posix(): path for path in sorted(SPECS.rglob("*.yaml"))}
-PUBLISHED = YAML(typ="safe").load(Path(__file__).with_name("published.yaml"))
+PUBLISHED = read_yaml(Path(__file__).with_name("published.yaml"))
 SIZES = sorted(name for name in FILES if "/" not in name)
 # What a config.json never says: names and tokenizers.
 ELSEWHERE = ("name", "tokenizer", "checkpoint", "heads.default", "heads.options")
@@ -64,7 +64,7 @@ def test_a_size_carries_its_own_name(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_says_only_what_differs_from_its_family(name):
-    own = dict(YAML(typ="safe").load(FILES[name]))
+    own = read_yaml(FILES[name])
     parent = own.pop("extends", None)
     if parent is None:
         return

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, published_class
 from tests.tokenization.texts import NEWS, SENTENCES
 from tokenization import AddedToken, TokenizationError, VocabularyError, build_tokenizer, load_tokenizer
+from tokenization.plain_yaml import write_yaml
 from tokenization.saving import resolved_section
 
 BATCH = [*SENTENCES.values(), *NEWS]
@@ -107,7 +107,9 @@ def test_a_saved_model_directory(sides: dict[str, Sides], tmp_path: Path, family
     ours = sides[family].ours
     for name, content in ours.algorithm.files().items():
         (tmp_path / name).write_bytes(content)
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({"name": family, "tokenizer": resolved_section(ours.options)}))
+    (tmp_path / "spec.yaml").write_text(
+        write_yaml({"name": family, "tokenizer": resolved_section(ours.options)}), "utf-8"
+    )
     assert load_tokenizer(tmp_path)(BATCH).input_ids == ours(BATCH).input_ids
     assert build_tokenizer(ours.options, tmp_path)(BATCH).input_ids == ours(BATCH).input_ids
 
