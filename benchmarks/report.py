@@ -32,7 +32,8 @@ tokens are not compared. Without remembered states it recomputes everything both
 `decoding="recompute"` reproduces; the engine is timed caching one legal factorization order. Transformer-XL is measured in full
 depth and width (18 layers of 1,024) with a vocabulary of 4,000, the streams going on from call to call on both sides; XLM
 and XLM-R-XL have four layers, XLM-R-XL with a vocabulary of 30,000. Opening a checkpoint starts after the libraries are
-imported, with the file in the system's cache. In bfloat16 the published XLNet mixes precisions and stops with an error; it is
+imported, with the file in the system's cache, and ends with a first answer in a fresh process: the first token that
+`generate` gives, and apart from it the logits of a plain forward pass. In bfloat16 the published XLNet mixes precisions and stops with an error; it is
 run under torch.autocast over float32 weights.
 """
 

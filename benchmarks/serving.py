@@ -52,7 +52,7 @@ class Side:
         taken = {}
         if work["call"] == "opening":
             with torch.no_grad():
-                self.forward()
+                self.first()
             weights = sum(parameter.nbytes for parameter in self.model.parameters())
             taken = {"seconds": time.perf_counter() - start, "peak": resident("VmHWM") - before - weights}
         gc.collect()
@@ -67,7 +67,7 @@ class Side:
             self.model.train()
         else:
             with torch.no_grad():
-                result = getattr(self, "forward" if call == "opening" else call)()
+                result = getattr(self, "first" if call == "opening" else call)()
         save_file({"answer": result.detach().float().contiguous()}, path)
         return {}
 
@@ -79,6 +79,10 @@ class Side:
             call()
             seconds = time.perf_counter() - start
         return {"seconds": seconds, "peak": resident("VmHWM")}
+
+    def first(self) -> torch.Tensor:
+        """The first answer of a model that was just opened: a token, or logits."""
+        return self.generate() if self.work["new_tokens"] else self.forward()
 
     def forward(self) -> torch.Tensor:
         """Logits, or the last hidden states of a bare backbone."""

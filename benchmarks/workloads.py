@@ -72,9 +72,15 @@ _TRAINING = Workload(
     "xlnet-training", "XLNet-base two-stream training step, 2×384, 64 predictions, dropout 0.1", "xlnet-base",
     "XLNetLMHeadModel", "training", batch=2, length=384, predictions=64, target=1.6,
 )  # fmt: skip
-_OPENING = Workload(
-    "opening", "Opening XLNet-large (1.3 GiB of safetensors) and a first answer, 1×16", "xlnet-large", "XLNetLMHeadModel",
-    "opening", length=16, target=3.0,
+_OPENING = (
+    Workload(
+        "opening", "Opening XLNet-large (1.3 GiB of safetensors) and the first token after 16", "xlnet-large",
+        "XLNetLMHeadModel", "opening", length=16, new_tokens=1, target=3.0,
+    ),
+    Workload(
+        "opening-logits", "Opening XLNet-large and the logits of a forward pass, 1×16", "xlnet-large",
+        "XLNetLMHeadModel", "opening", length=16,
+    ),
 )  # fmt: skip
 _FULL_WIDTH = {
     "dims.vocab": 4_000,
@@ -125,4 +131,4 @@ _LENGTHS = tuple(
     for length in (512, 1_024, 2_048, 4_096, 8_192, 16_384)
 )  # fmt: skip
 
-WORKLOADS = (*_FORWARDS, _TRAINING, *_GENERATION, _OPENING, *_BFLOAT16, *_LENGTHS)
+WORKLOADS = (*_FORWARDS, _TRAINING, *_GENERATION, *_OPENING, *_BFLOAT16, *_LENGTHS)

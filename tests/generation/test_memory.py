@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from engine import InputError, Memory, Model, Spec
 from tests.generation.cases import CONTINUED, ids, network
@@ -55,6 +56,24 @@ def test_growing_copies_nothing_and_changes_no_holder(name: str) -> None:
     assert not torch.equal(other, expected)
     agree([layer.keys for layer in second.layers], held)
     agree(after(model, texts[:, 8:], third)[0], after(model, texts[:, 8:], third.select(torch.arange(2)))[0])
+
+
+@pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
+@pytest.mark.parametrize("piece", [1, 3])
+def test_cost_and_memory_stay_flat_past_the_memory_length(name: str, piece: int) -> None:
+    model, text = network(name, **{"memory.length": 6}), ids(2, 30)
+    memory, costs, held = model.start_memory(2), [], []
+    for start in range(0, 30, piece):
+        with FlopCounterMode(display=False) as counter:
+            _, memory = after(model, text[:, start : start + piece], memory)
+        costs.append(counter.get_total_flops())
+        held.append(sum(layer.keys.untyped_storage().nbytes() for layer in memory.layers))  # type: ignore[union-attr]
+        full = start + piece >= 6
+        assert memory.length == (6 if full or name == "transformer-xl" else start + piece)
+    settled = costs[9 // piece :]
+    assert len(set(settled)) == 1, costs
+    assert name == "transformer-xl" or costs[1] < settled[0], "a step costs less before the memory is full"
+    assert max(held) == max(held[: 9 // piece + 1]), held
 
 
 def test_a_full_window_slides_without_copying_each_step() -> None:
