@@ -61,19 +61,19 @@ def test_growing_copies_nothing_and_changes_no_holder(name: str) -> None:
 @pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
 @pytest.mark.parametrize("piece", [1, 3])
 def test_cost_and_memory_stay_flat_past_the_memory_length(name: str, piece: int) -> None:
-    model, text = network(name, **{"memory.length": 6}), ids(2, 30)
+    model, text = network(name, **{"memory.length": 12}), ids(2, 48)
     memory, costs, held = model.start_memory(2), [], []
-    for start in range(0, 30, piece):
+    for start in range(0, 48, piece):
         with FlopCounterMode(display=False) as counter:
             _, memory = after(model, text[:, start : start + piece], memory)
         costs.append(counter.get_total_flops())
         held.append(sum(layer.keys.untyped_storage().nbytes() for layer in memory.layers))  # type: ignore[union-attr]
-        full = start + piece >= 6
-        assert memory.length == (6 if full or name == "transformer-xl" else start + piece)
-    settled = costs[9 // piece :]
+        full = start + piece >= 12
+        assert memory.length == (12 if full or name == "transformer-xl" else start + piece)
+    settled = costs[18 // piece :]
     assert len(set(settled)) == 1, costs
-    assert name == "transformer-xl" or costs[1] < settled[0], "a step costs less before the memory is full"
-    assert max(held) == max(held[: 9 // piece + 1]), held
+    assert name == "transformer-xl" or costs[2] < settled[0], "a step costs less before the memory is full"
+    assert max(held) == max(held[: 18 // piece + 1]), held
 
 
 def test_a_full_window_slides_without_copying_each_step() -> None:
