@@ -167,8 +167,6 @@ def _answer(process: Process, folder: str) -> Any:
 
 def _compare(work: Workload, folder: str, threads: int, answers: dict[str, Any], result: Result) -> None:
     """Distances of all answers from the engine's in float32, relative to its largest magnitude."""
-    if not work.compared:
-        return
     reference = answers[ENGINE]
     if work.dtype != "float32":
         with own(threads) as process:

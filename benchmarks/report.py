@@ -19,22 +19,23 @@ INTRODUCTION = """# Benchmarks
 The engine beside transformers: the same random weights, read from one folder, and the same inputs. Each side runs in a
 process of its own; the sides take turns, and who begins a round changes. Before anything is timed the answers are
 compared: in float32 to 1e-4 of the largest value, in bfloat16 to 5e-2 of the engine's answer in float32. Eager mode,
-{threads} threads, peers with the attention that they choose by default. Times are medians with quartiles in parentheses.
-The ratio is the time of the faster peer divided by the engine's, its median and quartiles over the rounds: above 1, the
-engine is ahead. The share is that of the machine's own matrix-product rate, measured between the rounds in the same
-precision (the best of four shapes and of torch's operator and the engine's), which the whole call reaches; counted are only the matrix products that the call
-cannot do without (benchmarks/flops.py). Memory is the peak of resident memory above what the side held after loading; for
-the opening of a checkpoint above what it held before, less the weights.
+{threads} threads, peers with the attention that they choose by default. Times are medians with quartiles in
+parentheses. The ratio is the time of the faster peer divided by the engine's, its median and quartiles over the rounds:
+above 1, the engine is ahead. The share is that of the machine's own matrix-product rate, measured between the rounds in
+the same precision (the best of four shapes and of torch's operator and the engine's), which the whole call reaches;
+counted are only the matrix products that the call cannot do without (benchmarks/flops.py). Memory is the peak of
+resident memory above what the side held after loading; for the opening of a checkpoint above what it held before, less
+the weights.
 
 A training step is forward, loss and backward; the optimizer's step is the same on every side and left out. XLNet's
-published decoding keeps states by default, and what a token sees then depends on the step that last computed it: its
-tokens are not compared. Without remembered states it recomputes everything both ways for each token, which
-`decoding="recompute"` reproduces; the engine is timed caching one legal factorization order. Transformer-XL is measured in full
-depth and width (18 layers of 1,024) with a vocabulary of 4,000, the streams going on from call to call on both sides; XLM
-and XLM-R-XL have four layers, XLM-R-XL with a vocabulary of 30,000. Opening a checkpoint starts after the libraries are
-imported, with the file in the system's cache, and ends with a first answer in a fresh process: the first token that
-`generate` gives, and apart from it the logits of a plain forward pass. In bfloat16 the published XLNet mixes precisions and stops with an error; it is
-run under torch.autocast over float32 weights.
+published decoding runs the newest two tokens at each step over remembered states, or without memory the whole text; the
+tokens compared are those of `decoding="overlap"` and `decoding="recompute"`, which reproduce the two; the engine is
+timed in its own way, caching one legal factorization order. Transformer-XL is measured in full depth and width (18
+layers of 1,024) with a vocabulary of 4,000, the streams going on from call to call on both sides; XLM and XLM-R-XL have
+four layers, XLM-R-XL with a vocabulary of 30,000. Opening a checkpoint starts after the libraries are imported, with
+the file in the system's cache, and ends with a first answer in a fresh process: the first token that `generate` gives,
+and apart from it the logits of a plain forward pass. In bfloat16 the published XLNet mixes precisions and stops with an
+error; it is run under torch.autocast over float32 weights.
 """
 
 

@@ -12,12 +12,12 @@ MODERN, TRANSFORMER_XL = ("4.56.", "5."), ("4.35.",)
 class Workload:
     """One measurement: a network from a spec with random weights, its inputs, and the call that is timed.
 
-    `peer_class` is transformers' class for the same network, run by interpreters whose transformers has one of `releases`;
-    none of them runs where `releases` is empty. `arguments`, `peer_arguments` go to the call itself, `answer_arguments` to
-    the engine's call whose answer is compared, unless the two sides compute different things (`compared`); `peer_settings`
-    change the peer's configuration. `target` is peer time / engine time, `share` that of the machine's
-    matrix-product rate. `rounds` bounds how often it runs. `peer_autocast`: the peer's code mixes precisions, and runs in
-    bfloat16 under torch.autocast alone, over weights in float32.
+    `peer_class` is transformers' class for the same network, run by interpreters whose transformers has one of
+    `releases`; none of them runs where `releases` is empty. `arguments`, `peer_arguments` go to the call itself,
+    `answer_arguments` to the engine's call whose answer is compared; `peer_settings` change the peer's configuration.
+    `target` is peer time / engine time, `share` that of the machine's matrix-product rate. `rounds` bounds how often it
+    runs. `peer_autocast`: the peer's code mixes precisions, and runs in bfloat16 under torch.autocast alone, over
+    weights in float32.
     """
 
     name: str
@@ -38,7 +38,6 @@ class Workload:
     peer_arguments: Mapping[str, Any] = field(default_factory=dict)
     peer_settings: Mapping[str, Any] = field(default_factory=dict)
     peer_autocast: bool = False
-    compared: bool = True
     releases: tuple[str, ...] = MODERN
     target: float | None = None
     share: float | None = None
@@ -87,10 +86,9 @@ _FULL_WIDTH = {
     "embeddings.tables.tokens.cutoffs": [1_000, 2_000, 3_000],
 }  # full depth and width; a small vocabulary keeps the weights small
 _GENERATION = (
-    # The published decoding keeps states by default: what a token sees then depends on the step that last computed it.
     Workload(
         "xlnet-generate", "XLNet-base greedy, 32 tokens after 128", "xlnet-base", "XLNetLMHeadModel", "generate",
-        length=128, new_tokens=32, compared=False, target=5.0,
+        length=128, new_tokens=32, answer_arguments={"decoding": "overlap"}, target=5.0,
     ),
     Workload(
         "xlnet-generate-recompute", "XLNet-base greedy, 32 tokens after 128, the peer without remembered states",

@@ -155,6 +155,14 @@ class Memory:
         layers = tuple(layer.between(start, self.length) for layer in self.layers)
         return replace(self, layers=layers, length=length, mask=None if self.mask is None else self.mask[:, start:])
 
+    def without_newest(self, count: int) -> "Memory":
+        """All but the newest `count` tokens."""
+        kept = max(0, self.length - count)
+        layers = tuple(layer.between(0, kept) for layer in self.layers)
+        given_up = count if self.mask is None else self.mask[:, kept:].long().sum(-1)
+        mask = None if self.mask is None else self.mask[:, :kept]
+        return replace(self, layers=layers, length=kept, mask=mask, seen=self.seen - given_up)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same value."""
         tensors = {

@@ -33,7 +33,9 @@ def generate(
     length_penalty: Annotated[float | None, typer.Option(help="Above 0 favours long beams.")] = None,
     num_return_sequences: Annotated[int, typer.Option(help="Texts for each prompt.")] = 1,
     stop: Annotated[list[str] | None, typer.Option(help="End a text behind this string; may be repeated.")] = None,
-    decoding: Annotated[str, typer.Option(help="cached, or recompute: the whole text at each step.")] = "cached",
+    decoding: Annotated[
+        str, typer.Option(help="cached; recompute: the whole text at each step; overlap: two tokens at each step.")
+    ] = "cached",
     stream: Annotated[bool, typer.Option("--stream", help="Show tokens as they come.")] = False,
     batch_size: BatchSize = 8,
     as_json: Json = False,

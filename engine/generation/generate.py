@@ -95,7 +95,7 @@ class Generator:
 
     def _group(self, rows: Tensor, prompts: Prompts, dice: Dice) -> Iterator[NewTokens]:
         count = self.options.num_return_sequences
-        continuation = Continuation(self.model, prompts, self.options.decoding == "recompute")
+        continuation = Continuation(self.model, prompts, self.options.decoding)
         states = continuation.feed(prompts.tokens)
         texts = [int(row) * count + sample for row in rows for sample in range(count)]
         if count > 1:
@@ -148,7 +148,7 @@ class Generator:
         found: list[tuple[float, list[int]]] = [(0.0, [])] * (len(self.prompts.tokens) * count)
         search = BeamSearch(self.output, self.rules, options, self.ends, self.stops, self.prompts.tokens.shape[1])
         for rows, prompts in groups(self.model.spec, self.prompts):
-            continuation = Continuation(self.model, prompts, options.decoding == "recompute")
+            continuation = Continuation(self.model, prompts, options.decoding)
             best = search.run(continuation, continuation.feed(prompts.tokens))
             for row, texts in zip(rows.tolist(), best, strict=True):
                 found[row * count : (row + 1) * count] = texts[:count]

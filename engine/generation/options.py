@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from engine.errors import InputError, nearest
 from engine.spec import Spec
 
+Decoding = Literal["cached", "recompute", "overlap"]
 Share = Field(default=None, gt=0.0, le=1.0)
 
 
@@ -19,8 +20,10 @@ class GenerationOptions(BaseModel):
     Beams are judged by their mean over new tokens, the end token included, as transformers does since 4.36; `beam_lengths:
     whole_text` divides by the width of the padded prompt and the tokens before the end, as it did until then.
     `num_return_sequences` samples or best beams come back for each prompt. `eos_token_id`: one id or several, () for none,
-    None for the spec's own. `decoding`: `cached` computes each token once; `recompute` runs the whole text at each step
-    (for XLNet every token then sees every other, as in the published code). Raises pydantic's ValidationError.
+    None for the spec's own. `decoding`: `cached` computes each token once; `recompute` runs the whole text at each step,
+    so that every token of XLNet sees every other; `overlap`, for two streams, runs the newest two tokens at each step and
+    remembers the earlier ones as they were last computed: what transformers' XLNet does by default, where `recompute` is
+    what it does without memory. Raises pydantic's ValidationError.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +48,7 @@ class GenerationOptions(BaseModel):
     pad_token_id: int | None = None
     stop_strings: tuple[str, ...] = ()
     seed: int | None = None
-    decoding: Literal["cached", "recompute"] = "cached"
+    decoding: Decoding = "cached"
 
     @model_validator(mode="after")
     def _contradictions(self) -> "GenerationOptions":
@@ -103,6 +106,10 @@ def read_options(given: GenerationOptions | None, settings: Mapping[str, Any], s
         options = GenerationOptions.model_validate({**base, **settings})
     except ValidationError as error:
         raise InputError("; ".join(_sentence(issue) for issue in error.errors())) from None
+    if options.decoding == "overlap" and (spec.streams.kind != "two" or spec.memory.kind == "none"):
+        raise InputError(
+            "decoding 'overlap' needs two streams and a memory: this spec decodes 'cached' or by 'recompute'"
+        )
     _check_ids("eos_token_id", options.ends(spec), spec)
     _check_ids("pad_token_id", (options.fill(spec),), spec)
     _check_ids("bad_words_ids", [token for words in options.bad_words_ids for token in words], spec)

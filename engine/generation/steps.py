@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from engine.generation.options import Decoding
 from engine.generation.prompts import Prompts
 from engine.generation.start import project_memory, remembers, start_memory
 from engine.inputs import Inputs
-from engine.memory import Keeps
+from engine.memory import Keeps, Memory
+from engine.spec import axes
 
 if TYPE_CHECKING:
     from engine.model import Model
@@ -20,14 +22,14 @@ class Continuation:
 
     Under one stream the newest token's state predicts the next one. Under two, the prompt sees itself both ways and each
     new token the prompt and the new ones before it, a legal factorization order (Yang et al. 2019, 2.2): the content
-    stream is remembered, and a step is one content row and the query row of the next place. Without memory, or with
-    `recompute`, every step runs the whole text.
+    stream is remembered, and a step is one content row and the query row of the next place. Decoding by `overlap` runs the
+    newest two tokens at each step, which see each other. Without memory, or by `recompute`, every step runs the whole text.
     """
 
-    def __init__(self, model: "Model", prompts: Prompts, recompute: bool = False) -> None:
+    def __init__(self, model: "Model", prompts: Prompts, decoding: Decoding = "cached") -> None:
         self.model, self.prompts = model, replace(prompts, memory=None)
         self.two_streams = model.spec.streams.kind == "two"
-        self.cached = not recompute and remembers(model)
+        self.cached, self.overlap = decoding != "recompute" and remembers(model), int(decoding == "overlap")
         self.tokens = prompts.tokens[:, :0]
         self.mask = prompts.mask
         self.memory = None
@@ -43,7 +45,7 @@ class Continuation:
         if not first and self.mask is not None:
             self.mask = torch.nn.functional.pad(self.mask, (0, tokens.shape[1]), value=True)
         self.tokens = torch.cat((self.tokens, tokens), dim=1)
-        given = tokens if self.cached else self.tokens
+        given = self.tokens[:, -self.overlap - tokens.shape[1] :] if self.cached else self.tokens
         batch, length = given.shape
         prompts, targets = self.prompts, None
         if self.two_streams:
@@ -62,9 +64,17 @@ class Continuation:
             )
         )
         if self.cached:
-            self.memory = out.memory
+            self.memory = None if out.memory is None else self._kept(out.memory)
         assert out.last_hidden_state is not None
         return out.last_hidden_state[:, -1]
+
+    def _kept(self, memory: Memory) -> Memory:
+        """What the next step remembers: all, or what transformers' XLNet keeps when it runs two tokens a step."""
+        limit = self.model.spec.memory.length if isinstance(self.model.spec.memory, axes.Recurrent) else None
+        if not self.overlap:
+            return memory
+        # The published memory also holds a row for the place to fill: its length counts one more.
+        return (memory if limit is None else memory.last(limit - 1)).without_newest(self.overlap)
 
     def _attention_mask(self, length: int) -> Tensor | None:
         if self.mask is not None:
