@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from engine.allocation import return_large_buffers
 from engine.begin import begin
 from engine.block import Block, BlockResult
 from engine.context import Context
@@ -30,7 +31,8 @@ class Model(TextMethods, nn.Module):
     """A network assembled from a spec, with a head or bare.
 
     `gradient_checkpointing` recomputes each block in the backward pass instead of keeping its activations, and in long
-    texts each of its blocks of rows again, so that memory grows with the length and not with its square.
+    texts each of its blocks of rows again, so that memory grows with the length and not with its square; freed memory then
+    goes back to the system at once.
     """
 
     def __init__(self, spec: Spec, head: Head | None = None) -> None:
@@ -115,6 +117,8 @@ class Model(TextMethods, nn.Module):
         """Embeddings, blocks and final norm, without the head."""
         check(self.spec, inputs, self.embeddings.tokens.tables[0].dtype)
         recompute = self.gradient_checkpointing and self.training
+        if recompute:
+            return_large_buffers()
         begun = begin(self.spec, self.embeddings, self.from_end, inputs, self.training, recompute)
         states, memory, context = begun.states, begun.memory, begun.context
         content, targets, kept = context.grid.content, context.grid.targets, self._keeps_memory(inputs)

@@ -1,7 +1,10 @@
 """Long inputs: what attention holds grows with the length, and blocks of rows change no answer and no gradient."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,3 +140,32 @@ def test_segments_and_padding_of_a_long_text() -> None:
         given = {"token_type_ids": torch.arange(1024)[None] // 600, "attention_mask": torch.arange(1024)[None] > 9}
         _, largest = held("xlnet", 1024, True, **given)
     assert largest < 1024 * 1024
+
+
+MEASURE = """
+import sys
+import torch
+from tests.model.test_long_inputs import held, resident
+torch.set_num_threads(1)
+held("xlnet", 64, True)
+before = resident()
+most, _ = held("xlnet", int(sys.argv[1]), True)
+print(most, resident() - before)
+"""
+
+
+def resident() -> int:
+    """The most memory of this process so far, in bytes."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in kibibytes, and glibc keeps memory")
+def test_the_process_holds_little_more_than_the_tensors() -> None:
+    command = [sys.executable, "-c", MEASURE, "3000"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert ended.returncode == 0, ended.stderr
+    most, grown = map(int, ended.stdout.split())
+    assert most > 20 * 2**20
+    assert grown < 1.5 * most + 40 * 2**20, f"{grown / 2**20:.0f} MiB for tensors of {most / 2**20:.0f} MiB"
