@@ -14,10 +14,13 @@ from engine.build import assemble
 from engine.checkpoint.files import Weights, resolve_folder
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
 from engine.checkpoint.opening import open_source
+from engine.embeddings import TokenEmbedding
 from engine.errors import CheckpointError
 from engine.init import initialize
 from engine.linear import Linear
 from engine.model import Model
+from engine.narrow import Narrow
+from engine.output_layer import AdaptiveOutput, LinearOutput
 from engine.spec import SpecSource
 from engine.spec.axes import Layout
 
@@ -64,8 +67,9 @@ def load_model(
     first used and copied when written to: the file may be replaced or deleted, but not overwritten in place. All others
     stream into place one by one, cast to `dtype` (None: as stored) on `device`. `seed` draws the weights of a new head.
     What was not taken over stands in `model.load_report`, and is warned about.
-    `weights="int8"` keeps the linear layers of the network in 8-bit integers with a scale a row, for inference; token
-    tables, output layers over them and norms stay as they are. Such a model cannot be saved or trained.
+    `weights="int8"` keeps token tables, linear layers and output layers in 8-bit integers with a scale a row, for
+    inference, and computes in `dtype`; biases, norms, position tables and projections of narrow tables stay as they are.
+    Such a model cannot be saved, trained or resized.
     Raises CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
     """
     if weights not in (None, "int8"):
@@ -186,21 +190,39 @@ def _assign(
     device: torch.device | str,
     narrow: bool = False,
 ) -> None:
-    """Put a tensor in the place of the parameter of that name; `narrow` as 8-bit integers where a layer takes them."""
+    """Put a tensor in the place of the parameter of that name; `narrow` as 8-bit integers where that is read so."""
     path, _, last = name.rpartition(".")
     module = model.get_submodule(path)
-    if narrow and isinstance(module, Linear) and last == "weight":
-        module.narrow(tensor.to(device))
+    if narrow and _narrows(model, name):
+        setattr(module, last, nn.Parameter(_narrowed(name, tensor.to(device), dtype), requires_grad=False))
         return
     old = model.get_parameter(name)
     kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-    placed = tensor.to(device=device, dtype=kind)
+    # A view would keep the whole file's pages, those of rounded weights among them.
+    placed = tensor.to(device=device, dtype=kind, copy=narrow)
     placed = placed if placed is tensor else placed.contiguous()
     parameter = nn.Parameter(placed, requires_grad=old.requires_grad)
     if isinstance(module, nn.ParameterList):
         module[int(last)] = parameter
     else:
         setattr(module, last, parameter)
+
+
+def _narrows(model: nn.Module, name: str) -> bool:
+    """Whether a parameter of that name is kept in 8 bits: a token table, or a matrix that `engine.linear` multiplies with."""
+    path, _, last = name.rpartition(".")
+    if last.isdigit():
+        path, _, last = path.rpartition(".")
+    holder = model.get_submodule(path)
+    takes = isinstance(holder, Linear | TokenEmbedding | LinearOutput | AdaptiveOutput)
+    return takes and last in ("weight", "tables", "cluster_weight")
+
+
+def _narrowed(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Narrow:
+    weight = Narrow.of(tensor, dtype or tensor.dtype)
+    if not bool(weight.scale.isfinite().all()):
+        raise CheckpointError(f"{name} holds values that are not finite, which 8 bits cannot say")
+    return weight
 
 
 def _fresh(model: Model, names: list[str], dtype: torch.dtype | None, device: torch.device | str, seed: int) -> None:
