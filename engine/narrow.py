@@ -33,17 +33,27 @@ class Narrow(Tensor):
 
     @classmethod
     def of(cls, weight: Tensor, dtype: torch.dtype) -> "Narrow":
-        """The nearest to a weight (r w), to be read in `dtype`: the largest magnitude of each row becomes 127."""
-        weight, size = weight.detach(), _rows_in(weight, ROUNDED)
+        """The nearest to a weight (r w), to be read in `dtype`."""
+        made = cls.blank(weight.shape, dtype, weight.device)
+        made.round_rows(0, weight)
+        return made
+
+    @classmethod
+    def blank(cls, shape: Sequence[int], dtype: torch.dtype, device: torch.device | str) -> "Narrow":
+        """One whose rows are still to be taken."""
+        whole = torch.empty(*shape, dtype=torch.int8, device=device)
+        return cls(whole, torch.empty(shape[0], dtype=torch.float32, device=device), dtype)
+
+    def round_rows(self, start: int, weight: Tensor) -> None:
+        """Round a weight (n w) into the rows from `start` on: the largest magnitude of each row becomes 127."""
+        weight, size, rows = weight.detach(), _rows_in(weight, ROUNDED), slice(start, start + len(weight))
         wide = torch.empty(size, weight.shape[1], dtype=torch.float32, device=weight.device)
-        whole = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
-        scale = torch.empty(len(weight), dtype=torch.float32, device=weight.device)
-        for rows, integers, scales in zip(weight.split(size), whole.split(size), scale.split(size), strict=True):
-            part = wide[: len(rows)].copy_(rows)
+        parts = (tensor.split(size) for tensor in (weight, self.whole[rows], self.scale[rows]))
+        for given, integers, scales in zip(*parts, strict=True):
+            part = wide[: len(given)].copy_(given)
             largest = torch.maximum(part.amax(dim=1), -part.amin(dim=1))
             scales.copy_(largest.clamp_(min=torch.finfo(torch.float32).tiny) / 127)
             integers.copy_(part.div_(scales[:, None]).round_())
-        return cls(whole, scale, dtype)
 
     def wide(self, ids: Tensor | None = None) -> Tensor:
         """The matrix itself (r w), or rows of it (... w) that ids (...) name."""
