@@ -45,8 +45,9 @@ TEXT = (
     f'`load_model(…, weights="int8")` beside float32: random weights, full width, the real vocabulary, few layers. Times '
     f"are medians over turns, ratios float32 over int8 (above 1, int8 is faster), for a forward pass with logits over "
     f"{ROWS}×{LENGTH} tokens and for a token after {LENGTH}, one row; a masked network decodes none. Peaks are resident "
-    f"memory above what the process held before, pages of the file among it, until one token is answered. The last column is the mean absolute change of "
-    f"a token's log-likelihood over {ROWS}×{SCORED} random tokens, in nats, and in parentheses that log-likelihood's mean."
+    "memory above what the process held before, pages of the file among it, until one token is answered. The last column "
+    f"is the mean absolute change of a token's log-likelihood over {ROWS}×{SCORED} random tokens, in nats, and in "
+    "parentheses that log-likelihood's mean."
 )
 
 
