@@ -7,20 +7,25 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from pathlib import Path
+from importlib import import_module
 
 from tqdm import tqdm
 
 from benchmarks import report
 from benchmarks.measure import Result, measure
+from benchmarks.section import DOCS
 from benchmarks.sides import SideError
 from benchmarks.workloads import WORKLOADS, Workload
 
-DOCS = Path(__file__).parents[1] / "docs"
+OTHERS = {
+    "tokenization": "benchmarks.tokenization",
+    "int8": "benchmarks.narrow",
+    "padding": "benchmarks.padding",
+}
 HELP = """Measure the engine beside transformers: one network, the same weights and inputs, in turn, in one run.
 
 Without names, everything runs: most of an hour on two cores. `python -m benchmarks tokenization` is the tokenizers'
-benchmark. Peers are interpreters with torch and transformers: this one, those of --peer, and those in the environment
+benchmark, `int8` that of 8-bit weights, `padding` that of texts of unequal length. Peers are interpreters with torch and transformers: this one, those of --peer, and those in the environment
 variable BENCHMARK_PEERS, separated as in PATH. transformers 4.56 and 5 count for all families but Transformer-XL, for
 which 4.35 does.
 """
@@ -39,10 +44,8 @@ def chosen(names: list[str]) -> list[Workload]:
 def main(arguments: list[str] | None = None) -> int:
     """Run, print, and with --write renew docs/benchmarks; returns 1 where answers differ or the engine fails."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["tokenization"]:
-        from benchmarks import tokenization
-
-        return tokenization.main(arguments[1:])
+    if arguments and arguments[0] in OTHERS:
+        return int(import_module(OTHERS[arguments[0]]).main(arguments[1:]))
     parser = argparse.ArgumentParser("benchmarks", description=HELP, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="workloads, or patterns such as 'xlnet-*'")
     parser.add_argument("--list", action="store_true", help="name the workloads and end")

@@ -3,13 +3,14 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.measure import ENGINE, Result, spread
+from benchmarks.section import Section
 from benchmarks.workloads import WORKLOADS, Workload
 
 MEBIBYTE = 2**20
@@ -64,8 +65,8 @@ def machine() -> str:
     return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
-def write(docs: Path, results: list[Result], threads: int) -> None:
-    """Renew the entries of these results in docs/benchmarks.json, and make the page and the plot of all that it holds.
+def write(docs: Path, results: list[Result], threads: int, sections: Sequence[Section] = ()) -> None:
+    """Renew these results and sections in docs/benchmarks.json, and make the page and the plot of all that it holds.
 
     Entries of another machine or number of threads are dropped: no table mixes machines.
     """
@@ -74,12 +75,14 @@ def write(docs: Path, results: list[Result], threads: int) -> None:
     path = docs / "benchmarks.json"
     setting = {"machine": machine(), "threads": threads, "torch": torch.__version__.split("+")[0]}
     known = json.loads(path.read_text()) if path.exists() else {}
-    kept = known.get("results", {}) if known.get("setting") == setting else {}
+    known = known if known.get("setting") == setting else {}
+    kept, tables = known.get("results", {}), known.get("sections", {})
     kept.update({result.name: asdict(result) for result in results})
+    tables.update({section.title: asdict(section) for section in sections})
     found = {name: Result(**entry) for name, entry in kept.items()}
-    page = markdown(found, setting)
+    page = markdown(found, setting, [Section(**entry) for entry in tables.values()])
     for target, text in (
-        (path, json.dumps({"setting": setting, "results": kept}, indent=1)),
+        (path, json.dumps({"setting": setting, "results": kept, "sections": tables}, indent=1)),
         (docs / "benchmarks.md", page),
     ):
         staged = target.with_suffix(".part")
@@ -88,18 +91,18 @@ def write(docs: Path, results: list[Result], threads: int) -> None:
     plot(found, docs / "benchmarks.svg")
 
 
-def markdown(found: Mapping[str, Result], setting: Mapping[str, Any]) -> str:
+def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: Sequence[Section] = ()) -> str:
     """The page."""
     works = [work for work in WORKLOADS if work.name in found]
     parts = [INTRODUCTION.format(**setting)]
-    dates = sorted({found[work.name].date for work in works})
+    measured = [*(found[work.name] for work in works), *sections]
+    dates = sorted({one.date for one in measured})
     versions = sorted({name for work in works for name in found[work.name].seconds if name != ENGINE})
     parts.append(
-        f"Measured on {setting['machine']}, with torch {setting['torch']}, {', '.join(versions)}, "
-        f"{' and '.join(dates)}. Command: "
+        f"Measured on {setting['machine']}, with torch {', '.join((setting['torch'], *versions, ' and '.join(dates)))}. Command: "
         '`make bench ARGUMENTS="--write --peer PYTHON …"` (`python -m benchmarks --list` names the workloads).'
     )
-    disturbed = [found[work.name].load for work in works if _disturbed(found[work.name])]
+    disturbed = [one.load for one in measured if _disturbed(one)]
     if disturbed:
         parts.append(
             f"Other programs kept the machine busy meanwhile (load average up to {max(disturbed):.1f}): the seconds are "
@@ -123,6 +126,7 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any]) -> str:
             "|---|---|---|---|---|---|---|---|",
             *(_length_row(work, found[work.name]) for work in lengths),
         ]))  # fmt: skip
+    parts += map(str, sections)
     missing = [f"`{work.name}`" for work in WORKLOADS if work.name not in found]
     if missing:
         parts.append(f"Not measured here: {', '.join(missing)}.")
@@ -183,7 +187,7 @@ def _number(values: tuple[float, float, float], digits: int) -> str:
     return middle if low == high else f"{middle} ({low} … {high})"
 
 
-def _disturbed(result: Result) -> bool:
+def _disturbed(result: Result | Section) -> bool:
     """Whether others kept the cores busy: the rate, measured at another moment, then says nothing about the call."""
     return result.load > (os.cpu_count() or 1) + 1
 

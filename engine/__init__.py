@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from engine.memory import Memory
     from engine.model import Model
     from engine.outputs import Output
+    from engine.packing import run_unpadded
     from engine.spec import Spec
 
 _HOMES = {
@@ -23,6 +24,7 @@ _HOMES = {
     "Memory": "engine.memory",
     "Model": "engine.model",
     "Output": "engine.outputs",
+    "run_unpadded": "engine.packing",
     "Spec": "engine.spec",
 }
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "build_model",
     "load_model",
     "load_spec",
+    "run_unpadded",
     "save_model",
 ]
 

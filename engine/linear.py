@@ -6,69 +6,56 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.narrow import Narrow
+
 # oneDNN's product outruns the default one on many processors (by a tenth to a fifth where measured), reads plain
 # weights, and applies the exact GELU on the way out.
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _PLAIN = (Tensor, nn.Parameter)
 
 
-WIDENED = 2**21  # entries of an 8-bit weight that are widened at a time
 FEW_ROWS = 4  # up to so many rows in bfloat16, torch's 8-bit product is measured faster than widening
 
 
 class Linear(nn.Linear):
-    """y = x Wᵀ + b on (... inputs) to (... outputs), like torch.nn.Linear, with an optional exact GELU fused in.
-
-    A weight of 8 bits has a `scale` a row (outputs), float32.
-    """
-
-    scale: Tensor | None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.register_buffer("scale", None)
+    """y = x Wᵀ + b on (... inputs) to (... outputs), like torch.nn.Linear, with an optional exact GELU fused in."""
 
     def reset_parameters(self) -> None:
         """Draws nothing: `engine.init` fills every parameter of a model, or a checkpoint does."""
 
     def forward(self, states: Tensor, gelu: bool = False) -> Tensor:
-        if self.scale is None:
-            return linear(states, self.weight, self.bias, gelu)
-        product = (_narrow(states, self.weight) * self.scale).to(states.dtype)
-        product = product if self.bias is None else product + self.bias
-        return functional.gelu(product) if gelu else product
-
-    def narrow(self, weight: Tensor) -> None:
-        """Take a weight (o i) as 8-bit integers, for inference: the largest magnitude of each row becomes 127."""
-        weight = weight.detach().float()
-        scale = weight.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
-        whole = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
-        for rows in torch.arange(len(weight)).split(max(1, WIDENED // weight.shape[1])):
-            part = slice(int(rows[0]), int(rows[-1]) + 1)
-            whole[part] = (weight[part] / scale[part, None]).round_()
-        self.weight = nn.Parameter(whole, requires_grad=False)
-        self.scale = scale
-
-
-def _narrow(states: Tensor, weight: Tensor) -> Tensor:
-    """x Wᵀ (... o) for states (... i) and 8-bit integers (o i), of which a part is widened at a time."""
-    rows = states.reshape(-1, states.shape[-1])
-    if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and 0 < len(rows) <= FEW_ROWS:
-        product = torch._weight_int8pack_mm(rows, weight, rows.new_ones(len(weight)))
-        return product.view(*states.shape[:-1], len(weight))
-    parts = weight.split(max(1, WIDENED // weight.shape[1]))
-    return torch.cat([linear(states, part.to(states.dtype)) for part in parts], dim=-1)
+        return linear(states, self.weight, self.bias, gelu)
 
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """x Wᵀ + b for states (... i), weight (o i), bias (o), then the exact GELU where asked for."""
     if not _fast(states, weight):
-        product = functional.linear(states, weight, bias)
+        if isinstance(weight, Narrow):
+            product = _narrow(states, weight, bias)
+        else:
+            product = functional.linear(states, weight, bias)
         return functional.gelu(product) if gelu else product
     if torch.is_grad_enabled() and (states.requires_grad or weight.requires_grad):
         product = _Product.apply(states, weight, bias)
         return functional.gelu(product) if gelu else product
     return _onednn(states, weight, bias, gelu)
+
+
+def _narrow(states: Tensor, weight: Narrow, bias: Tensor | None) -> Tensor:
+    """x Wᵀ + b (... o) for states (... i) and 8-bit integers (o i), of which a part is widened at a time."""
+    rows = states.reshape(-1, states.shape[-1])
+    if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and 0 < len(rows) <= FEW_ROWS:
+        product = torch._weight_int8pack_mm(rows, weight.whole, rows.new_ones(len(weight)))
+        product = (product * weight.scale).to(states.dtype).view(*states.shape[:-1], len(weight))
+    else:
+        product = torch.cat([_part(states, part) for part in weight.parts()], dim=-1)
+    return product if bias is None else product + bias
+
+
+def _part(states: Tensor, weight: Narrow) -> Tensor:
+    if states.dtype == torch.float16:  # its range is too small for sums over the integers
+        return linear(states, weight.wide().half())
+    return (linear(states, weight.whole.to(states.dtype)) * weight.scale).to(states.dtype)
 
 
 def _fast(states: Tensor, weight: Tensor) -> bool:

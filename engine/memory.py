@@ -217,7 +217,7 @@ def zero_memory(spec: Spec, batch: int, like: Tensor) -> Memory | None:
     """The memory that a recurrent spec starts with: full of zero states where `initial` says so, else none."""
     if not isinstance(spec.memory, axes.Recurrent) or spec.memory.initial != "zeros" or not spec.memory.length:
         return None
-    states = like.new_zeros(batch, spec.memory.length, spec.dims.model)
+    states = torch.zeros(batch, spec.memory.length, spec.dims.model, dtype=like.dtype, device=like.device)
     return Memory((LayerMemory(hidden=states),) * spec.dims.layers, spec.memory.length, spec=spec.name)
 
 

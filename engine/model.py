@@ -19,6 +19,7 @@ from engine.head import Head
 from engine.inputs import Inputs, check
 from engine.masks import Grid
 from engine.memory import LayerMemory, Memory, memory_after, remember
+from engine.narrow import holds_narrow
 from engine.norms import build_norm
 from engine.outputs import Output
 from engine.pooler import Pooler
@@ -59,6 +60,12 @@ class Model(TextMethods, nn.Module):
                     setattr(layer, name, getattr(scores[0], name))
         if self.head is not None:
             self.head.tie(self.embeddings.tokens)
+
+    def train(self, mode: bool = True) -> "Model":
+        """Training or evaluation mode, as in PyTorch; InputError for training with 8-bit weights."""
+        if mode and holds_narrow(self):
+            raise InputError("8-bit weights take no training: load the model without weights='int8'")
+        return super().train(mode)
 
     def resize_vocabulary(self, size: int) -> None:
         """Grow or shrink the vocabulary in place to `size` tokens; see `engine.resize.resize_vocabulary`."""

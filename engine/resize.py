@@ -7,6 +7,7 @@ from torch import nn
 
 from engine.errors import InputError
 from engine.init import initialize
+from engine.narrow import holds_narrow
 from engine.spec import Spec, load_spec
 
 if TYPE_CHECKING:
@@ -18,12 +19,16 @@ def resize_vocabulary(model: "Model", size: int) -> None:
     """Give every table and bias that has a row a token `size` rows; an adaptive vocabulary changes in its last cluster.
 
     Rows that stay keep their values, new ones are drawn as the spec's `init` says, and ties hold. Parameters that change
-    shape are new objects, so an optimizer must be made afterwards. Raises InputError for a model on the meta device, and
-    SpecError where the spec cannot have that vocabulary.
+    shape are new objects, so an optimizer must be made afterwards. Raises InputError for a model on the meta device or with
+    8-bit weights, and SpecError where the spec cannot have that vocabulary.
     """
     if next(model.parameters()).is_meta:
         raise InputError(
             "a model on the meta device has no rows to keep: build it with the vocabulary that it should have"
+        )
+    if holds_narrow(model):
+        raise InputError(
+            "a model with 8-bit weights keeps its vocabulary: resize it loaded without weights='int8', and save that"
         )
     spec = load_spec(model.spec, {"dims.vocab": size})
     with torch.device("meta"):

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from tokenizers import Tokenizer as Library
 from typing_extensions import Self
 
 from tokenization.aligned import AlignedText, Span
+from tokenization.errors import TokenizationError
 
 Followed: TypeAlias = tuple[list[str], list[Span]]
 Options = TypeVar("Options")
@@ -84,3 +85,17 @@ class Algorithm(Protocol[Options]):
     def files(self) -> dict[str, bytes]:
         """The vocabulary files, name to content."""
         ...
+
+
+def train_algorithm(
+    kind: type[Algorithm[Any]],
+    options: Any,
+    corpus: Iterable[str],
+    vocab_size: int | None,
+    languages: Iterable[str] | None,
+) -> Algorithm[Any]:
+    """A new vocabulary from texts; raises TokenizationError for one string, whose letters they would be."""
+    for name, given in (("corpus", corpus), ("languages", languages)):
+        if isinstance(given, str | bytes):
+            raise TokenizationError(f"{name} is one string, {given[:40]!r}: give a list or another iterable of strings")
+    return kind.train(options, corpus, vocab_size, languages)

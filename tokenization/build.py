@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenization.algorithm import Algorithm
+from tokenization.algorithm import Algorithm, train_algorithm
 from tokenization.bpe import BytePairAlgorithm
 from tokenization.library import LibraryAlgorithm
 from tokenization.options import CommonOptions, parse_options
@@ -42,7 +42,7 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Make a tokenizer with a new vocabulary of at most `vocab_size` ids from texts; `languages` names those of each.
 
-    Raises TokenizationError for a corpus that holds no text.
+    Raises TokenizationError for a corpus that holds no text, or is one string.
     """
     checked = parse_options(options)
-    return Tokenizer(checked, _algorithm(checked).train(checked, corpus, vocab_size, languages))
+    return Tokenizer(checked, train_algorithm(_algorithm(checked), checked, corpus, vocab_size, languages))

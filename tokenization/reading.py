@@ -1,5 +1,6 @@
 """From what a caller hands in to the ids of each text."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -69,6 +70,23 @@ def _raw(text: Any, language: str | None, split: bool) -> RawText:
         if not isinstance(word, str):
             raise TokenizationError(f"a text must be a string, not {type(word).__name__}: {word!r:.60}")
     return RawText(words, language)
+
+
+@contextlib.contextmanager
+def readable(items: Sequence[tuple[RawText, ...]]) -> Iterator[None]:
+    """Say which text holds half a character where a library that reads UTF-8 cannot take it."""
+    try:
+        yield
+    except (TypeError, RuntimeError, UnicodeEncodeError):
+        for number, item in enumerate(items):
+            for word in (word for text in item for word in text.words):
+                place = next((place for place, char in enumerate(word) if "\ud800" <= char <= "\udfff"), None)
+                if place is not None:
+                    raise TokenizationError(
+                        f"text {number} holds half a character, the lone surrogate {word[place]!a}, at place {place} of "
+                        f"{word[max(0, place - 20) : place + 20]!a}: replace it, for instance with '\ufffd'"
+                    ) from None
+        raise
 
 
 class TextReader:

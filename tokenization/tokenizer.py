@@ -7,7 +7,7 @@ from typing import Any, Literal
 from typing_extensions import Self
 
 from tokenization.added import AddedTokens
-from tokenization.algorithm import Algorithm
+from tokenization.algorithm import Algorithm, train_algorithm
 from tokenization.assemble import Assembler
 from tokenization.decoding import Decoder, as_list
 from tokenization.encoding import Encoding
@@ -16,7 +16,7 @@ from tokenization.formats import SequenceFormat
 from tokenization.languages import Languages
 from tokenization.library import LibraryDecoder, LibraryReader
 from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side, parse_options
-from tokenization.reading import TextReader, read_inputs
+from tokenization.reading import RawText, TextReader, read_inputs, readable
 from tokenization.request import Tensors, make_request
 
 
@@ -112,7 +112,8 @@ class Tokenizer:
 
     def tokenize(self, text: str, *, lang: str | None = None, split_special_tokens: bool = False) -> list[str]:
         """The tokens of a text, without special tokens around it."""
-        return self._reader.tokens(text, lang, split_special_tokens)
+        with readable([(RawText((text,), lang),)]):
+            return self._reader.tokens(text, lang, split_special_tokens)
 
     def __call__(
         self,
@@ -166,7 +167,8 @@ class Tokenizer:
             return_tensors=return_tensors,
         )
         items, batched = read_inputs(text, text_pair, lang, is_split_into_words)
-        tokenized = self._reader.read(items, request.offsets, split_special_tokens)
+        with readable(items):
+            tokenized = self._reader.read(items, request.offsets, split_special_tokens)
         return self._assembler.assemble(tokenized, request, batched)
 
     def pad(
@@ -237,7 +239,8 @@ class Tokenizer:
     ) -> Self:
         """A tokenizer with the same options and a new vocabulary of at most `vocab_size` ids, made from texts.
 
-        `languages` gives the language of each text where the algorithm cares for it.
+        `languages` gives the language of each text where the algorithm cares for it. Raises TokenizationError for a
+        corpus that holds no text, or is one string.
         """
-        algorithm = type(self.algorithm).train(self.algorithm.options, corpus, vocab_size, languages)
+        algorithm = train_algorithm(type(self.algorithm), self.algorithm.options, corpus, vocab_size, languages)
         return type(self)(self.options.model_copy(update={"added_tokens": ()}), algorithm)

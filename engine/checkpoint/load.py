@@ -2,22 +2,26 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from engine.build import assemble
-from engine.checkpoint.files import Weights, resolve_folder
+from engine.checkpoint.files import REMAP_BYTES, Weights, resolve_folder
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
-from engine.checkpoint.opening import open_source
-from engine.errors import CheckpointError
+from engine.checkpoint.opening import Source, open_source
+from engine.embeddings import TokenEmbedding
+from engine.errors import CheckpointError, InputError, SpecError
 from engine.init import initialize
 from engine.linear import Linear
 from engine.model import Model
+from engine.narrow import Narrow
+from engine.output_layer import AdaptiveOutput, LinearOutput
 from engine.spec import SpecSource
 from engine.spec.axes import Layout
 
@@ -64,15 +68,16 @@ def load_model(
     first used and copied when written to: the file may be replaced or deleted, but not overwritten in place. All others
     stream into place one by one, cast to `dtype` (None: as stored) on `device`. `seed` draws the weights of a new head.
     What was not taken over stands in `model.load_report`, and is warned about.
-    `weights="int8"` keeps the linear layers of the network in 8-bit integers with a scale a row, for inference; token
-    tables, output layers over them and norms stay as they are. Such a model cannot be saved or trained.
+    `weights="int8"` keeps token tables, linear layers and output layers in 8-bit integers with a scale a row, for
+    inference, and computes in `dtype`; biases, norms, position tables and projections of narrow tables stay as they are.
+    Such a model cannot be saved, trained or resized.
     Raises CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
     """
     if weights not in (None, "int8"):
         raise ValueError(f"weights is {weights!r}; allowed: None, 'int8'")
     opened = open_source(resolve_folder(source, revision), spec, overrides)
     stored = Weights(opened.folder)
-    model = assemble(opened.spec, head, device="meta", **head_options)
+    model = _assembled(opened, head, head_options)
     report = replace(
         _fill(model, stored, opened.layout, dtype, device, seed, weights == "int8"),
         config_left_over=opened.config_left_over,
@@ -83,6 +88,16 @@ def load_model(
     if report:
         warnings.warn(f"{opened.folder}: {report}", stacklevel=2)
     return model.eval()
+
+
+def _assembled(opened: Source, head: str | None, options: Mapping[str, Any]) -> Model:
+    """The modules on the meta device; a head that the folder describes and that cannot stand is the folder's error."""
+    try:
+        return assemble(opened.spec, head, device="meta", **options)
+    except (InputError, SpecError):
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{opened.folder}: {error}") from None
 
 
 def _fill(
@@ -119,7 +134,8 @@ def _fill(
             if name in groups and name not in other:
                 filled[name] = tensor
         for name in [name for name in slot.ours if name in filled]:
-            _assign(model, name, filled.pop(name), dtype, device, narrow)
+            again = partial(_read, weights, slot, sizes, name) if narrow else None
+            _assign(model, name, filled.pop(name), dtype, device, again)
     _fresh(model, fresh, dtype, device, seed)
     model.tie()
     ignored = tuple(layout.unused) if layout else ()
@@ -184,23 +200,52 @@ def _assign(
     tensor: Tensor,
     dtype: torch.dtype | None,
     device: torch.device | str,
-    narrow: bool = False,
+    narrow: Callable[[], Tensor] | None = None,
 ) -> None:
-    """Put a tensor in the place of the parameter of that name; `narrow` as 8-bit integers where a layer takes them."""
+    """Put a tensor in the place of the parameter of that name.
+
+    `narrow` reads it again, and asks for 8-bit integers where the network can take them.
+    """
     path, _, last = name.rpartition(".")
     module = model.get_submodule(path)
-    if narrow and isinstance(module, Linear) and last == "weight":
-        module.narrow(tensor.to(device))
+    if narrow is not None and _narrows(model, name):
+        blank = Narrow.blank(tensor.shape, dtype or tensor.dtype, device)
+        setattr(module, last, nn.Parameter(_rounded(name, blank, narrow), requires_grad=False))
         return
     old = model.get_parameter(name)
     kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-    placed = tensor.to(device=device, dtype=kind)
+    # A view would keep the whole file's pages, those of rounded weights among them.
+    placed = tensor.to(device=device, dtype=kind, copy=narrow is not None)
     placed = placed if placed is tensor else placed.contiguous()
     parameter = nn.Parameter(placed, requires_grad=old.requires_grad)
     if isinstance(module, nn.ParameterList):
         module[int(last)] = parameter
     else:
         setattr(module, last, parameter)
+
+
+def _narrows(model: nn.Module, name: str) -> bool:
+    """Whether a parameter of that name is kept in 8 bits: a token table, or a matrix that `engine.linear` multiplies with."""
+    path, _, last = name.rpartition(".")
+    if last.isdigit():
+        path, _, last = path.rpartition(".")
+    holder = model.get_submodule(path)
+    takes = isinstance(holder, Linear | TokenEmbedding | LinearOutput | AdaptiveOutput)
+    return takes and last in ("weight", "tables", "cluster_weight")
+
+
+def _rounded(name: str, blank: Narrow, read: Callable[[], Tensor]) -> Narrow:
+    """A weight as it is read, a run of rows at a time, so that the pages of the runs before can leave memory."""
+    rows = max(1, REMAP_BYTES // max(1, blank.shape[1] * blank.element_size()))
+    for start in range(0, len(blank), rows):
+        blank.round_rows(start, read()[start : start + rows].to(blank.device))
+    if not bool(blank.scale.isfinite().all()):
+        raise CheckpointError(f"{name} holds values that are not finite, which 8 bits cannot say")
+    return blank
+
+
+def _read(weights: Weights, slot: Slot, sizes: Mapping[str, int], name: str) -> Tensor:
+    return slot.read(weights.read(slot.theirs), sizes)[name]
 
 
 def _fresh(model: Model, names: list[str], dtype: torch.dtype | None, device: torch.device | str, seed: int) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from engine.build import head_options
@@ -18,6 +17,7 @@ from engine.checkpoint.names import axis_sizes, slots_of
 from engine.checkpoint.opening import LABEL_FIELDS, families
 from engine.errors import CheckpointError
 from engine.model import Model
+from engine.narrow import holds_narrow
 from engine.spec import Spec
 from engine.spec.axes import Layout
 from tokenization.plain_yaml import write_yaml
@@ -45,7 +45,7 @@ def save_model(
         raise CheckpointError(f"{path} is a file, not a folder")
     if any(parameter.is_meta for parameter in model.parameters()):
         raise CheckpointError("this model is on the meta device: it has no weights to save")
-    if any(parameter.dtype == torch.int8 for parameter in model.parameters()):
+    if holds_narrow(model):
         raise CheckpointError(
             "this model holds 8-bit weights, which lost digits: save one that was loaded without weights='int8'"
         )

@@ -45,7 +45,10 @@ def open_both(source: str) -> "tuple[Model, Tokenizer]":
 
 
 def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
-    """Texts from the command line, from the lines of a file, or from those of standard input; empty lines are skipped."""
+    """Texts from the command line, from the lines of a file, or from those of standard input; empty lines are skipped.
+
+    Raises InputError where no text is left.
+    """
     source: Iterable[str]
     if given and file:
         raise InputError("texts come from the command line or from --file, not from both")
@@ -53,10 +56,16 @@ def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
         source = given
     else:
         source = file.open(encoding="utf-8", newline="\n") if file else sys.stdin
+    found = False
     for line in source:
         text = line if given else line.rstrip("\r\n")
         if text.strip() or given:
+            found = True
             yield text
+    if not found:
+        raise InputError(
+            f"{file or 'standard input'} holds no text: give texts behind the model's name, or lines of text"
+        )
 
 
 def batches(

@@ -1,15 +1,18 @@
 """The benchmark on tiny shapes: sides start, answers are compared, and the page is written. Nothing timed is asserted."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
-from benchmarks import report
+from benchmarks import narrow, padding, report
 from benchmarks.__main__ import chosen, main
 from benchmarks.flops import useful_operations
 from benchmarks.measure import Result, measure
+from benchmarks.section import Section, in_turns, median_ratio
 from benchmarks.sides import SideError, own
 from benchmarks.workloads import WORKLOADS
 from engine import load_spec
@@ -77,6 +80,42 @@ def test_the_page_its_plot_and_its_numbers(tmp_path):
     page = (tmp_path / "benchmarks.md").read_text()
     assert "load average up to 99.0" in page and "| 2.00 | 1.8 met | – | 0.65 |" in page
     assert list(json.loads((tmp_path / "benchmarks.json").read_text())["results"]) == ["xlnet-forward"]
+
+
+def test_sections_stay_beside_the_results(tmp_path):
+    pytest.importorskip("matplotlib")
+    work = next(work for work in WORKLOADS if work.name == "xlnet-forward")
+    report.write(tmp_path, [], threads=2, sections=[Section("Padding", "What.", ["network", "s"], [["XLNet", "1.0"]])])
+    assert "## Padding\n\nWhat.\n\n| network | s |\n| --- | --- |\n| XLNet | 1.0 |" in page_in(tmp_path)
+    report.write(tmp_path, [made(work, [1.0], [2.0])], threads=2)
+    report.write(tmp_path, [], threads=2, sections=[Section("Padding", "What.", ["network", "s"], [["XLNet", "2.0"]])])
+    assert "| XLNet | 2.0 |" in page_in(tmp_path) and "| XLNet | 1.0 |" not in page_in(tmp_path)
+    assert f"| {work.title} " in page_in(tmp_path)
+
+
+def page_in(folder):
+    return (folder / "benchmarks.md").read_text()
+
+
+def test_narrow_weights_on_a_toy():
+    row = narrow.measure(replace(TWO_STREAMS, overrides={**SMALL, "dims.vocab": 300}, predictions=0), 1, 1)
+    assert len(row) == len(narrow.COLUMNS) and "–" not in row
+    change, likelihood = re.fullmatch(r"([\d.]+) \((-[\d.]+)\)", row[-1]).groups()
+    assert 0 < float(change) < 0.05 * -float(likelihood)
+
+
+def test_padding_on_a_toy():
+    counts = padding.lengths()
+    assert len(counts) == padding.TEXTS and counts.min() >= 4 and counts.max() <= padding.LONGEST
+    row = padding.measure(replace(TWO_STREAMS, overrides=SMALL), torch.tensor([5, 9, 2]), 1)
+    assert len(row) == len(padding.COLUMNS) and row[-2] == f"{27 / 16:.2f}" and float(row[-1]) < padding.TOLERANCE
+
+
+def test_turns_begin_with_another_side_each_round():
+    said = []
+    found = in_turns({name: lambda name=name: said.append(name) or float(len(said)) for name in "ab"}, 2)
+    assert said == ["a", "b", "b", "a"] and found == {"a": [1.0, 4.0], "b": [2.0, 3.0]}
+    assert median_ratio(found["a"], found["b"]) == (1 / 2 + 4 / 3) / 2
 
 
 def test_names_and_patterns(capsys):

@@ -171,3 +171,10 @@ def test_config_and_weights_of_different_sizes(theirs):
 def test_fields_of_another_type_in_config(theirs, field, value):
     edit_config(theirs, **{field: value})
     refused(theirs, f"config.json: {field} should ", repr(value))
+
+
+def test_a_head_that_its_config_leaves_without_labels(tmp_path):
+    """XLM's summary may leave out the layer that gives the labels, and is then as wide as the network."""
+    save_model(small("xlm", "sequence_classification", dims__inner=128), tmp_path, format="huggingface")
+    edit_config(tmp_path, summary_proj_to_labels=False)
+    refused(tmp_path, str(tmp_path), "this summary ends 32 wide, but 2 scores are wanted")

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ def described(*words):
 def number(output, label):
     (line,) = [line for line in output.splitlines() if re.match(rf"\s+{label}\s", line)]
     return int(re.search(r"[\d,]+", line.split(label, 1)[1]).group().replace(",", ""))
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert run("--version").stdout == f"engine {version('transformer-engine')}\n"
 
 
 @pytest.mark.parametrize("name", ["xlnet-base", "xlm-roberta-xxl", "transfo-xl-wt103", "xglm-7.5b", "tiny/xlm"])

@@ -102,3 +102,14 @@ def test_score_of_a_text_with_nothing_to_predict(folders: dict[str, str]) -> Non
     assert "NaN" not in result.stdout
     assert rows(result) == [{"text": word, "log_likelihood": 0, "count": 0, "perplexity": None}]
     assert run("score", folders["xlnet"], word).stdout == f"0.0000\t0\tnan\t{word}\n"
+
+
+@pytest.mark.parametrize(("command", "name"), [("generate", "xglm"), ("fill", "xlm-roberta-xl"), ("score", "xlnet")])
+def test_no_text_at_all(folders: dict[str, str], command: str, name: str, tmp_path: Path) -> None:
+    """Nothing to do is said, and is no success."""
+    for given in ("", "\n  \n"):
+        assert "standard input holds no text" in run(command, folders[name], given=given, code=2).stderr
+    (tmp_path / "empty.txt").write_text("\n")
+    assert (
+        "empty.txt holds no text" in run(command, folders[name], "--file", str(tmp_path / "empty.txt"), code=2).stderr
+    )

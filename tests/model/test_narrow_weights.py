@@ -1,67 +1,194 @@
-"""Weights of 8 bits: a rounding error of each entry, and nothing else, for all families."""
+"""Weights of 8 bits: a rounding error of each entry, and nothing else, in the whole network of every family."""
 
+import copy
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
 
-from engine import CheckpointError, build_model, load_model, save_model
-from engine.linear import Linear
+from engine import CheckpointError, InputError, Model, build_model, load_model, save_model
+from engine.checkpoint.load import shared_names
+from engine.linear import Linear, linear
+from engine.narrow import Narrow
+from engine.training import train
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
+
+UNTIED = "transformer-xl, untied"
+ONE_TABLE = "transformer-xl, one table cut into clusters"
+CASES = (*FAMILIES, UNTIED, ONE_TABLE)
+CHANGES: dict[str, dict[str, Any]] = {
+    UNTIED: {"heads.output.tied": False, "heads.output.tied_projections": False},
+    ONE_TABLE: {
+        "embeddings.tables.tokens": {"width": 16, "cutoffs": [10, 20], "divisor": 1},
+        "heads.output.tied_projections": False,
+    },
+}
+
+
+def both(name: str, folder: Path, **settled: Any) -> tuple[Model, Model]:
+    """A toy network in 8 bits, and in float32 with exactly the weights that these stand for."""
+    spec = family(name.split(",")[0], **CHANGES.get(name, {}), **settled)
+    save_model(built(spec, dtype=torch.float32), folder)
+    small, wide = load_model(folder, weights="int8"), load_model(folder)
+    with torch.no_grad():
+        for path, parameter in small.named_parameters():
+            values = parameter.wide() if isinstance(parameter, Narrow) else parameter
+            wide.get_parameter(path).copy_(values)
+    return small, wide
+
+
+def narrowed(weight: Tensor, dtype: torch.dtype = torch.float32) -> Narrow:
+    return Narrow.of(weight, dtype)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 40])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 def test_a_layer_is_the_layer_of_its_rounded_weight(
     rows: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In parts of a few rows; no entry is off by more than half a step of its row; a row of zeros stays."""
-    monkeypatch.setattr("engine.linear.WIDENED", 300)
+    monkeypatch.setattr("engine.narrow.WIDENED", 300)
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(48, 64, generator=generator) * torch.logspace(-3, 2, 48)[:, None]
     weight[5] = 0
     layer = Linear(64, 48).to(dtype)
-    layer.narrow(weight)
-    assert layer.weight.dtype == torch.int8 and layer.scale is not None
-    rounded = layer.weight.double() * layer.scale.double()[:, None]
+    layer.bias = nn.Parameter(torch.randn(48, generator=generator).to(dtype))
+    small = narrowed(weight, dtype)
+    layer.weight = nn.Parameter(small, requires_grad=False)
+    rounded = small.whole.double() * small.scale.double()[:, None]
     step = weight.abs().amax(1, keepdim=True).double() / 127
     assert bool(((rounded - weight).abs() <= step * (0.5 + 1e-4)).all()) and not rounded[5].any()
     states = torch.randn(2, rows, 64, generator=generator).to(dtype)
     expected = states.double() @ rounded.t() + layer.bias.double()
-    tolerance = {torch.float32: 1e-6, torch.bfloat16: 1e-2, torch.float64: 1e-12}[dtype]
+    tolerance = {torch.float32: 1e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float64: 1e-12}[dtype]
     agree(layer(states).double(), expected, "product", tolerance)
-    agree(layer(states, gelu=True).double(), torch.nn.functional.gelu(expected), "product and GELU", tolerance)
+    agree(layer(states, gelu=True).double(), functional.gelu(expected), "product and GELU", tolerance)
     assert layer(states).dtype == dtype
 
 
+def test_sums_over_integers_stay_within_half_precision() -> None:
+    weight = torch.full((3, 4096), 0.01)
+    states = torch.ones(1, 4096, dtype=torch.float16)
+    agree(linear(states, narrowed(weight, torch.float16)).float(), torch.full((1, 3), 40.96), "sum", 2e-3)
+
+
+def test_a_table_gives_its_rounded_rows() -> None:
+    """And is cut, joined, cast and copied along its rows like the table that it stands for."""
+    table = narrowed(torch.randn(20, 6, generator=torch.Generator().manual_seed(0)))
+    wide, ids = table.wide(), torch.tensor([[3, 0], [19, 3]])
+    assert torch.equal(functional.embedding(ids, table), wide[ids])
+    assert isinstance(table[4:9], Narrow) and torch.equal(table[4:9].wide(), wide[4:9])
+    assert torch.equal(torch.cat((table[:2], table[7:])).wide(), torch.cat((wide[:2], wide[7:])))
+    joined = torch.cat((table, torch.eye(2, 6)))
+    assert isinstance(joined, Narrow) and torch.equal(joined.wide(), torch.cat((wide, torch.eye(2, 6))))
+    half = table.to(torch.bfloat16)
+    assert half.dtype == functional.embedding(ids, half).dtype == torch.bfloat16
+    assert isinstance(half, Narrow) and torch.equal(half.float().wide(), wide)
+    assert table.nbytes == 20 * 6 + 20 * 4 and "Narrow((20, 6)" in repr(table)
+    for asked in (lambda: table + 1, lambda: table.t(), lambda: table[:, 2:], lambda: torch.cat((table, table), dim=1)):
+        with pytest.raises(InputError, match="8-bit weights"):
+            asked()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_answers_are_those_of_the_rounded_weights(name: str, tmp_path: Path) -> None:
+    """Logits, losses in one piece and in slices, and everything that reads or scores tokens."""
+    small, wide = both(name, tmp_path)
+    call = inputs_for(small.spec, length=8, dtype=torch.float32)
+    ids = call["input_ids"]
+    labels = ids if "target_mapping" not in call else ids[:, :2]
+    with torch.no_grad():
+        agree(*(answer(model(**call)) for model in (small, wide)), "answers", 1e-5)
+        agree(*(model(**call, labels=labels).losses for model in (small, wide)), "losses", 1e-5)
+        with pytest.MonkeyPatch.context() as patch:
+            for limit, value in (("SCORES_KEPT", 0), ("SLICE", 1), ("NARROWEST", 7)):
+                patch.setattr(f"engine.likelihood.{limit}", value)
+            agree(*(model(**call, labels=labels).losses for model in (small, wide)), "losses in slices", 1e-5)
+    scored = {} if small.spec.has_rule("causal") or small.spec.streams.kind == "two" else {"mask_token_id": 3}
+    agree(*(model.score(ids, **scored).log_probs for model in (small, wide)), "scores", 1e-5)
+    if scored:
+        found, expected = (model.fill_mask(ids.index_fill(1, torch.tensor([2]), 3), top_n=4, **scored)
+                           for model in (small, wide))  # fmt: skip
+        for one, other in zip(found, expected, strict=True):
+            assert one.tokens == other.tokens
+            agree(torch.tensor(one.probabilities), torch.tensor(other.probabilities), "probabilities", 1e-5)
+
+
+@pytest.mark.parametrize("name", [case for case in CASES if case not in ("xlm", "xlm-roberta-xl")])
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"do_sample": True, "seed": 5}], ids=str)
+def test_texts_are_those_of_the_rounded_weights(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    small, wide = both(name, tmp_path)
+    ids = torch.tensor([[5, 6, 27, 31]])
+    found, expected = (model.generate(ids, max_new_tokens=6, eos_token_id=(), **options) for model in (small, wide))
+    assert torch.equal(found, expected) and found.shape == (1, 10)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_large_weights_are_narrow_and_ties_hold(name: str, tmp_path: Path) -> None:
+    """At a width at which a scale a row counts little, the whole network takes about a quarter."""
+    wider = {"dims.model": 128, "dims.inner": 512, "dims.vocab": 2000}
+    wider |= {"position.size": 16} if name in ("xlm", "xlm-roberta-xl") else {}
+    small, wide = both(name, tmp_path, **wider)
+    sizes = [sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())) for model in (small, wide)]
+    assert sizes[0] < 0.3 * sizes[1]
+    assert list(shared_names(small).values()) == list(shared_names(wide).values())
+    moved = copy.deepcopy(small).to(torch.float64)
+    assert list(shared_names(moved).values()) == list(shared_names(wide).values())
+    assert {parameter.dtype for parameter in moved.parameters()} == {torch.float64}
+
+
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_family(name: str, tmp_path: Path) -> None:
-    """A loaded model answers like one whose linear layers hold the rounded weights, and scores texts much as before."""
-    model = built(family(name), dtype=torch.float32)
+def test_texts_are_about_as_likely_as_before(name: str, tmp_path: Path) -> None:
+    """Rounding changes a weight by at most 1/254 of its row's largest: a few percent of a log-likelihood's spread."""
+    model = built(family(name, **CHANGES.get(name, {})), dtype=torch.float32)
     save_model(model, tmp_path)
     small = load_model(tmp_path, weights="int8")
-    narrowed = [path for path, module in small.named_modules() if isinstance(module, Linear)]
-    assert len(narrowed) >= 6 * model.spec.dims.layers
-    assert all(small.get_submodule(path).weight.dtype == torch.int8 for path in narrowed)
-    rounded = load_model(tmp_path)
+    call = inputs_for(model.spec, batch=4, length=8, dtype=torch.float32)
+    labels = call["input_ids"] if "target_mapping" not in call else call["input_ids"][:, :2]
     with torch.no_grad():
-        for path in narrowed:
-            layer = small.get_submodule(path)
-            rounded.get_submodule(path).weight.copy_(layer.weight * layer.scale[:, None])
-    call = inputs_for(model.spec, length=8, dtype=torch.float32)
-    with torch.no_grad():
-        agree(answer(small(**call)), answer(rounded(**call)), "answers", 1e-5)
-        labels = call["input_ids"] if "target_mapping" not in call else call["input_ids"][:, :2]
         before, after = (one(**call, labels=labels).losses for one in (model, small))
     assert 0 < float((before - after).abs().mean()) < 0.05 * float(before.abs().mean())
+
+
+@pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
+def test_compiles_without_a_graph_break(name: str, tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    small, _ = both(name, tmp_path)
+    call = inputs_for(small.spec, length=6, dtype=torch.float32)
+    compiled = torch.compile(small, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        found, expected = (answer(model(**call, use_memory=False)) for model in (compiled, small))
+    agree(found, expected, "compiled", 1e-5)
+
+
+def test_what_they_do_not_serve(tmp_path: Path) -> None:
+    """Each is refused before anything is changed."""
+    small, _ = both("xglm", tmp_path)
     with pytest.raises(CheckpointError, match="holds 8-bit weights"):
         save_model(small, tmp_path / "again")
-
-
-def test_other_widths_are_refused(tmp_path: Path) -> None:
-    save_model(build_model(family("xglm"), seed=0), tmp_path)
+    with pytest.raises(InputError, match="8-bit weights take no training"):
+        train(small, iter([{"input_ids": torch.tensor([[5, 6]]), "labels": torch.tensor([[5, 6]])}]), steps=1)
+    with pytest.raises(InputError, match="keeps its vocabulary"):
+        small.resize_vocabulary(50)
+    assert not small.training and small(torch.tensor([[5, 6]])).logits.shape == (1, 2, 40)
     with pytest.raises(ValueError, match=r"weights is 'int4'; allowed: None, 'int8'"):
         load_model(tmp_path, weights="int4")  # type: ignore[arg-type]
+
+
+def test_values_that_8_bits_cannot_say(tmp_path: Path) -> None:
+    save_model(build_model(family("xglm"), seed=0), tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    tensors["embeddings.tokens.tables.0"][3, 4] = torch.nan
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match=r"embeddings\.tokens\.tables\.0 holds values that are not finite"):
+        load_model(tmp_path, weights="int8")
 
 
 def test_bfloat16_generates(tmp_path: Path) -> None:
@@ -70,3 +197,49 @@ def test_bfloat16_generates(tmp_path: Path) -> None:
     small = load_model(tmp_path, weights="int8", dtype=torch.bfloat16)
     ids = torch.tensor([[5, 6, 7]])
     assert small.generate(ids, max_new_tokens=5, eos_token_id=()).shape == (1, 8)
+    assert small(ids).last_hidden_state.dtype == torch.bfloat16
+
+
+def test_a_new_head_over_a_narrow_body(tmp_path: Path) -> None:
+    """What a checkpoint lacks is drawn anew and stays wide: clusters beside a narrow table among them."""
+    spec = family("transformer-xl")
+    save_model(build_model(spec, head=None, seed=0), tmp_path)
+    with pytest.warns(UserWarning, match="initialised anew"):
+        small = load_model(tmp_path, head="causal_lm", weights="int8")
+    assert small(torch.tensor([[5, 6, 7]])).logits.shape == (1, 3, 40)
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import torch
+import engine.checkpoint.load, huggingface_hub
+from engine import build_model, load_model
+from engine.narrow import Narrow
+build_model("tiny/xglm")
+Narrow.of(torch.ones(1, 1), torch.float32).detach()  # torch imports much at the first such tensor
+def memory(field):
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
+    return int(line.split()[1]) * 1024
+before = memory("VmRSS")
+model = load_model(sys.argv[1], weights="int8")
+print(memory("VmHWM") - before, sum(p.nbytes for p in model.parameters()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_loading_never_holds_the_wide_network(tmp_path: Path) -> None:
+    """Beside the narrow weights, only pages of the file that were just read and a part that is being rounded."""
+    changes = {"dims.layers": 12, "dims.model": 512, "dims.inner": 2048, "dims.vocab": 24_000, "dims.heads": 8}
+    model = build_model("xglm", overrides=changes, device="meta").to_empty(device="cpu")
+    model.tie()
+    for parameter in model.parameters():
+        torch.nn.init.ones_(parameter)
+    save_model(model, tmp_path, format="huggingface")
+    wide = sum(parameter.nbytes for parameter in model.parameters())
+    del model
+    ended = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    grown, size = map(int, ended.stdout.split())
+    assert wide > 190 * 2**20 and size < 0.26 * wide
+    assert grown < size + 80 * 2**20 < 0.7 * wide, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"

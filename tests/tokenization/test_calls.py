@@ -22,7 +22,7 @@ calls = st.fixed_dictionaries(
     optional={
         "padding": st.sampled_from([True, False, "longest", "max_length", "do_not_pad"]),
         "truncation": st.sampled_from([True, False, "longest_first", "only_first", "only_second", "do_not_truncate"]),
-        "max_length": st.integers(4, 16),
+        "max_length": st.integers(1, 16),
         "add_special_tokens": st.booleans(),
         "padding_side": st.sampled_from(["left", "right"]),
         "pad_to_multiple_of": st.sampled_from([None, 4]),
@@ -185,6 +185,39 @@ def test_pairs_inside_a_list(sides: dict[str, Sides], family: str) -> None:
 def test_errors_for_people(sides: dict[str, Sides], arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(TokenizationError, match=says):
         sides["xlnet"].ours(**arguments)
+
+
+@pytest.mark.parametrize("family", SENTENCEPIECE)
+@pytest.mark.parametrize(
+    ("arguments", "number"),
+    [({"text": "ab \ud800 c"}, 0), ({"text": ["a", "ab \ud800 c"]}, 1), ({"text": "a", "text_pair": "ab \udfff"}, 0)],
+)
+@pytest.mark.parametrize("offsets", [False, True])
+def test_half_a_character(
+    sides: dict[str, Sides], family: str, arguments: dict[str, Any], number: int, offsets: bool
+) -> None:
+    """What SentencePiece cannot read is an error there too, but not one that says where."""
+    with pytest.raises((TypeError, RuntimeError)):
+        sides[family].published(**arguments)
+    with pytest.raises(TokenizationError, match=rf"^text {number} holds half a character.*at place 3 of 'ab"):
+        sides[family].ours(**arguments, return_offsets_mapping=offsets)
+    with pytest.raises(TokenizationError, match="at place 3"):
+        sides[family].ours.tokenize("ab \ud800 c")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_fewer_places_than_special_tokens(sides: dict[str, Sides], family: str, length: int) -> None:
+    """The published slow classes then leave a single text as it is, and empty both of a pair; the warning says so."""
+    ours, slow = sides[family].ours, sides[family].published
+    for texts in (("All human beings",), ("All human beings", "are born free")):
+        arguments = {"truncation": True, "max_length": length}
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            ids = ours(*texts, **arguments).input_ids
+        assert ids == slow(*texts, **arguments).input_ids
+        whole = len(texts) == 1 and ids == ours(*texts).input_ids and len(ids) > length
+        assert any("it is left as it is" in str(each.message) for each in found) == whole
 
 
 def test_no_pad_token(sides: dict[str, Sides]) -> None:

@@ -43,6 +43,19 @@ def test_nothing_to_learn_from(family: str) -> None:
         train_tokenizer(family_section(family), [], 400)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_string_is_no_corpus(sides: dict[str, Sides], family: str) -> None:
+    """Its letters would be read as texts."""
+    for train in (
+        sides[family].ours.train,
+        lambda *given, **named: train_tokenizer(family_section(family), *given, **named),
+    ):
+        with pytest.raises(TokenizationError, match="corpus is one string, 'All human"):
+            train("All human beings", 400)
+        with pytest.raises(TokenizationError, match="languages is one string, 'en'"):
+            train(CORPUS, 400, languages="en")
+
+
 def test_a_byte_pair_piece_model() -> None:
     ours = train_tokenizer({**family_section("xglm"), "model_type": "bpe"}, CORPUS, 500)
     assert ours.decode(ours("All human beings").input_ids, skip_special_tokens=True) == "All human beings"
