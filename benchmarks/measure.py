@@ -108,7 +108,7 @@ def _take_turns(
         sides = {ENGINE: engine}
         bases = {ENGINE: engine.ask("load", work=asdict(work), folder=folder, threads=threads)["resident"]}
         on_turn(f"{ENGINE} answers")
-        answers = {ENGINE: _answer(engine, folder)}
+        answers = {ENGINE: _answer(engine, folder)} if work.releases else {}
         for python in pythons if work.releases else ():
             process = _offered(work, python, threads, result)
             if process is None:
@@ -167,6 +167,8 @@ def _answer(process: Process, folder: str) -> Any:
 
 def _compare(work: Workload, folder: str, threads: int, answers: dict[str, Any], result: Result) -> None:
     """Distances of all answers from the engine's in float32, relative to its largest magnitude."""
+    if not answers:
+        return
     reference = answers[ENGINE]
     if work.dtype != "float32":
         with own(threads) as process:

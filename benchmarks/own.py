@@ -42,7 +42,9 @@ class Own(Side):
 
     def open(self, folder: str) -> Any:
         self.arguments = self.work["arguments"]
-        return load_model(folder, self.work["head"], dtype=getattr(torch, self.work["dtype"]))
+        model = load_model(folder, self.work["head"], dtype=getattr(torch, self.work["dtype"]))
+        model.gradient_checkpointing = self.work["checkpointing"]
+        return model
 
     def offers(self, name: str) -> dict[str, Any]:
         """The same request as a peer's; importing here keeps the import out of the times."""
@@ -83,8 +85,8 @@ def make_inputs(work: Mapping[str, Any], vocabulary: int, draw: torch.Generator)
         places = torch.stack([torch.randperm(length, generator=draw)[:predictions] for _ in range(batch)])
         inputs["perm_mask"] = (torch.rand(batch, length, length, generator=draw) < 0.5).float()
         inputs["target_mapping"] = torch.nn.functional.one_hot(places, length).float()
-        if work["call"] == "training":
-            inputs["labels"] = torch.randint(0, vocabulary, (batch, predictions), generator=draw)
+    if work["call"] == "training":
+        inputs["labels"] = torch.randint(0, vocabulary, (batch, predictions or length), generator=draw)
     if work["remembered"]:
         inputs["past"] = torch.randint(0, vocabulary, (batch, work["remembered"]), generator=draw)
     return inputs

@@ -120,7 +120,9 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: 
         parts.append(_precision([work for work in timed if work.dtype != "float32"], found))
     lengths = [work for work in works if work.table == "length"]
     if lengths:
-        parts.append("## Cost over length\n\nXLNet-base, one row, one pass, float32.\n")
+        parts.append(
+            "## Cost over length\n\nXLNet-base, one row, one pass, float32. Training has a label at every token, and counts its gradients as memory.\n"
+        )
         parts.append("\n".join([
             "| length | engine, s | µs per token | engine +MiB | faster peer, s | peer +MiB | ratio | share |",
             "|---|---|---|---|---|---|---|---|",
@@ -218,7 +220,7 @@ def plot(found: Mapping[str, Result], path: Path) -> None:
     except ImportError:
         raise SystemExit("the plot needs matplotlib: install the extra 'bench'") from None
     works = [work for work in WORKLOADS if work.name in found and found[work.name].ratios and work.table == "time"]
-    lengths = [work for work in WORKLOADS if work.name in found and work.table == "length"]
+    lengths = [work for work in WORKLOADS if work.name in found and work.table == "length" and work.call == "forward"]
     figure = Figure(figsize=(11, 2 + 0.32 * max(len(works), 6)), layout="constrained")
     FigureCanvasSVG(figure)
     bars, costs = figure.subplots(1, 2, width_ratios=(3, 2))

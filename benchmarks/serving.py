@@ -67,7 +67,6 @@ class Side:
         call = self.work["call"]
         if call == "training":
             result = torch.stack([self.training().detach(), self.gradient_norm()])
-            self.model.train()
         else:
             with torch.no_grad():
                 result = getattr(self, "first" if call == "opening" else call)()
@@ -75,12 +74,14 @@ class Side:
         return {}
 
     def time(self) -> dict[str, Any]:
-        """Seconds of one call, and the peak of resident memory."""
-        call = getattr(self, self.work["call"])
-        with torch.set_grad_enabled(self.work["call"] == "training"):
+        """Seconds of one call, the mean of `repeats` in a row, and the peak of resident memory."""
+        call, training = getattr(self, self.work["call"]), self.work["call"] == "training"
+        self.model.train(training)
+        with torch.set_grad_enabled(training):
             start = time.perf_counter()
-            call()
-            seconds = time.perf_counter() - start
+            for _ in range(self.work["repeats"]):
+                call()
+            seconds = (time.perf_counter() - start) / self.work["repeats"]
         return {"seconds": seconds, "peak": resident("VmHWM")}
 
     def first(self) -> torch.Tensor:

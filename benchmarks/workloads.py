@@ -42,6 +42,8 @@ class Workload:
     target: float | None = None
     share: float | None = None
     rounds: int | None = None
+    repeats: int = 1
+    checkpointing: bool = False
     table: Literal["time", "length"] = "time"
 
 
@@ -98,7 +100,7 @@ _GENERATION = (
     Workload(
         "transformer-xl-step", "Transformer-XL one-token step, 1,600 remembered", "transfo-xl-wt103",
         "TransfoXLLMHeadModel", "step", overrides=_FULL_WIDTH, length=1, remembered=1_600, releases=TRANSFORMER_XL,
-        target=20.0,
+        target=20.0, repeats=8,
     ),
     Workload(
         "transformer-xl-segment", "Transformer-XL segment of 128, 1,600 remembered", "transfo-xl-wt103",
@@ -128,5 +130,12 @@ _LENGTHS = tuple(
     )
     for length in (512, 1_024, 2_048, 4_096, 8_192, 16_384)
 )  # fmt: skip
+_LONG_TRAINING = tuple(
+    Workload(
+        f"xlnet-training-length-{length}", f"{length:,}, training with gradient checkpointing", "xlnet-base",
+        "XLNetLMHeadModel", "training", length=length, releases=(), rounds=1, checkpointing=True, table="length",
+    )
+    for length in (2_048, 8_192)
+)  # fmt: skip
 
-WORKLOADS = (*_FORWARDS, _TRAINING, *_GENERATION, *_OPENING, *_BFLOAT16, *_LENGTHS)
+WORKLOADS = (*_FORWARDS, _TRAINING, *_GENERATION, *_OPENING, *_BFLOAT16, *_LENGTHS, *_LONG_TRAINING)
