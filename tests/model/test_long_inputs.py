@@ -107,10 +107,10 @@ class Held(TorchDispatchMode):
         torch.utils.weak.weakref.finalize(storage, gone)
 
 
-def held(name: str, length: int, training: bool, **given: Any) -> tuple[int, int]:
+def held(name: str, length: int, training: bool, heads: int = 2, **given: Any) -> tuple[int, int]:
     """The most bytes that one pass holds at once, with its backward pass in training, and its largest tensor."""
     places = {"position.size": 2000} if name == "xlm-roberta-xl" else {}
-    spec = family(name, **{"dims.model": 8, "dims.heads": 2, "dims.inner": 8, "dims.layers": 2}, **places)
+    spec = family(name, **{"dims.model": 8, "dims.heads": heads, "dims.inner": 8, "dims.layers": 2}, **places)
     model = build_model(spec, None, seed=0).train(training)
     model.gradient_checkpointing = training
     ids = torch.randint(6, 40, (1, length))
@@ -149,7 +149,7 @@ from tests.model.test_long_inputs import held, resident
 torch.set_num_threads(1)
 held("xlnet", 64, True)
 before = resident()
-most, _ = held("xlnet", int(sys.argv[1]), True)
+most, _ = held("xlnet", int(sys.argv[1]), True, heads=8)
 print(most, resident() - before)
 """
 
@@ -162,10 +162,11 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts in kibibytes, and glibc keeps memory")
-def test_the_process_holds_little_more_than_the_tensors() -> None:
+def test_freed_buffers_go_back_to_the_system() -> None:
+    """Kept in pieces, they come to ten times the memory of the tensors."""
     command = [sys.executable, "-c", MEASURE, "3000"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert ended.returncode == 0, ended.stderr
     most, grown = map(int, ended.stdout.split())
     assert most > 20 * 2**20
-    assert grown < 1.5 * most + 40 * 2**20, f"{grown / 2**20:.0f} MiB for tensors of {most / 2**20:.0f} MiB"
+    assert grown < 4 * most, f"{grown / 2**20:.0f} MiB for tensors of {most / 2**20:.0f} MiB"
