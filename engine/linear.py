@@ -30,6 +30,16 @@ class Linear(nn.Linear):
         return linear(states, self.weight, self.bias, gelu)
 
 
+def lay_out(module: nn.Module) -> None:
+    """Copy weights that lie transposed on the pages of their file into rows of their own, in place.
+
+    Products of few rows then read them a third faster; sums round in another order. Who holds a parameter keeps it.
+    """
+    for parameter in module.parameters():
+        if not isinstance(parameter, Narrow) and not parameter.is_contiguous():
+            parameter.data = parameter.data.contiguous()
+
+
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """x Wᵀ + b for states (... i), weight (o i), bias (o), then the exact GELU where asked for."""
     if not _fast(states, weight):

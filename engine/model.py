@@ -17,6 +17,7 @@ from engine.errors import InputError, nearest
 from engine.generation.methods import TextMethods
 from engine.head import Head
 from engine.inputs import Inputs, check
+from engine.linear import lay_out
 from engine.masks import Grid
 from engine.memory import LayerMemory, Memory, memory_after, remember
 from engine.narrow import holds_narrow
@@ -65,6 +66,8 @@ class Model(TextMethods, nn.Module):
         """Training or evaluation mode, as in PyTorch; InputError for training with 8-bit weights."""
         if mode and holds_narrow(self):
             raise InputError("8-bit weights take no training: load the model without weights='int8'")
+        if mode:
+            lay_out(self)  # optimizers and launchers of training expect contiguous weights
         return super().train(mode)
 
     def resize_vocabulary(self, size: int) -> None:

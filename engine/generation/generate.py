@@ -15,10 +15,13 @@ from engine.generation.prompts import Prompts, check_left_to_right, check_room, 
 from engine.generation.rules import rules_of
 from engine.generation.sampling import Dice, narrowed
 from engine.generation.steps import Continuation
+from engine.linear import lay_out
 from engine.memory import check_memory
 
 if TYPE_CHECKING:
     from engine.model import Model
+
+WORTH_LAYING_OUT = 16  # new tokens: measured, the copy costs as much as it saves in thirty steps, once for a model
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Generator:
         self.ends = self.options.ends(model.spec)
         self.rules = rules_of(self.options, model.spec)
         self.stops = Stops(self.options.stop_strings, tokenizer)
+        if self.options.max_new_tokens >= WORTH_LAYING_OUT:
+            lay_out(model)
 
     def result(self, on_tokens: Callable[[NewTokens], None] | None = None) -> Generation:
         """Run to the end; `on_tokens` hears of every step."""
