@@ -25,9 +25,9 @@ OTHERS = {
 HELP = """Measure the engine beside transformers: one network, the same weights and inputs, in turn, in one run.
 
 Without names, everything runs: most of an hour on two cores. `python -m benchmarks tokenization` is the tokenizers'
-benchmark, `int8` that of 8-bit weights, `padding` that of texts of unequal length. Peers are interpreters with torch and transformers: this one, those of --peer, and those in the environment
-variable BENCHMARK_PEERS, separated as in PATH. transformers 4.56 and 5 count for all families but Transformer-XL, for
-which 4.35 does.
+benchmark, `int8` that of 8-bit weights, `padding` that of texts of unequal length. Peers are interpreters with torch
+and transformers: this one, those of --peer, and those in the environment variable BENCHMARK_PEERS, separated as in
+PATH. transformers 4.56 and 5 count for all families but Transformer-XL, for which 4.35 does.
 """
 
 

@@ -16,8 +16,8 @@ class Workload:
     `releases`; none of them runs where `releases` is empty. `arguments`, `peer_arguments` go to the call itself,
     `answer_arguments` to the engine's call whose answer is compared; `peer_settings` change the peer's configuration.
     `target` is peer time / engine time, `share` that of the machine's matrix-product rate. `rounds` bounds how often it
-    runs. `peer_autocast`: the peer's code mixes precisions, and runs in bfloat16 under torch.autocast alone, over
-    weights in float32.
+    runs, each time `repeats` calls in a row; `checkpointing` is the engine's `gradient_checkpointing`. `peer_autocast`:
+    the peer's code mixes precisions, and runs in bfloat16 under torch.autocast alone, over weights in float32.
     """
 
     name: str

@@ -16,7 +16,6 @@ _KINDS = [torch.float32]
 if _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported():
     _KINDS.append(torch.bfloat16)
 
-
 FEW_ROWS = 4  # up to so many rows in bfloat16, torch's 8-bit product is measured faster than widening
 
 
@@ -72,7 +71,7 @@ def _part(states: Tensor, weight: Narrow) -> Tensor:
 
 
 def _fast(states: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's plain operator may be called: eager, on the processor, in a precision of its, with ordinary weights."""
+    """Whether oneDNN's plain operator may be called: eager, on the processor, in a precision it has, with plain weights."""
     return (
         _ONEDNN
         and not torch.compiler.is_compiling()

@@ -70,9 +70,9 @@ class Continuation:
 
     def _kept(self, memory: Memory) -> Memory:
         """What the next step remembers: all, or what transformers' XLNet keeps when it runs two tokens a step."""
-        limit = self.model.spec.memory.length if isinstance(self.model.spec.memory, axes.Recurrent) else None
         if not self.overlap:
             return memory
+        limit = self.model.spec.memory.length if isinstance(self.model.spec.memory, axes.Recurrent) else None
         # The published memory also holds a row for the place to fill: its length counts one more.
         return (memory if limit is None else memory.last(limit - 1)).without_newest(self.overlap)
 

@@ -1,6 +1,5 @@
 """What a load reports, where it looks, and the memory that it needs."""
 
-import subprocess
 import sys
 
 import huggingface_hub
@@ -8,7 +7,17 @@ import pytest
 import torch
 
 from engine import build_model, load_model, save_model
-from tests.checkpoint.folders import as_bin, edit_config, loaded, refused, replace_tensors, small, tensors
+from tests.checkpoint.folders import (
+    as_bin,
+    edit_config,
+    loaded,
+    memory_to_open,
+    refused,
+    replace_tensors,
+    save_large,
+    small,
+    tensors,
+)
 
 
 def test_nothing_to_report(theirs):
@@ -136,38 +145,13 @@ def test_weights_that_a_file_keeps_transposed_are_laid_out_when_work_begins(begi
         assert parameter is held[name] and parameter.is_contiguous() and torch.equal(parameter, before[name]), name
 
 
-MEASURE = """
-import sys
-from pathlib import Path
-import torch
-import engine.checkpoint.load, huggingface_hub
-from engine import build_model, load_model
-build_model("tiny/xglm")
-def memory(field):
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
-    return int(line.split()[1]) * 1024
-before = memory("VmRSS")
-model = load_model(sys.argv[1])
-assert sum(float(parameter.detach().sum()) for parameter in model.parameters()) > 0  # brings every page in
-print(memory("VmHWM") - before, sum(p.numel() * p.element_size() for p in model.parameters()))
-"""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
 def test_a_loaded_model_needs_little_more_memory_than_its_weights(kind, tmp_path):
-    changes = {"dims.layers": 12, "dims.model": 512, "dims.inner": 2048, "dims.vocab": 24_000, "dims.heads": 8}
-    model = build_model("xglm", overrides=changes, device="meta").to_empty(device="cpu")
-    model.tie()
-    for parameter in model.parameters():
-        torch.nn.init.ones_(parameter)
-    save_model(model, tmp_path, format="huggingface")
-    del model
+    save_large(tmp_path)
     if kind == "bin":
         as_bin(tmp_path)
-    command = [sys.executable, "-c", MEASURE, str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    grown, size = map(int, ended.stdout.split())
+    used = "assert sum(float(parameter.detach().sum()) for parameter in model.parameters()) > 0  # brings every page in"
+    grown, size = memory_to_open(tmp_path, 'build_model("tiny/xglm")', use=used)
     assert size > 190 * 2**20
     assert 0.9 * size < grown < size + 110 * 2**20, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"

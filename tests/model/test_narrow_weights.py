@@ -1,7 +1,6 @@
 """Weights of 8 bits: a rounding error of each entry, and nothing else, in the whole network of every family."""
 
 import copy
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from engine.checkpoint.load import shared_names
 from engine.linear import Linear, linear
 from engine.narrow import Narrow
 from engine.training import train
+from tests.checkpoint.folders import memory_to_open, save_large
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
 
 UNTIED = "transformer-xl, untied"
@@ -209,37 +209,17 @@ def test_a_new_head_over_a_narrow_body(tmp_path: Path) -> None:
     assert small(torch.tensor([[5, 6, 7]])).logits.shape == (1, 3, 40)
 
 
-MEASURE = """
-import sys
-from pathlib import Path
-import torch
-import engine.checkpoint.load, huggingface_hub
-from engine import build_model, load_model
+PREPARE = """
 from engine.narrow import Narrow
 build_model("tiny/xglm")
 Narrow.of(torch.ones(1, 1), torch.float32).detach()  # torch imports much at the first such tensor
-def memory(field):
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
-    return int(line.split()[1]) * 1024
-before = memory("VmRSS")
-model = load_model(sys.argv[1], weights="int8")
-print(memory("VmHWM") - before, sum(p.nbytes for p in model.parameters()))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_loading_never_holds_the_wide_network(tmp_path: Path) -> None:
     """Beside the narrow weights, only pages of the file that were just read and a part that is being rounded."""
-    changes = {"dims.layers": 12, "dims.model": 512, "dims.inner": 2048, "dims.vocab": 24_000, "dims.heads": 8}
-    model = build_model("xglm", overrides=changes, device="meta").to_empty(device="cpu")
-    model.tie()
-    for parameter in model.parameters():
-        torch.nn.init.ones_(parameter)
-    save_model(model, tmp_path, format="huggingface")
-    wide = sum(parameter.nbytes for parameter in model.parameters())
-    del model
-    ended = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    grown, size = map(int, ended.stdout.split())
+    wide = save_large(tmp_path)
+    grown, size = memory_to_open(tmp_path, PREPARE, arguments='weights="int8"')
     assert wide > 190 * 2**20 and size < 0.26 * wide
     assert grown < size + 80 * 2**20 < 0.7 * wide, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
