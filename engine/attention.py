@@ -53,7 +53,7 @@ class Attention(_Projections):
     def forward(
         self, rows: Tensor, tokens: Tensor, past: LayerMemory, context: Context
     ) -> tuple[Tensor, LayerMemory, Tensor | None]:
-        """States (b i+p d) of the asking rows and (b j d) of the asked tokens that `past` does not hold projected.
+        """States (b i+p d) of the asking rows and (b j d or b j+p d) of the asked tokens that `past` does not hold projected.
 
         Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j) where asked for.
         """
@@ -61,7 +61,8 @@ class Attention(_Projections):
         turned = None
         if isinstance(self.position, axes.RotaryPosition) and context.row_turns:
             turned = rotate(self._biased(query), context.row_turns, self.position.interleaved)
-        new = self.project(tokens, context.column_turns)
+        known = 0 if past.keys is None else past.keys.shape[-2]
+        new = self.project(tokens, context.column_turns, context.grid.columns - known)
         assert new.keys is not None and new.values is not None
         memory = past.extended(new.keys, new.values)
         table = DistanceTable()
@@ -126,9 +127,11 @@ class Attention(_Projections):
             return query
         return query + self.scores.content_bias[:, None]
 
-    def project(self, tokens: Tensor, turns: Turns | None) -> LayerMemory:
-        """Keys and values (b g j k) of states (b j d), keys turned by rotary positions where there are any."""
-        key, value = _split(self.key(tokens), self.kv_heads), _split(self.value(tokens), self.kv_heads)
+    def project(self, tokens: Tensor, turns: Turns | None, asked: int | None = None) -> LayerMemory:
+        """Keys and values (b g j k) of the `asked` first states (b j d), keys turned by rotary positions if there are any."""
+        # A lone token takes its query row along: two rows go through a product faster than one (engine.linear).
+        rows = tokens if tokens.shape[:2] == (1, 2) else tokens[:, :asked]
+        key, value = (_split(projection(rows), self.kv_heads)[:, :, :asked] for projection in (self.key, self.value))
         if isinstance(self.position, axes.RotaryPosition) and turns is not None:
             key = rotate(key, turns, self.position.interleaved)
         return LayerMemory(keys=key, values=value)

@@ -79,10 +79,11 @@ class Block(nn.Module):
 
     def _attend(self, states: Tensor, past: LayerMemory, context: Context) -> tuple[Tensor, LayerMemory, Tensor | None]:
         entered = self._enter(states, self.attention_norm)
-        tokens = entered[:, : context.grid.content]
         rows = (entered if self.norm_queries else states)[:, context.first_row :]
+        tokens = entered
         if past.hidden is not None:
-            tokens = torch.cat((self._enter(past.hidden, self.attention_norm), tokens), dim=1)
+            remembered = self._enter(past.hidden, self.attention_norm)
+            tokens = torch.cat((remembered, entered[:, : context.grid.content]), dim=1)
         attended, memory, weights = self.attention(rows, tokens, past, context)
         return self.dropout(attended), memory, weights
 

@@ -27,6 +27,11 @@ class Grid:
     ahead: int = 0
 
     @property
+    def shifted(self) -> int:
+        """How many content rows find their distances by a shift; query rows look theirs up, and a lone token beside them."""
+        return self.content if self.targets is None or self.content > 1 else 0
+
+    @property
     def farthest(self) -> int:
         """The largest distance from a row back to a column."""
         return self.columns - 1 + self.ahead

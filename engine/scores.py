@@ -21,7 +21,8 @@ class Frame:
 
     `distances` (r) descend by one from the farthest; `sinusoids` is (1 r d), or (2 r d) where the second half of the
     batch is mirrored, of these distances or of those that remembered distance keys lack; `places` (b p j) tells where the
-    keys of a few query rows' distances stand; `row_types` (b i+p) and `column_types` (b j) are token types.
+    keys of the distances of a few rows stand that no shift lays out; `row_types` (b i+p) and `column_types` (b j) are token
+    types.
     """
 
     distances: Tensor | None = None
@@ -82,18 +83,14 @@ def build_frame(
         columns = functional.pad(token_types, (grid.remembered, 0))
         if grid.targets is not None:
             rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(0, grid.content - 1))), dim=1)
-    few = grid.targets is not None and grid.targets.shape[1] <= BLOCK
-    places = (
-        _places(grid, slice(0, None), slice(0, grid.columns)) if few and "position" in spec.attention.score else None
-    )
+    few = grid.targets is not None and grid.targets.shape[1] <= BLOCK and "position" in spec.attention.score
+    places = _places(grid, Cut(slice(grid.shifted, None), grid.whole.columns), like.device) if few else None
     return Frame(distances, sinusoids, rows, columns, lacking, places)
 
 
-def _places(grid: Grid, rows: slice, columns: slice) -> Tensor:
-    """Where the distances of query rows to columns stand among those of a grid, farthest first, (b p j)."""
-    assert grid.targets is not None
-    steps = torch.arange(columns.start, columns.stop, device=grid.targets.device)
-    return grid.content - 1 + grid.ahead - grid.targets[:, rows].clamp(min=0)[..., None] + steps
+def _places(grid: Grid, cut: Cut, device: torch.device) -> Tensor:
+    """Where the distances of a cut's rows to its columns stand among those of a grid, farthest first, (b i j)."""
+    return (grid.farthest - grid.distances(cut, device)).clamp(max=grid.farthest + grid.content - 1)
 
 
 def _lacking(grid: Grid, past: LayerMemory | None) -> _Lacking | None:
@@ -210,11 +207,11 @@ class RelativeScores(nn.Module):
         """Scores by distance, laid out by column: content rows by a shift, query rows by their targets."""
         assert table.keys is not None
         keys, bias = table.keys, table.bias
-        rows = max(0, min(cut.rows.stop, grid.content) - cut.rows.start)
+        rows = max(0, min(cut.rows.stop, grid.shifted) - cut.rows.start)
         columns = cut.columns.stop - cut.columns.start
         first = grid.content + grid.ahead - cut.rows.start - rows + cut.columns.start
         near = slice(first, first + columns + rows - 1)
-        if cut.rows.stop <= grid.content:
+        if cut.rows.stop <= grid.shifted:
             keys, bias, near = keys[:, :, near], None if bias is None else bias[:, near], slice(None)
         asked = query if self.position_bias is None else query + self.position_bias[:, None]
         asked = asked * self.scale
@@ -226,10 +223,12 @@ class RelativeScores(nn.Module):
         if bias is not None:
             scores = scores + bias[:, None] * self.scale
         parts = [shift(scores[:, :, :rows, near], columns)] if rows else []
-        if grid.targets is not None and cut.rows.stop > grid.content:
-            asking = slice(max(0, cut.rows.start - grid.content), cut.rows.stop - grid.content)
-            known = frame.places
-            index = _places(grid, asking, cut.columns) if known is None else known[:, asking, cut.columns]
+        if cut.rows.stop > grid.shifted:
+            asking = slice(max(grid.shifted, cut.rows.start), cut.rows.stop)
+            if frame.places is None:
+                index = _places(grid, Cut(asking, cut.columns), query.device)
+            else:
+                index = frame.places[:, asking.start - grid.shifted : asking.stop - grid.shifted, cut.columns]
             parts.append(scores[:, :, rows:].gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1)))
         return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
