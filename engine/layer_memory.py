@@ -35,7 +35,7 @@ class Room:
 
 @dataclass(frozen=True)
 class DistanceKeys:
-    """Projected keys of relative distances, (s h r k), one a step down from distance `high`: the same for every row."""
+    """Projected and scaled keys of relative distances, (s h r k), one a step down from distance `high`: the same for every row."""
 
     keys: Tensor
     high: int

@@ -12,9 +12,9 @@ from engine.narrow import Narrow
 # weights, and applies the exact GELU on the way out.
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _PLAIN = (Tensor, nn.Parameter)
-_KINDS = [torch.float32]
+_KINDS = {torch.float32} if _ONEDNN else set()
 if _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-    _KINDS.append(torch.bfloat16)
+    _KINDS.add(torch.bfloat16)
 
 FEW_ROWS = 4  # up to so many rows in bfloat16, torch's 8-bit product is measured faster than widening
 
@@ -72,14 +72,14 @@ def _part(states: Tensor, weight: Narrow) -> Tensor:
 
 def _fast(states: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN's plain operator may be called: eager, on the processor, in a precision it has, with plain weights."""
+    kind = states.dtype
     return (
-        _ONEDNN
-        and not torch.compiler.is_compiling()
-        and states.device.type == "cpu"
-        and states.dtype == weight.dtype
-        and states.dtype in _KINDS
+        states.is_cpu
+        and kind in _KINDS
+        and kind == weight.dtype
         and type(weight) in _PLAIN
         and type(states) in _PLAIN
+        and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
     )
 

@@ -45,7 +45,10 @@ class _Lacking:
 
 @dataclass(frozen=True)
 class DistanceTable:
-    """A key a head and distance, (s h r k), farthest first, with s = 2 where half the batch is mirrored; biases (h r)."""
+    """A key a head and distance, (s h r k), farthest first, with s = 2 where half the batch is mirrored; biases (h r).
+
+    Both are scaled: their products with queries are scores.
+    """
 
     keys: Tensor | None = None
     bias: Tensor | None = None
@@ -151,11 +154,11 @@ class RelativeScores(nn.Module):
             self.table_bias = nn.Parameter(torch.empty(position.size, dims.heads))
 
     def projected(self, grid: Grid, frame: Frame, known: DistanceKeys | None) -> tuple[Tensor, DistanceKeys | None]:
-        """A projected key a head and distance, (s h r k), with s = 2 where half the batch is mirrored, and what is kept."""
+        """A scaled key a head and distance, (s h r k), with s = 2 where half the batch is mirrored, and what is kept."""
         lacking = frame.lacking
         if lacking is not None:
             assert self.projection is not None and frame.sinusoids is not None
-            keys = self.projection(frame.sinusoids).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            keys = (self.projection(frame.sinusoids) * self.scale).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             if lacking.joined and known is not None:
                 keys = torch.cat((keys, known.keys), dim=2)
             if not lacking.kept:
@@ -165,15 +168,16 @@ class RelativeScores(nn.Module):
         return known.between(grid.farthest, 1 - grid.content), known
 
     def distance_keys(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
-        """A learned key a head and distance, (1 h r k), and its bias (h r 1)."""
+        """A learned, scaled key a head and distance, (1 h r k), and its bias (h r)."""
         if self.table is None or frame.distances is None:
             return None, None
         if isinstance(self.position, axes.RelativeKeyPosition):
-            return self.table[frame.distances + self.position.size - 1].expand(1, self.heads, -1, -1), None
+            keys = self.table[frame.distances + self.position.size - 1] * self.scale
+            return keys.expand(1, self.heads, -1, -1), None
         assert isinstance(self.position, axes.LearnedRelativePosition) and self.table_bias is not None
         reach = min(self.position.size, self.position.clamp or self.position.size)
         rows = self.position.size - 1 - frame.distances.clamp(0, reach - 1)
-        return self.table[rows].transpose(0, 1)[None], self.table_bias[rows].transpose(0, 1)
+        return self.table[rows].transpose(0, 1)[None] * self.scale, self.table_bias[rows].transpose(0, 1) * self.scale
 
     def distance_table(
         self, grid: Grid, frame: Frame, known: DistanceKeys | None
@@ -214,14 +218,13 @@ class RelativeScores(nn.Module):
         if cut.rows.stop <= grid.shifted:
             keys, bias, near = keys[:, :, near], None if bias is None else bias[:, near], slice(None)
         asked = query if self.position_bias is None else query + self.position_bias[:, None]
-        asked = asked * self.scale
         if keys.shape[0] == 1:
             scores = asked @ keys[0].transpose(-1, -2)
         else:
             halves = asked.chunk(2)
             scores = torch.cat([half @ side.transpose(-1, -2) for half, side in zip(halves, keys, strict=True)])
         if bias is not None:
-            scores = scores + bias[:, None] * self.scale
+            scores = scores + bias[:, None]
         parts = [shift(scores[:, :, :rows, near], columns)] if rows else []
         if cut.rows.stop > grid.shifted:
             asking = slice(max(grid.shifted, cut.rows.start), cut.rows.stop)
@@ -237,4 +240,4 @@ class RelativeScores(nn.Module):
         first = grid.columns - cut.columns.stop + cut.rows.start
         near = keys[0].flip(-2)[:, first : first + columns + rows - 1]
         key = key.repeat_interleave(self.heads // key.shape[1], dim=1)
-        return shift(key * self.scale @ near.transpose(-1, -2), rows).transpose(-1, -2)
+        return shift(key @ near.transpose(-1, -2), rows).transpose(-1, -2)
