@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from engine.context import Context, Turns
 from engine.dropout import dropout
 from engine.linear import Linear
-from engine.masks import Cut, additive
+from engine.masks import Added, Cut, additive
 from engine.memory import LayerMemory
 from engine.positions import rotate
 from engine.scores import DistanceTable, RelativeScores
@@ -83,6 +83,8 @@ class Attention(_Projections):
         mixed: list[Tensor] = []
         weights: list[Tensor] = []
         again = context.recompute and len(context.cuts) > 1
+        if context.in_steps and len(context.cuts) > 1:  # else the products of each cut would copy them
+            key, value = key.contiguous(), value.contiguous()
         for cut in context.cuts:
             given = (query, turned, key, value, table, context, cut)
             part, kept = checkpoint(self._part, *given, use_reentrant=False) if again else self._part(*given)
@@ -119,6 +121,7 @@ class Attention(_Projections):
             self._rate(),
             context.head_mask,
             context.keep_attentions,
+            context.in_steps,
         )
 
     def _biased(self, query: Tensor) -> Tensor:
@@ -169,29 +172,33 @@ def attend(
     value: Tensor,
     scale: float,
     bias: Tensor | None,
-    mask: Tensor | None,
+    mask: Added | None,
     causal: bool,
     rate: float,
     head_mask: Tensor | None,
     keep_weights: bool,
+    in_steps: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Weighted values (b h i k) of queries (b h i k) over keys and values (b g j k), and weights where kept.
 
-    Scores are scaled products plus `bias` (b h i j) plus `mask` (b or 1, 1, i or 1, j), 0 or minus infinity; a row that
-    sees nobody yields zeros in every dtype. `causal` stands for a plain triangular mask, `rate` is dropout's, and
-    `head_mask` (h) multiplies each head's weights.
+    Scores are scaled products plus `bias` (b h i j), which may be overwritten, plus `mask`; a row that sees nobody yields
+    zeros in every dtype. `causal` stands for a plain triangular mask, `rate` is dropout's, and `head_mask` (h) multiplies
+    each head's weights. `in_steps` makes the scores where a fused kernel could do without.
     """
     # The processor's fused kernel has neither dropout nor a gradient for the bias.
     unfused = query.device.type == "cpu" and (rate > 0 or (bias is not None and bias.requires_grad))
-    if keep_weights or unfused:
+    if keep_weights or in_steps or unfused:
         mixed, weights = _attend_in_steps(query, key, value, scale, bias, mask, causal, rate, head_mask)
         return mixed, weights if keep_weights else None
-    if bias is not None:
-        mask = bias if mask is None else bias + mask
+    added = bias if mask is None else mask.scores
+    if bias is not None and mask is not None:
+        added = bias + mask.scores if bias.requires_grad else bias.add_(mask.scores)
     grouped = key.shape[1] != query.shape[1]
     mixed = scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, dropout_p=rate, is_causal=causal, scale=scale, enable_gqa=grouped
+        query, key, value, attn_mask=added, dropout_p=rate, is_causal=causal, scale=scale, enable_gqa=grouped
     )
+    if mask is not None and mask.sighted is not None:
+        mixed = mixed * mask.sighted
     return mixed if head_mask is None else mixed * head_mask[:, None, None], None
 
 
@@ -201,7 +208,7 @@ def _attend_in_steps(
     value: Tensor,
     scale: float,
     bias: Tensor | None,
-    mask: Tensor | None,
+    mask: Added | None,
     causal: bool,
     rate: float,
     head_mask: Tensor | None,
@@ -211,15 +218,12 @@ def _attend_in_steps(
         key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
     scores = (query * scale) @ key.transpose(-1, -2)
     if causal:
-        allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        mask = additive(allowed, scores.dtype)
+        mask = additive(torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril(), scores.dtype)
     scores = scores if bias is None else scores.add_(bias)
-    if mask is not None:
-        # Half the lowest number stands for minus infinity, so that a row without anybody stays finite until it is zeroed.
-        scores = scores.add_(mask.clamp(min=torch.finfo(mask.dtype).min / 2))
-    weights = scores.float().softmax(dim=-1).to(scores.dtype) if scores.dtype.itemsize < 4 else scores.softmax(dim=-1)
-    if mask is not None:
-        weights = weights * (mask == 0).any(-1, keepdim=True)
+    scores = scores if mask is None else scores.add_(mask.scores)
+    weights = scores.softmax(dim=-1)
+    if mask is not None and mask.sighted is not None:
+        weights = weights * mask.sighted
     weights = dropout(weights, rate)
     weights = weights if head_mask is None else weights * head_mask[:, None, None]
     return weights @ value, weights

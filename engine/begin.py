@@ -9,7 +9,7 @@ from engine.context import Context, Turns
 from engine.embeddings import Embeddings
 from engine.errors import InputError
 from engine.inputs import Inputs
-from engine.masks import AT_ONCE, Grid, Mask, Rules, additive, cut_rows
+from engine.masks import AT_ONCE, BLOCK, Grid, Mask, Rules, additive, cut_rows
 from engine.memory import Memory, entering, join_masks, zero_memory
 from engine.positions import FromEndPositions, count_positions, remembered_positions, rotation
 from engine.scores import build_frame
@@ -76,8 +76,10 @@ def begin(
     columns = _columns(spec, grid, padding, mask)
     plain = set(spec.attention.mask) in ({"causal"}, {"padding", "causal"}) and spec.attention.score == ("content",)
     rules = Rules(spec, grid, columns, inputs.perm_mask, device, states.dtype)
-    in_steps = device.type == "cpu" and training and spec.dropout.attention > 0  # whole scores, as attend makes them
-    large = rules.large or (in_steps and batch * spec.dims.heads * length * grid.columns * states.itemsize > AT_ONCE)
+    drops, half = training and spec.dropout.attention > 0, _better_in_steps(states, grid)
+    in_steps = device.type == "cpu" and (drops or half)
+    scores = batch * spec.dims.heads * length * grid.columns * states.itemsize if in_steps else 0
+    large = rules.large or half or scores > AT_ONCE
     causal = plain and columns is None and grid.remembered == 0 and bool(length > 1) and not (in_steps and large)
     cuts = cut_rows(spec, grid, inputs.output_attentions or causal, large)
     real, encoder = padding.real, inputs.encoder_attention_mask
@@ -95,8 +97,15 @@ def begin(
         encoder_states=inputs.encoder_hidden_states,
         encoder_mask=None if encoder is None else additive(_by_row(encoder) > 0, states.dtype),
         keep_attentions=inputs.output_attentions,
+        in_steps=in_steps,
     )
     return Begun(states, memory, context, mask, seen)
+
+
+def _better_in_steps(states: Tensor, grid: Grid) -> bool:
+    """Whether the processor makes bfloat16 scores of more than a few rows faster than its fused kernel does without."""
+    half = states.dtype == torch.bfloat16 and states.device.type == "cpu" and not torch.is_grad_enabled()
+    return half and grid.whole.rows.stop >= BLOCK // 2
 
 
 def _mask(rules: Rules, causal: bool, cuts: int) -> Mask:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from engine.masks import Cut, Grid, Mask
+from engine.masks import Added, Cut, Grid, Mask
 from engine.scores import Frame
 
 Turns = tuple[Tensor, Tensor]
@@ -18,7 +18,7 @@ class Context:
     `cuts` are the blocks of rows that attention takes at a time, each kept for the backward pass or, under `recompute`,
     made again there; rows before `first_row` are asked but do not ask;
     `real` (b i+p) is True for rows at tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
-    `head_mask` (h) is that of the block at hand.
+    `head_mask` (h) is that of the block at hand; `in_steps` makes scores that a fused kernel would not.
     """
 
     grid: Grid
@@ -32,10 +32,11 @@ class Context:
     row_turns: Turns | None = None
     column_turns: Turns | None = None
     encoder_states: Tensor | None = None
-    encoder_mask: Tensor | None = None
+    encoder_mask: Added | None = None
     head_mask: Tensor | None = None
     cross_head_mask: Tensor | None = None
     keep_attentions: bool = False
+    in_steps: bool = False
 
     def only_queries(self) -> "Context":
         """The same call where content rows are only asked, as in a last block whose content nobody reads."""

@@ -157,20 +157,15 @@ class Rules:
     def _asking(self, allowed: Tensor | None, cut: Cut) -> Tensor | None:
         """Query rows without a target see nobody."""
         targets = self.grid.targets
-        if targets is not None and not self._all_ask(targets):
+        if targets is not None and not _known(targets >= 0):
             content = torch.ones_like(targets[:, :1]).expand(-1, self.grid.content) > 0
             asks = torch.cat((content, targets >= 0), dim=1)[:, cut.rows, None]
             columns = cut.columns.stop - cut.columns.start
             allowed = asks.expand(-1, -1, columns) if allowed is None else allowed & asks
         return None if allowed is None else allowed[:, None]
 
-    def _all_ask(self, targets: Tensor) -> bool:
-        """Whether no query row lacks a target; not found out where the answer would have to be waited for."""
-        readable = targets.device.type == "cpu" and not torch.compiler.is_compiling()
-        return readable and bool((targets >= 0).all())
-
-    def added(self, cut: Cut) -> Tensor | None:
-        """What is added to the scores of a cut: 0 where a row may see a column, minus infinity elsewhere."""
+    def added(self, cut: Cut) -> "Added | None":
+        """What is added to the scores of a cut; None where everybody sees everybody."""
         return additive(self.visible(cut), self.dtype)
 
     @property
@@ -185,29 +180,55 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Added:
+    """What is added to `scores`, (b or 1, 1, i or 1, j): 0 where a row may see a column, minus infinity elsewhere.
+
+    A row that sees nobody has zeros there, and `sighted` (b or 1, 1, i or 1, 1), by which weights are multiplied, is 0 for
+    it and 1 for others; None where every row sees somebody.
+    """
+
+    scores: Tensor
+    sighted: Tensor | None = None
+
+    def over(self, cut: Cut) -> "Added":
+        """The part for a cut."""
+        rows = cut.rows if self.scores.shape[2] > 1 else slice(None)
+        return Added(
+            self.scores[:, :, rows, cut.columns], None if self.sighted is None else self.sighted[:, :, rows]
+        )
+
+
+@dataclass(frozen=True)
 class Mask:
     """What is added to scores, made once for all blocks of a call, or (`rules`) anew for each cut where it is large."""
 
-    whole: Tensor | None
+    whole: Added | None
     rules: Rules | None = None
 
-    def over(self, cut: Cut) -> Tensor | None:
-        """The part (b or 1, 1, i or 1, j) for a cut; None where everybody sees everybody."""
+    def over(self, cut: Cut) -> Added | None:
+        """The part for a cut; None where everybody sees everybody."""
         if self.rules is not None:
             return self.rules.added(cut)
-        if self.whole is None:
-            return None
-        return self.whole[:, :, cut.rows if self.whole.shape[2] > 1 else slice(None), cut.columns]
+        return None if self.whole is None else self.whole.over(cut)
 
 
-def additive(allowed: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """What is added to scores: 0 where a row may see a column, minus infinity elsewhere.
+def additive(allowed: Tensor | None, dtype: torch.dtype) -> Added | None:
+    """What is added to scores where rows may see columns as `allowed` (b or 1, 1, i or 1, j) says.
 
     Made once a call, since a sum costs an eighth of a choice by condition in each block.
     """
     if allowed is None:
         return None
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -math.inf)
+    sighted = allowed.any(-1, keepdim=True)
+    everybody = _known(sighted)
+    allowed = allowed if everybody else allowed | ~sighted
+    scores = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -math.inf)
+    return Added(scores, None if everybody else sighted.to(dtype))
+
+
+def _known(every: Tensor) -> bool:
+    """Whether all are true, where that can be read without waiting for a device or a compiler."""
+    return every.device.type == "cpu" and not torch.compiler.is_compiling() and bool(every.all())
 
 
 def _span(spec: Spec, grid: Grid) -> int | None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine import Spec
 from engine.attention import attend
+from engine.masks import additive
 from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -92,16 +93,16 @@ def test_a_row_of_nothing_but_padding_is_finite(spec: Spec, seed: int, dtype: to
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("keep", (False, True))
+@pytest.mark.parametrize("in_steps", (False, True))
 @pytest.mark.parametrize("biased", (False, True))
-def test_rows_that_see_nobody_yield_zeros(dtype: torch.dtype, keep: bool, biased: bool) -> None:
+def test_rows_that_see_nobody_yield_zeros(dtype: torch.dtype, keep: bool, biased: bool, in_steps: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 2, 4, 3, generator=generator).to(dtype).requires_grad_() for _ in range(3))
     bias = torch.randn(2, 2, 4, 4, generator=generator).to(dtype).requires_grad_() if biased else None
     allowed = torch.rand(2, 1, 4, 4, generator=generator) > 0.3
     allowed[0, 0, 1] = False
     allowed[1, 0] = False
-    mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, -torch.inf)
-    mixed, weights = attend(query, key, value, 0.5, bias, mask, False, 0.0, None, keep)
+    mixed, weights = attend(query, key, value, 0.5, bias, additive(allowed, dtype), False, 0.0, None, keep, in_steps)
     assert torch.equal(mixed[0, :, 1], torch.zeros_like(mixed[0, :, 1]))
     assert torch.equal(mixed[1], torch.zeros_like(mixed[1]))
     assert bool(mixed.isfinite().all()) and float(mixed[0, :, 0].detach().abs().max()) > 0
