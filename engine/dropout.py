@@ -26,5 +26,5 @@ def dropout(states: Tensor, rate: float) -> Tensor:
     dropped = max(1, round(rate * _LEVELS))
     words = torch.empty((states.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     bits = words.view(torch.int16)[: states.numel()].view(states.shape)
-    kept = (bits >= dropped - _LEVELS // 2).to(states.dtype)
+    kept = torch.ge(bits, dropped - _LEVELS // 2, out=torch.empty(states.shape, dtype=states.dtype))
     return states * kept.mul_(_LEVELS / (_LEVELS - dropped))

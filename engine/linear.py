@@ -116,7 +116,9 @@ class _Product(torch.autograd.Function):
         rows = gradient.flatten(0, -2)
         if ctx.needs_input_grad[1]:
             entered = states.flatten(0, -2)
-            again = torch.is_grad_enabled() or not len(entered)  # oneDNN refuses a sum over no rows
+            # oneDNN copies the transposed gradient, which pays where that is narrow, and refuses a sum over no rows.
+            narrow = rows.dtype == torch.float32 and 0 < weight.shape[0] < weight.shape[1] and len(rows) > 0
+            again = torch.is_grad_enabled() or not narrow
             for_weight = rows.t() @ entered if again else _onednn(rows.t(), entered.t(), None)
         if ctx.biased and ctx.needs_input_grad[2]:
             for_bias = rows.sum(0)

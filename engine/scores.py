@@ -225,7 +225,7 @@ class RelativeScores(nn.Module):
             keys, bias, near = keys[:, :, near], None if bias is None else bias[:, near], slice(None)
         asked = query if self.position_bias is None else query + self.position_bias[:, None]
         if len(keys) == 1:
-            scores = _against(asked, keys[0])
+            scores = _against(asked, keys.squeeze(0))  # whose gradient, unlike that of keys[0], is a view
         else:
             scores = torch.cat([_against(half, side) for half, side in zip(asked.chunk(2), keys, strict=True)])
         if bias is not None:
