@@ -85,8 +85,7 @@ def _fast(states: Tensor, weight: Tensor) -> bool:
 
 
 def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
-    outputs, inputs = weight.shape
-    if 0 < states.numel() == 2 * inputs and weight.is_contiguous():
+    if 0 < states.numel() == 2 * weight.shape[1] and weight.is_contiguous():
         # Two rows, as in each step of two-stream decoding, go up to a third faster from the other side.
         pair = states.reshape(2, -1).t()
         product = weight @ pair if bias is None else torch.addmm(bias[:, None], weight, pair)

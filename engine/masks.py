@@ -193,9 +193,7 @@ class Added:
     def over(self, cut: Cut) -> "Added":
         """The part for a cut."""
         rows = cut.rows if self.scores.shape[2] > 1 else slice(None)
-        return Added(
-            self.scores[:, :, rows, cut.columns], None if self.sighted is None else self.sighted[:, :, rows]
-        )
+        return Added(self.scores[:, :, rows, cut.columns], None if self.sighted is None else self.sighted[:, :, rows])
 
 
 @dataclass(frozen=True)
