@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine import Spec
 from engine.attention import attend
-from engine.masks import additive
+from engine.masks import BLOCK, additive
 from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -75,6 +75,42 @@ def test_half_precision_stays_near_single(name: str, dtype: torch.dtype) -> None
     found = built(spec, None, dtype=dtype)(**call_of(spec, 1, dtype)).last_hidden_state
     worst = float((found - states).detach().abs().max() / states.detach().abs().max())
     assert worst < {torch.float32: 1e-5, torch.float16: 0.02, torch.bfloat16: 0.12}[dtype]
+
+
+@pytest.mark.parametrize("padded", (False, True))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_scores_made_in_steps_stay_near_single(name: str, padded: bool) -> None:
+    """Inference in bfloat16 over more than one block of rows, for which the processor makes the scores itself."""
+    table = {"position.size": 300} if family(name).position.kind == "learned" else {}
+    spec = family(name, **table)
+    padded = padded and "padding" in spec.attention.mask
+    call, half = (
+        inputs_for(spec, length=BLOCK + 20, seed=3, targets=2, padded=padded, dtype=dtype)
+        for dtype in (torch.float64, torch.bfloat16)
+    )
+    with torch.no_grad():
+        states = answer(built(spec, None)(**call))
+        fused, in_steps = torch.enable_grad(), torch.no_grad()
+        worst = []
+        for mode in (fused, in_steps):
+            with mode:
+                found = answer(built(spec, None, dtype=torch.bfloat16)(**half)).detach()
+            worst.append(float((found - states).abs().max() / states.abs().max()))
+    assert worst[1] < min(0.12, 2 * worst[0])
+
+
+@pytest.mark.parametrize("causal", (False, True))
+def test_scores_made_in_steps_give_the_fused_answer(causal: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, bias = (torch.randn(2, 4, 5, n, dtype=torch.float64, generator=generator) for n in (3, 5))
+    key, value = (torch.randn(2, 2, 5, 3, dtype=torch.float64, generator=generator) for _ in range(2))
+    mask = None if causal else additive(torch.rand(2, 1, 5, 5, generator=generator) > 0.4, torch.float64)
+    added = None if causal else bias
+    fused, steps = (
+        attend(query, key, value, 0.5, None if added is None else added.clone(), mask, causal, 0.0, None, False, way)[0]
+        for way in (False, True)
+    )
+    agree(steps, fused, "weighted values")
 
 
 @examples(40)
