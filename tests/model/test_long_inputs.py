@@ -169,4 +169,4 @@ def test_freed_buffers_go_back_to_the_system() -> None:
     assert ended.returncode == 0, ended.stderr
     most, grown = map(int, ended.stdout.split())
     assert most > 20 * 2**20
-    assert grown < 4 * most, f"{grown / 2**20:.0f} MiB for tensors of {most / 2**20:.0f} MiB"
+    assert grown < 1.5 * most + 40 * 2**20, f"{grown / 2**20:.0f} MiB for tensors of {most / 2**20:.0f} MiB"
