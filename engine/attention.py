@@ -80,18 +80,21 @@ class Attention(_Projections):
 
         Queries `turned` by rotary positions ask for content only: segments have no place to turn with.
         """
+        if len(context.cuts) == 1:
+            return self._part(query, turned, key, value, table, context, context.cuts[0])
         mixed: list[Tensor] = []
         weights: list[Tensor] = []
-        again = context.recompute and len(context.cuts) > 1
-        if context.in_steps and len(context.cuts) > 1:  # else the products of each cut would copy them
+        if context.in_steps:  # else the products of each cut would copy them
             key, value = key.contiguous(), value.contiguous()
         for cut in context.cuts:
-            given = (query, turned, key, value, table, context, cut)
-            part, kept = checkpoint(self._part, *given, use_reentrant=False) if again else self._part(*given)
+            rows = slice(cut.rows.start - context.first_row, cut.rows.stop - context.first_row)
+            asking = query[:, :, rows], None if turned is None else turned[:, :, rows]
+            given = (*asking, key[:, :, cut.columns], value[:, :, cut.columns], table, context, cut)
+            part, kept = (
+                checkpoint(self._part, *given, use_reentrant=False) if context.recompute else self._part(*given)
+            )
             mixed.append(part)
             weights += [] if kept is None else [kept]
-        if len(mixed) == 1:
-            return mixed[0], weights[0] if weights else None
         return torch.cat(mixed, dim=2), torch.cat(weights, dim=2) if weights else None
 
     def _part(
@@ -104,16 +107,14 @@ class Attention(_Projections):
         context: Context,
         cut: Cut,
     ) -> tuple[Tensor, Tensor | None]:
-        """The values and weights of one cut."""
-        rows = slice(cut.rows.start - context.first_row, cut.rows.stop - context.first_row)
-        asked, near = query[:, :, rows], key[:, :, cut.columns]
+        """The values and weights of one cut, whose queries, keys and values these are."""
         bias = None
         if self.scores is not None:
-            bias = self.scores(asked, near, table, context.grid, context.frame, cut)
+            bias = self.scores(query, key, table, context.grid, context.frame, cut)
         return attend(
-            self._biased(asked) if turned is None else turned[:, :, rows],
-            near,
-            value[:, :, cut.columns],
+            self._biased(query) if turned is None else turned,
+            key,
+            value,
             self.scale,
             bias,
             context.mask.over(cut),
@@ -128,7 +129,7 @@ class Attention(_Projections):
         """Queries (b h i k) with the vector that the content term adds to them."""
         if self.scores is None or self.scores.content_bias is None:
             return query
-        return query + self.scores.content_bias[:, None]
+        return query + self.scores.content_bias.unsqueeze(1)
 
     def project(self, tokens: Tensor, turns: Turns | None, asked: int | None = None) -> LayerMemory:
         """Keys and values (b g j k) of the `asked` first states (b j d), keys turned by rotary positions if there are any."""
@@ -231,7 +232,7 @@ def _attend_in_steps(
 
 def _split(states: Tensor, heads: int) -> Tensor:
     """b i (h k) -> b h i k, without einops: each call would cost a one-token step as much as a small product."""
-    return states.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return states.view(*states.shape[:-1], heads, -1).transpose(1, 2)
 
 
 def _merge(states: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class Block(nn.Module):
     def forward(self, states: Tensor, past: LayerMemory, context: Context) -> BlockResult:
         """States (b i+p d) of content and query rows, and what the block remembers, to the asking rows after the block."""
         attended, memory, weights = self._attend(states, past, context)
-        states = states[:, context.first_row :]
+        states = context.asking(states)
         cross_weights = None
         if self.parallel:
             entered = self._enter(states, self.feed_forward_norm or self.attention_norm)
@@ -79,7 +79,7 @@ class Block(nn.Module):
 
     def _attend(self, states: Tensor, past: LayerMemory, context: Context) -> tuple[Tensor, LayerMemory, Tensor | None]:
         entered = self._enter(states, self.attention_norm)
-        rows = (entered if self.norm_queries else states)[:, context.first_row :]
+        rows = context.asking(entered if self.norm_queries else states)
         tokens = entered
         if past.hidden is not None:
             remembered = self._enter(past.hidden, self.attention_norm)

@@ -38,6 +38,10 @@ class Context:
     keep_attentions: bool = False
     in_steps: bool = False
 
+    def asking(self, states: Tensor) -> Tensor:
+        """The rows of states (b i+p d) that ask."""
+        return states[:, self.first_row :] if self.first_row else states
+
     def only_queries(self) -> "Context":
         """The same call where content rows are only asked, as in a last block whose content nobody reads."""
         first = self.grid.content

@@ -96,6 +96,8 @@ class LayerMemory:
         """Remembered tokens `start` to `stop`, a view."""
         if self.keys is None or self.values is None:
             return self if self.hidden is None else replace(self, hidden=self.hidden[:, start:stop])
+        if start == 0 and stop == self.keys.shape[-2]:
+            return self
         end = self.stop - (self.keys.shape[-2] - stop)
         return replace(
             self, keys=self.keys[:, :, start:stop], values=self.values[:, :, start:stop], stop=end if self.room else 0

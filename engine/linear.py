@@ -85,10 +85,11 @@ def _fast(states: Tensor, weight: Tensor) -> bool:
 
 
 def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
-    if 0 < states.numel() == 2 * weight.shape[1] and weight.is_contiguous():
-        # Two rows, as in each step of two-stream decoding, go up to a third faster from the other side.
+    inputs = weight.shape[1]
+    if 0 < states.numel() == 2 * inputs and inputs <= weight.shape[0] and weight.is_contiguous():
+        # Two rows, as in each step of two-stream decoding, go up to a third faster from the other side, unless they narrow.
         pair = states.reshape(2, -1).t()
-        product = weight @ pair if bias is None else torch.addmm(bias[:, None], weight, pair)
+        product = torch.mm(weight, pair) if bias is None else torch.addmm(bias[:, None], weight, pair)
         product = product.t().contiguous().view(*states.shape[:-1], -1)
         return functional.gelu(product) if gelu else product
     activation, algorithm = ("gelu", "none") if gelu else ("none", "")

@@ -127,7 +127,7 @@ def shift(scores: Tensor, columns: int) -> Tensor:
 def _against(asked: Tensor, keys: Tensor) -> Tensor:
     """Products (b h i r) of queries (b h i k) with keys (h r k) of the whole batch: one a head, half again as fast."""
     rows = asked.transpose(0, 1)
-    return (rows.flatten(1, 2) @ keys.transpose(-1, -2)).unflatten(1, rows.shape[1:3]).transpose(0, 1)
+    return torch.bmm(rows.flatten(1, 2), keys.transpose(-1, -2)).unflatten(1, rows.shape[1:3]).transpose(0, 1)
 
 
 class RelativeScores(nn.Module):
@@ -223,7 +223,7 @@ class RelativeScores(nn.Module):
         near = slice(first, first + columns + rows - 1)
         if cut.rows.stop <= grid.shifted:
             keys, bias, near = keys[:, :, near], None if bias is None else bias[:, near], slice(None)
-        asked = query if self.position_bias is None else query + self.position_bias[:, None]
+        asked = query if self.position_bias is None else query + self.position_bias.unsqueeze(1)
         if len(keys) == 1:
             scores = _against(asked, keys.squeeze(0))  # whose gradient, unlike that of keys[0], is a view
         else:
@@ -237,7 +237,8 @@ class RelativeScores(nn.Module):
                 index = _places(grid, Cut(asking, cut.columns), query.device)
             else:
                 index = frame.places[:, asking.start - grid.shifted : asking.stop - grid.shifted, cut.columns]
-            parts.append(scores[:, :, rows:].gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1)))
+            below = scores[:, :, rows:] if rows else scores
+            parts.append(below.gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1)))
         return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
     def _key_position(self, key: Tensor, keys: Tensor, grid: Grid, cut: Cut) -> Tensor:
