@@ -83,7 +83,7 @@ class LayerMemory:
         if self.keys is None or self.values is None:
             return LayerMemory(keys=keys, values=values)
         more, length = keys.shape[-2], self.keys.shape[-2]
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not length:
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             joined = torch.cat((self.keys, keys), dim=-2), torch.cat((self.values, values), dim=-2)
             return LayerMemory(keys=joined[0], values=joined[1])
         room, start = self.room, self.stop - length
