@@ -83,10 +83,11 @@ def begin(
     causal = plain and columns is None and grid.remembered == 0 and bool(length > 1) and not (in_steps and large)
     cuts = cut_rows(spec, grid, inputs.output_attentions or causal, large)
     real, encoder = padding.real, inputs.encoder_attention_mask
-    past = memory.layers[0] if memory is not None else None
     context = Context(
         grid=grid,
-        frame=build_frame(spec, grid, inputs.token_type_ids, states, past, spec.dropout.positions if training else 0.0),
+        frame=build_frame(
+            spec, grid, inputs.token_type_ids, states, memory, spec.dropout.positions if training else 0.0
+        ),
         mask=_mask(rules, causal, len(cuts)),
         cuts=cuts,
         recompute=recompute,

@@ -93,7 +93,7 @@ def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = Fa
         product = product.t().contiguous().view(*states.shape[:-1], -1)
         return functional.gelu(product) if gelu else product
     activation, algorithm = ("gelu", "none") if gelu else ("none", "")
-    return torch.ops.mkldnn._linear_pointwise(states, weight, bias, activation, [], algorithm)
+    return torch.ops.mkldnn._linear_pointwise.default(states, weight, bias, activation, [], algorithm)
 
 
 class _Product(torch.autograd.Function):

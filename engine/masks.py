@@ -130,7 +130,7 @@ class Rules:
         grid, names, span = self.grid, self.spec.attention.mask, _span(self.spec, self.grid)
         causal = "causal" in names and (grid.content > 1 or grid.targets is not None)
         near = span is not None and bool(span <= grid.farthest)
-        distance = grid.distances(cut, self.device) if causal or near or "permutation" in names else None
+        distance = grid.distances(cut, self.device) if causal or near else None
         rules: list[Tensor] = []
         if causal and distance is not None:
             rules.append(distance >= 0)
@@ -148,8 +148,9 @@ class Rules:
         allowed = rules[0]
         for rule in rules[1:]:
             allowed = allowed & rule
-        if "permutation" in names and distance is not None:
+        if "permutation" in names:
             # A content row always sees its own token, padded or not (XLNet).
+            distance = grid.distances(cut, self.device) if distance is None else distance
             content = torch.arange(cut.rows.start, cut.rows.stop, device=self.device) < grid.content
             allowed = allowed | ((distance == 0) & content[:, None])
         return self._asking(allowed, cut)

@@ -24,6 +24,7 @@ __all__ = [
     "check_memory",
     "entering",
     "join_masks",
+    "longest",
     "memory_after",
     "remember",
     "zero_memory",
@@ -253,7 +254,12 @@ def _limits(memory: axes.Recurrent, new: int, keeps: Keeps) -> tuple[int | None,
     """How many tokens stay at most, and how many of the `new` ones enter."""
     if keeps == "segments" and memory.reuse is not None:
         new = min(new, memory.reuse)
-    return (None if keeps == "all" else memory.length), new
+    return longest(memory, keeps), new
+
+
+def longest(memory: axes.Memory, keeps: Keeps) -> int | None:
+    """How many tokens stay in a memory at most; None where all do."""
+    return memory.length if isinstance(memory, axes.Recurrent) and keeps != "all" else None
 
 
 def _newest(rows: Tensor, length: int | None, axis: int) -> Tensor:

@@ -10,7 +10,7 @@ from engine.dropout import dropout
 from engine.errors import InputError
 from engine.linear import Linear
 from engine.masks import BLOCK, Cut, Grid
-from engine.memory import DistanceKeys, LayerMemory
+from engine.memory import DistanceKeys, Memory, longest
 from engine.positions import sinusoid
 from engine.spec import Spec, axes
 
@@ -59,17 +59,17 @@ def build_frame(
     grid: Grid,
     token_types: Tensor | None,
     like: Tensor,
-    past: LayerMemory | None = None,
+    past: Memory | None = None,
     rate: float = 0.0,
 ) -> Frame:
     """The frame of one call; token types (b i) are those of the content tokens, remembered tokens count as type 0.
 
-    `past` is a block's memory: where it holds keys and values, projected distances are held beside them. Dropout of `rate`
+    Where memory holds keys and values, projected distances are held beside them. Dropout of `rate`
     falls on the sinusoids of distances, once for all blocks and rows, and never on those that memory will hold.
     """
     distances = sinusoids = rows = columns = lacking = None
     if isinstance(spec.position, axes.RelativePosition):
-        lacking = _lacking(grid, past)
+        lacking = _lacking(spec, grid, past)
         if lacking is not None:
             reach = torch.arange(lacking.top, lacking.bottom - 1, -1, device=like.device)
             limit = spec.position.clamp
@@ -96,18 +96,20 @@ def _places(grid: Grid, cut: Cut, device: torch.device) -> Tensor:
     return (grid.farthest - grid.distances(cut, device)).clamp(max=grid.farthest + grid.content - 1)
 
 
-def _lacking(grid: Grid, past: LayerMemory | None) -> _Lacking | None:
-    """Which distances of a grid memory does not hold; a memory that grows step by step gets some in advance."""
+def _lacking(spec: Spec, grid: Grid, past: Memory | None) -> _Lacking | None:
+    """Which distances of a grid memory does not hold; a memory with room to grow gets some in advance."""
     top, bottom = grid.farthest, 1 - grid.content
-    if past is None or past.keys is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if past is None or not past.projected or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _Lacking(top, bottom)
-    known = past.distances
+    spare, limit = top // 4 + 64, longest(spec.memory, past.keeps)
+    ahead = top + (spare if limit is None else max(0, min(spare, limit - grid.remembered)))
+    known = past.layers[0].distances
     if known is None:
-        return _Lacking(top, bottom, kept=True)
+        return _Lacking(ahead, bottom, kept=True)
     if known.covers(top, bottom):
         return None
     if known.covers(known.high, bottom):
-        return _Lacking(top + top // 4 + 64, known.high + 1, joined=True, kept=True)
+        return _Lacking(ahead, known.high + 1, joined=True, kept=True)
     return _Lacking(max(top, known.high), bottom, kept=True)
 
 
