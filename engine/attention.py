@@ -57,17 +57,16 @@ class Attention(_Projections):
 
         Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j) where asked for.
         """
-        query = _split(self.query(rows), self.heads)
-        turned = None
+        scores, query, turned = self.scores, _split(self.query(rows), self.heads), None
         if isinstance(self.position, axes.RotaryPosition) and context.row_turns:
-            turned = rotate(self._biased(query), context.row_turns, self.position.interleaved)
+            turned = rotate(_biased(query, scores), context.row_turns, self.position.interleaved)
         known = 0 if past.keys is None else past.keys.shape[-2]
         new = self.project(tokens, context.column_turns, context.grid.columns - known)
         assert new.keys is not None and new.values is not None
         memory = past.extended(new.keys, new.values)
         table = DistanceTable()
-        if self.scores is not None:
-            table, distances = self.scores.distance_table(context.grid, context.frame, past.distances)
+        if scores is not None:
+            table, distances = scores.distance_table(context.grid, context.frame, past.distances)
             memory = replace(memory, distances=distances)
         assert memory.keys is not None and memory.values is not None
         mixed, weights = self._mix(query, turned, memory.keys, memory.values, table, context)
@@ -108,11 +107,10 @@ class Attention(_Projections):
         cut: Cut,
     ) -> tuple[Tensor, Tensor | None]:
         """The values and weights of one cut, whose queries, keys and values these are."""
-        bias = None
-        if self.scores is not None:
-            bias = self.scores(query, key, table, context.grid, context.frame, cut)
+        scores = self.scores
+        bias = None if scores is None else scores(query, key, table, context.grid, context.frame, cut)
         return attend(
-            self._biased(query) if turned is None else turned,
+            _biased(query, scores) if turned is None else turned,
             key,
             value,
             self.scale,
@@ -124,12 +122,6 @@ class Attention(_Projections):
             context.keep_attentions,
             context.in_steps,
         )
-
-    def _biased(self, query: Tensor) -> Tensor:
-        """Queries (b h i k) with the vector that the content term adds to them."""
-        if self.scores is None or self.scores.content_bias is None:
-            return query
-        return query + self.scores.content_bias.unsqueeze(1)
 
     def project(self, tokens: Tensor, turns: Turns | None, asked: int | None = None) -> LayerMemory:
         """Keys and values (b g j k) of the `asked` first states (b j d), keys turned by rotary positions if there are any."""
@@ -228,6 +220,12 @@ def _attend_in_steps(
     weights = dropout(weights, rate)
     weights = weights if head_mask is None else weights * head_mask[:, None, None]
     return weights @ value, weights
+
+
+def _biased(query: Tensor, scores: RelativeScores | None) -> Tensor:
+    """Queries (b h i k) with the vector that the content term adds to them."""
+    bias = None if scores is None else scores.content_bias
+    return query if bias is None else query + bias.unsqueeze(1)
 
 
 def _split(states: Tensor, heads: int) -> Tensor:

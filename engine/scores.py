@@ -218,14 +218,15 @@ class RelativeScores(nn.Module):
     def _position(self, query: Tensor, table: DistanceTable, grid: Grid, frame: Frame, cut: Cut) -> Tensor:
         """Scores by distance, laid out by column: content rows by a shift, query rows by their targets."""
         assert table.keys is not None
-        keys, bias = table.keys, table.bias
-        rows = max(0, min(cut.rows.stop, grid.shifted) - cut.rows.start)
+        keys, bias, shifted = table.keys, table.bias, grid.shifted
+        rows = max(0, min(cut.rows.stop, shifted) - cut.rows.start)
         columns = cut.columns.stop - cut.columns.start
         first = grid.content + grid.ahead - cut.rows.start - rows + cut.columns.start
         near = slice(first, first + columns + rows - 1)
-        if cut.rows.stop <= grid.shifted:
+        if cut.rows.stop <= shifted:
             keys, bias, near = keys[:, :, near], None if bias is None else bias[:, near], slice(None)
-        asked = query if self.position_bias is None else query + self.position_bias.unsqueeze(1)
+        position_bias = self.position_bias
+        asked = query if position_bias is None else query + position_bias.unsqueeze(1)
         if len(keys) == 1:
             scores = _against(asked, keys.squeeze(0))  # whose gradient, unlike that of keys[0], is a view
         else:
@@ -233,12 +234,12 @@ class RelativeScores(nn.Module):
         if bias is not None:
             scores = scores + bias[:, None]
         parts = [shift(scores[:, :, :rows, near], columns)] if rows else []
-        if cut.rows.stop > grid.shifted:
-            asking = slice(max(grid.shifted, cut.rows.start), cut.rows.stop)
+        if cut.rows.stop > shifted:
+            asking = slice(max(shifted, cut.rows.start), cut.rows.stop)
             if frame.places is None:
                 index = _places(grid, Cut(asking, cut.columns), query.device)
             else:
-                index = frame.places[:, asking.start - grid.shifted : asking.stop - grid.shifted, cut.columns]
+                index = frame.places[:, asking.start - shifted : asking.stop - shifted, cut.columns]
             below = scores[:, :, rows:] if rows else scores
             parts.append(below.gather(-1, index[:, None].expand(-1, query.shape[1], -1, -1)))
         return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
