@@ -30,6 +30,17 @@ def token_losses(states: Tensor, weight: Tensor, bias: Tensor | None, labels: Te
     return _SlicedLosses.apply(states, weight, bias, labels)
 
 
+def score_losses(scores: Tensor, labels: Tensor) -> Tensor:
+    """Negative log-likelihoods (n) of labels (n) under the softmax of scores (n v), 0 where a label is -100.
+
+    Scores of more than SCORES_KEPT bytes are held once, and their gradient once, which cannot be differentiated again;
+    torch's own loss holds them three more times.
+    """
+    if scores.nbytes <= SCORES_KEPT or torch.compiler.is_compiling():
+        return functional.cross_entropy(precise(scores), labels, ignore_index=IGNORED, reduction="none")
+    return _ScoreLosses.apply(scores, labels)
+
+
 def at_labels(losses: Callable[[Tensor, Tensor], Tensor], states: Tensor, labels: Tensor) -> Tensor:
     """Losses (n) of the labels (n) that are not -100 at their states (n d), and 0 for the others."""
     if torch.compiler.is_compiling():  # shapes must not depend on values
@@ -83,6 +94,35 @@ class _SlicedLosses(torch.autograd.Function):
             if for_weight is not None:
                 for_weight[part] = linear(error.t(), states.t())
         return None if for_states is None else for_states.to(states.dtype), for_weight, for_bias, None
+
+
+class _ScoreLosses(torch.autograd.Function):
+    """Blocks of rows, each worked on while it is near."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, labels: Tensor) -> Tensor:
+        total = torch.cat([precise(block).logsumexp(-1) for block in scores.split(_rows(scores))])
+        ctx.save_for_backward(scores, labels, total)
+        right = precise(scores.gather(1, labels.clamp(min=0)[:, None]).squeeze(1))
+        return (total - right).masked_fill(labels == IGNORED, 0.0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        scores, labels, total = ctx.saved_tensors
+        for_scores, weight = torch.empty_like(scores), gradient * (labels != IGNORED)
+        for start in range(0, len(scores), _rows(scores)):
+            rows = slice(start, start + _rows(scores))
+            error = (precise(scores[rows]) - total[rows, None]).exp_()
+            label = labels[rows, None].clamp(min=0)
+            error.scatter_add_(1, label, error.new_full(label.shape, -1.0))
+            for_scores[rows] = error.mul_(weight[rows, None])
+        return for_scores, None
+
+
+def _rows(scores: Tensor) -> int:
+    """How many rows of scores (n v) make a slice."""
+    return max(1, SLICE // max(1, scores.shape[1] * scores.element_size()))
 
 
 def _slices(states: Tensor, weight: Tensor, bias: Tensor | None) -> Iterator[tuple[slice, Tensor]]:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from engine.embeddings import TokenEmbedding
 from engine.errors import InputError
 from engine.inputs import Inputs, in_range
-from engine.likelihood import IGNORED, precise
+from engine.likelihood import IGNORED, score_losses
 from engine.output_layer import build_output_layer
 from engine.outputs import Output
 from engine.spec import Spec
@@ -65,8 +65,7 @@ class LanguageModelHead(Head):
         if logits is None:
             losses = self.output.losses(states.flatten(0, 1), labels.flatten())
         else:
-            scores = precise(logits.flatten(0, 1))
-            losses = functional.cross_entropy(scores, labels.flatten(), ignore_index=IGNORED, reduction="none")
+            losses = score_losses(logits.flatten(0, 1), labels.flatten())
         losses = losses.view(labels.shape)
         return losses[:, :-1] if self.shifted else losses, losses.sum() / (labels != IGNORED).sum().clamp(min=1)
 

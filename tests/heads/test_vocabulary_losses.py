@@ -59,6 +59,10 @@ def check(spec: Spec, seed: int, ignored: float) -> None:
     agree(beside.loss, expected, "loss beside logits", 1e-12)
     agree(beside.losses, ours.losses, "losses", 1e-12)
     assert torch.equal(beside.logits, logits)
+    found = gradients(model, beside.loss)
+    for name, gradient in wanted.items():
+        other = found.get(name, torch.zeros_like(gradient))
+        assert float((other - gradient).abs().max()) <= 1e-12 * max(largest, 1e-300), name
 
 
 @examples(25)
@@ -95,6 +99,49 @@ def test_every_row_may_weigh_differently(dtype: torch.dtype, tolerance: float, b
     wanted = torch.autograd.grad((expected * weights).sum(), exact)
     assert [gradient.dtype for gradient in found] == [dtype] * len(given)
     agree([gradient.double() for gradient in found], list(wanted), "gradients", tolerance)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 2e-2)]
+)
+def test_losses_of_scores_that_are_there(dtype: torch.dtype, tolerance: float, sliced: Any) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(9, 50, generator=generator).to(dtype).requires_grad_()
+    labels, weights = torch.randint(0, 50, (9,), generator=generator), torch.randn(9, generator=generator)
+    labels[4] = -100
+    exact = scores.detach().double().requires_grad_()
+    ours = likelihood.score_losses(scores, labels)
+    expected = torch.nn.functional.cross_entropy(exact, labels, reduction="none")
+    agree(ours.double(), expected, "losses", tolerance)
+    (found,), (wanted,) = (
+        torch.autograd.grad((losses * weights).sum(), of) for losses, of in ((ours, (scores,)), (expected, (exact,)))
+    )
+    assert found.dtype == dtype
+    agree(found.double(), wanted, "gradients", tolerance)
+
+
+class Held(TorchDispatchMode):
+    """Counts the operations that make a tensor of at least `size` entries of its own."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size, self.seen = size, set[int]()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage().nbytes() >= self.size * tensor.element_size():
+                self.seen.add(tensor.untyped_storage().data_ptr())
+        return result
+
+
+def test_scores_that_are_there_are_copied_for_their_gradient_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likelihood, "SCORES_KEPT", 0)
+    monkeypatch.setattr(likelihood, "SLICE", 2**14)
+    scores, labels = torch.randn(64, 3000, requires_grad=True), torch.arange(64)
+    with Held(scores.numel()) as held:
+        likelihood.score_losses(scores, labels).sum().backward()
+    assert len(held.seen - {scores.data_ptr()}) == 1
 
 
 def test_mixed_precision(sliced: Any) -> None:
