@@ -230,7 +230,7 @@ def _biased(query: Tensor, scores: RelativeScores | None) -> Tensor:
 
 def _split(states: Tensor, heads: int) -> Tensor:
     """b i (h k) -> b h i k, without einops: each call would cost a one-token step as much as a small product."""
-    return states.view(*states.shape[:-1], heads, -1).transpose(1, 2)
+    return states.view(*states.shape[:-1], heads, states.shape[-1] // heads).transpose(1, 2)
 
 
 def _merge(states: Tensor) -> Tensor:

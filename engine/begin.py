@@ -96,7 +96,7 @@ def begin(
         row_turns=None if turns is None else turns[0],
         column_turns=None if turns is None else turns[1],
         encoder_states=inputs.encoder_hidden_states,
-        encoder_mask=None if encoder is None else additive(_by_row(encoder) > 0, states.dtype),
+        encoder_mask=None if encoder is None else additive(_by_row(grid, encoder) > 0, states.dtype),
         keep_attentions=inputs.output_attentions,
         in_steps=in_steps,
     )
@@ -115,8 +115,9 @@ def _mask(rules: Rules, causal: bool, cuts: int) -> Mask:
     return Mask(None, rules) if cuts > 1 and rules.large else Mask(rules.added(rules.grid.whole))
 
 
-def _by_row(mask: Tensor) -> Tensor:
-    return mask[:, None] if mask.dim() == 3 else mask[:, None, None]
+def _by_row(grid: Grid, mask: Tensor) -> Tensor:
+    """A mask of an encoder's states (b s), or by content row (b i s), for all rows, (b 1 i+p s) or (b 1 1 s)."""
+    return grid.by_rows(mask, grid.whole.rows)[:, None] if mask.dim() == 3 else mask[:, None, None]
 
 
 def _columns(spec: Spec, grid: Grid, padding: _Padding, mask: Tensor | None) -> Tensor | None:

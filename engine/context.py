@@ -15,8 +15,8 @@ class Context:
     """Masks, distances and encoder states of one call; every block reads it and none changes it.
 
     `mask` says who sees whom, unless `causal` says it;
-    `cuts` are the blocks of rows that attention takes at a time, each kept for the backward pass or, under `recompute`,
-    made again there; rows before `first_row` are asked but do not ask;
+    `cuts` are the blocks of rows that attention takes at a time, several of them made again in the backward pass under
+    `recompute`; rows before `first_row` are asked but do not ask;
     `real` (b i+p) is True for rows at tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
     `head_mask` (h) is that of the block at hand; `in_steps` makes scores that a fused kernel would not.
     """
@@ -52,5 +52,6 @@ class Context:
             first_row=first,
             cuts=tuple(cut for cut in cuts if cut.rows.start < cut.rows.stop),
             real=None if self.real is None else self.real[:, first:],
+            encoder_mask=None if self.encoder_mask is None else self.encoder_mask.below(first),
             row_turns=None if turns is None else (turns[0][:, :, first:], turns[1][:, :, first:]),
         )

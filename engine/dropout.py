@@ -21,7 +21,7 @@ def dropout(states: Tensor, rate: float) -> Tensor:
     """
     if rate <= 0.0:
         return states
-    if states.device.type != "cpu" or torch.compiler.is_compiling() or rate >= 1.0:
+    if states.device.type != "cpu" or torch.compiler.is_compiling() or rate > 1 - 1 / _LEVELS:
         return functional.dropout(states, rate)
     dropped = max(1, round(rate * _LEVELS))
     words = torch.empty((states.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)

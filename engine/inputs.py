@@ -60,6 +60,12 @@ class Inputs:
             return columns < self.input_ids.ne(spec.embeddings.tables.tokens.padding or 0).sum(1, keepdim=True)
         return None
 
+    def turned_anew(self, spec: Spec) -> bool:
+        """Whether memory would lose `position_ids`: rotary keys made anew from hidden states are turned by counted places."""
+        given = isinstance(spec.position, axes.RotaryPosition) and self.position_ids is not None
+        projected = self.memory is not None and self.memory.projected
+        return given and spec.memory.kind == "recurrent" and not projected
+
     @property
     def ahead(self) -> int:
         """How many places after the tokens target_mapping reaches."""
@@ -69,7 +75,12 @@ class Inputs:
         """The content position of each prediction (b p), -1 where a row of target_mapping is empty."""
         if self.target_mapping is None:
             return None
-        return torch.where(self.target_mapping.sum(-1) > 0, self.target_mapping.argmax(-1), -1)
+        mapping = _numbers(self.target_mapping)
+        return torch.where(mapping.sum(-1) > 0, mapping.argmax(-1), -1)
+
+
+def _numbers(mapping: Tensor) -> Tensor:
+    return mapping.long() if mapping.dtype == torch.bool else mapping
 
 
 def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
@@ -133,8 +144,12 @@ def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
     states, mask = inputs.encoder_hidden_states, inputs.encoder_attention_mask
     if states is not None:
         expect("encoder_hidden_states", states, (batch, states.shape[1] if states.dim() > 1 else 0, spec.dims.model))
-        if mask is not None:
-            expect("encoder_attention_mask", mask, (batch, states.shape[1]), (batch, length, states.shape[1]))
+    if mask is not None:
+        held = None if inputs.memory is None else inputs.memory.layers[0].cross_keys
+        if held is None and states is None:
+            raise InputError("encoder_attention_mask needs encoder_hidden_states, given here or held by memory")
+        count = held.shape[2] if held is not None else states.shape[1] if states is not None else 0
+        expect("encoder_attention_mask", mask, (batch, count), (batch, length, count))
 
 
 def _check_axes(spec: Spec, inputs: Inputs) -> None:
@@ -161,14 +176,17 @@ def _check_axes(spec: Spec, inputs: Inputs) -> None:
                 f"position_ids needs position.kind learned, sinusoid or rotary; this spec has {position.kind}"
             )
         expect("position_ids", inputs.position_ids, shape, (1, shape[1]))
+        if inputs.turned_anew(spec) and (inputs.memory is not None or inputs.use_memory):
+            raise InputError(
+                "position_ids turn keys, which a memory of hidden states makes anew from counted places: start with "
+                "model.start_memory, which holds keys"
+            )
     if spec.streams.kind == "one":
         for name in ("perm_mask", "target_mapping"):
             if getattr(inputs, name) is not None:
                 raise InputError(f"{name} needs two streams: this spec has streams.kind one")
     if inputs.encoder_hidden_states is not None and not spec.attention.cross:
         raise InputError("encoder_hidden_states needs cross-attention: this spec has attention.cross false")
-    if inputs.encoder_attention_mask is not None and inputs.encoder_hidden_states is None and inputs.memory is None:
-        raise InputError("encoder_attention_mask needs encoder_hidden_states")
     if isinstance(position, axes.RelativePosition) and position.reversed_half and shape[0] % 2:
         raise InputError(f"position.reversed_half mirrors half the batch and needs an even one, found {shape[0]} rows")
 
@@ -191,8 +209,10 @@ def _check_masks(spec: Spec, inputs: Inputs) -> None:
     if inputs.target_mapping is not None:
         places = max(length, inputs.target_mapping.shape[-1])
         expect("target_mapping", inputs.target_mapping, (batch, inputs.target_mapping.shape[1], places))
+        if not inputs.target_mapping.shape[1]:
+            raise InputError("target_mapping has no rows: leave it out, or ask for at least one token")
         if not torch.compiler.is_compiling() and inputs.target_mapping.device.type != "meta":
-            mapping = inputs.target_mapping
+            mapping = _numbers(inputs.target_mapping)
             if bool((mapping * (mapping - 1)).any()) or bool((mapping.sum(-1) > 1).any()):
                 raise InputError("each row of target_mapping is one-hot over the tokens, or all zero for no prediction")
     dims = spec.dims

@@ -47,7 +47,7 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: boo
         else:
             product = functional.linear(states, weight, bias)
         return functional.gelu(product) if gelu else product
-    if torch.is_grad_enabled() and (states.requires_grad or weight.requires_grad):
+    if torch.is_grad_enabled() and _learns(states, weight, bias):
         product = _Product.apply(states, weight, bias)
         return functional.gelu(product) if gelu else product
     return _onednn(states, weight, bias, gelu)
@@ -84,6 +84,10 @@ def _fast(states: Tensor, weight: Tensor) -> bool:
     )
 
 
+def _learns(*tensors: Tensor | None) -> bool:
+    return any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
 def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
     inputs = weight.shape[1]
     if 0 < states.numel() == 2 * inputs and inputs <= weight.shape[0] and weight.is_contiguous():
@@ -113,9 +117,9 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             again = torch.is_grad_enabled()
             for_states = gradient @ weight if again else _onednn(gradient, weight.t(), None)
-        rows = gradient.flatten(0, -2)
+        rows = gradient.reshape(-1, gradient.shape[-1])
         if ctx.needs_input_grad[1]:
-            entered = states.flatten(0, -2)
+            entered = states.reshape(-1, states.shape[-1])
             # oneDNN copies the transposed gradient, which pays where that is narrow, and refuses a sum over no rows.
             narrow = rows.dtype == torch.float32 and 0 < weight.shape[0] < weight.shape[1] and len(rows) > 0
             again = torch.is_grad_enabled() or not narrow

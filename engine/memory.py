@@ -149,7 +149,9 @@ class Memory:
         return replace(moved, layers=layers)
 
     def last(self, length: int) -> "Memory":
-        """The newest `length` tokens."""
+        """The newest `length` tokens (raises InputError for less than none)."""
+        if length < 0:
+            raise InputError(f"a memory cannot keep {length} tokens")
         if length >= self.length:
             return self
         start = self.length - length
@@ -157,8 +159,10 @@ class Memory:
         return replace(self, layers=layers, length=length, mask=None if self.mask is None else self.mask[:, start:])
 
     def without_newest(self, count: int) -> "Memory":
-        """All but the newest `count` tokens."""
-        kept = max(0, self.length - count)
+        """All but the newest `count` tokens (raises InputError for fewer than none or more than there are)."""
+        if not 0 <= count <= self.length:
+            raise InputError(f"a memory of {self.length} tokens cannot give up {count}")
+        kept = self.length - count
         layers = tuple(layer.between(0, kept) for layer in self.layers)
         given_up = count if self.mask is None else self.mask[:, kept:].long().sum(-1)
         mask = None if self.mask is None else self.mask[:, :kept]
@@ -235,13 +239,16 @@ def remember(
     if past.keys is None:
         hidden = entered[:, :new].detach()
         hidden = hidden if past.hidden is None else torch.cat((past.hidden, hidden), dim=1)
-        return replace(made, hidden=_newest(hidden, length, 1), keys=None, values=None)
+        return _detached(replace(made, hidden=_newest(hidden, length, 1), keys=None, values=None))
     assert made.keys is not None and made.values is not None
     stop = made.keys.shape[-2] - entered.shape[1] + new
-    kept = made.between(0 if length is None else max(0, stop - length), stop)
-    if not kept.keys.requires_grad:  # type: ignore[union-attr]
-        return kept
-    return replace(kept, keys=kept.keys.detach(), values=kept.values.detach())  # type: ignore[union-attr]
+    return _detached(made.between(0 if length is None else max(0, stop - length), stop))
+
+
+def _detached(layer: LayerMemory) -> LayerMemory:
+    if not torch.is_grad_enabled():
+        return layer
+    return layer.holding({name: tensor.detach() for name, tensor in layer.tensors().items()})
 
 
 def entering(spec: Spec, past: Memory | None, new: int) -> int:

@@ -101,7 +101,8 @@ class Model(TextMethods, nn.Module):
 
         `attention_mask` (b i), with remembered tokens (b m+i), or by pair (b i m+i): 1 keeps, 0 is padding; `input_mask`
         is its inverse and `lengths` (b) its short form. `token_type_ids`, `position_ids` (from 0), `langs`: (b i).
-        `perm_mask` (b i i): 1 where i may not see j; `target_mapping` (b p i): one-hot rows of tokens to predict.
+        `perm_mask` (b i i): 1 where i may not see j; `target_mapping` (b p i), wider where it
+        reaches past the tokens: one-hot rows of what to predict.
         `head_mask`, `cross_head_mask`: (h) or (layers, h), 0 silences a head. `encoder_hidden_states` (b s d).
         `use_memory` asks for `memory` in the result (None: as the spec says). The head takes what is left, such as
         `labels`. Raises InputError for what the spec cannot honour.
@@ -175,13 +176,16 @@ class Model(TextMethods, nn.Module):
         memory = self.spec.memory
         if memory.kind == "none" or (isinstance(memory, axes.Recurrent) and memory.length == 0):
             return False
-        holes = self.training and memory.kind == "keys_values" and self.spec.block.layer_drop > 0
+        projected = memory.kind == "keys_values" or (inputs.memory is not None and inputs.memory.projected)
+        holes = self.training and projected and self.spec.block.layer_drop > 0
         if holes and inputs.use_memory:
             raise InputError(
                 "training drops whole blocks (block.layer_drop), and these would remember nothing: call eval()"
             )
         if inputs.use_memory is not None:
             return inputs.use_memory
+        if inputs.turned_anew(self.spec):
+            return False
         if holes or (self.training and self.gradient_checkpointing and memory.kind == "keys_values"):
             return False
         return memory.train if self.training else memory.eval
@@ -199,7 +203,8 @@ class Model(TextMethods, nn.Module):
         """The shared context with this block's head masks."""
         if inputs.head_mask is None and inputs.cross_head_mask is None:
             return context
-        mask, cross = (_layer_row(given, index) for given in (inputs.head_mask, inputs.cross_head_mask))
+        kind = self.embeddings.tokens.tables[0].dtype
+        mask, cross = (_layer_row(given, index, kind) for given in (inputs.head_mask, inputs.cross_head_mask))
         return replace(
             context, head_mask=mask, cross_head_mask=mask if self.spec.attention.cross_head_mask == "shared" else cross
         )
@@ -210,5 +215,5 @@ def _streams(states: Tensor, grid: Grid) -> list[Tensor]:
     return [states] if grid.targets is None else [states[:, : grid.content], states[:, grid.content :]]
 
 
-def _layer_row(mask: Tensor | None, index: int) -> Tensor | None:
-    return mask if mask is None or mask.dim() == 1 else mask[index]
+def _layer_row(mask: Tensor | None, index: int, dtype: torch.dtype) -> Tensor | None:
+    return None if mask is None else (mask if mask.dim() == 1 else mask[index]).to(dtype)

@@ -30,7 +30,7 @@ def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Out
     Raises InputError for a call whose answers depend on padding, or with labels at padding.
     """
     _check(model, call)
-    inputs = Inputs(**{name: call[name] for name in PADDED if name in call})
+    inputs = Inputs(**{name: call[name] for name in (*PADDED, "target_mapping") if name in call})
     real, labels = inputs.padding(model.spec), call.get("labels")
     if real is None:
         return model(**call, use_memory=False)
@@ -41,7 +41,7 @@ def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Out
         raise InputError(f"labels at padding must be {IGNORED}")
     shifted = labels is not None and bool(getattr(model.head, "shifted", False))
     whole: dict[str, Tensor] = {}
-    for rows, columns in _groups(_edges(model.spec, real, shifted), tokens_at_once):
+    for rows, columns in _groups(_edges(model.spec, real, shifted, inputs.ahead > 0), tokens_at_once):
         part = model(**_part(model.spec, call, rows, columns, real), use_memory=False)
         for name in ("last_hidden_state", "logits", "losses"):
             found = getattr(part, name)
@@ -72,8 +72,8 @@ def _check(model: "Model", call: dict[str, Any]) -> None:
         raise InputError("position.reversed_half pairs the halves of a batch, whose rows cannot run apart")
 
 
-def _edges(spec: Spec, real: Tensor, shifted: bool) -> list[tuple[int, int]]:
-    """The first and the last place plus one that each row needs; padding before the text stays where it matters."""
+def _edges(spec: Spec, real: Tensor, shifted: bool, ahead: bool) -> list[tuple[int, int]]:
+    """The first and the last place plus one that each row needs; padding around the text stays where it matters."""
     length = real.shape[1]
     first = real.int().argmax(1)
     last = length - real.flip(1).int().argmax(1)
@@ -81,6 +81,7 @@ def _edges(spec: Spec, real: Tensor, shifted: bool) -> list[tuple[int, int]]:
     columns = isinstance(positions, axes.LearnedPosition | axes.SinusoidPosition) and positions.count == "columns"
     if columns or (isinstance(memory, axes.Recurrent) and memory.initial == "zeros"):
         first = torch.zeros_like(first)
+    last = torch.full_like(last, length) if ahead else last  # what lies past the padding keeps its distance
     first = (first - 1).clamp(min=0) if shifted else first  # the place before the text predicts its first token
     empty = ~real.any(1)
     first, last = first.masked_fill(empty, 0), last.masked_fill(empty, 1)
@@ -112,7 +113,11 @@ def _part(spec: Spec, call: dict[str, Any], rows: Tensor, columns: slice, real: 
         if not isinstance(value, Tensor) or name in ("head_mask", "cross_head_mask"):
             continue
         chosen = value if len(value) == 1 < len(real) else value[rows]
-        if name in BY_TOKEN or (name == "labels" and call.get("target_mapping") is None):
+        if (
+            name in BY_TOKEN
+            or (name == "labels" and call.get("target_mapping") is None)
+            or (name == "encoder_attention_mask" and chosen.dim() == 3)
+        ):
             chosen = chosen[:, columns]
         elif name == "perm_mask":
             chosen = chosen[:, columns, columns]

@@ -19,8 +19,8 @@ from engine.spec import Spec, axes
 class Frame:
     """What all blocks share of one call: distances, their sinusoids, and segments.
 
-    `distances` (r) descend by one from the farthest; `sinusoids` is (1 r d), or (2 r d) where the second half of the
-    batch is mirrored, of these distances or of those that remembered distance keys lack; `places` (b p j) tells where the
+    `distances` (r) of learned distances descend by one from the farthest; `sinusoids` is (1 r d), or (2 r d) where the
+    second half of the batch is mirrored, of the distances that are `lacking`; `places` (b p j) tells where the
     keys of the distances of a few rows stand that no shift lays out; `row_types` (b i+p) and `column_types` (b j) are token
     types.
     """
@@ -97,7 +97,7 @@ def _places(grid: Grid, cut: Cut, device: torch.device) -> Tensor:
 
 
 def _lacking(spec: Spec, grid: Grid, past: Memory | None) -> _Lacking | None:
-    """Which distances of a grid memory does not hold; a memory with room to grow gets some in advance."""
+    """Which distances of a grid are to be projected, None where memory holds them; one that grows gets some in advance."""
     top, bottom = grid.farthest, 1 - grid.content
     if past is None or not past.projected or torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _Lacking(top, bottom)

@@ -50,7 +50,9 @@ def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memor
         return None
     zeros = zero_memory(spec, batch, parameter)
     if isinstance(spec.position, axes.FromEndPosition):
-        return None if zeros is None else replace(zeros, keeps=keeps)
+        hidden = torch.empty(batch, 0, spec.dims.model, dtype=parameter.dtype, device=parameter.device)
+        empty_layers = (LayerMemory(hidden=hidden),) * spec.dims.layers
+        return replace(zeros or Memory(empty_layers, 0, spec=spec.name), keeps=keeps)
     if zeros is not None:
         return project_memory(model, replace(zeros, keeps=keeps))
     assert spec.dims.kv_heads is not None and spec.dims.head is not None

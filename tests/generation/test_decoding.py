@@ -14,7 +14,7 @@ from engine.generation.prompts import groups, read_prompts
 from engine.generation.steps import Continuation
 from engine.spec import axes
 from tests.generation.cases import CONTINUED, alone, ids, network, unequal
-from tests.strategies import agree, built, examples, inputs_for, valid_specs
+from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
 
 NEVER: dict[str, Any] = {"eos_token_id": ()}
 LENGTH = 9
@@ -200,3 +200,21 @@ def test_languages_and_encoder_are_by_row() -> None:
             ids()[1:2], encoder_hidden_states=states[1:2, :2], max_new_tokens=6, **NEVER, **settings
         )
         assert together[1].tolist() == single[0].tolist()
+
+
+def test_places_from_the_end_remember_the_whole_prompt() -> None:
+    """Also where training keeps a part of each segment."""
+    plain = {key: value for key, value in family("transformer-xl").to_dict().items() if key != "checkpoint"}
+    settings = {
+        "position": {"kind": "from_end", "table": "sinusoid"},
+        "attention": {"score": ["content"], "mask": ["causal"]},
+    }
+    text, found = ids(2, 12), []
+    for reuse in (None, 2):
+        memory = {"kind": "recurrent", "length": 24, "initial": "empty", "reuse": reuse}
+        model = built(Spec.model_validate({**plain, **settings, "memory": memory}))
+        continuation = Continuation(model, read_prompts(model.spec, text[:, :8], None))
+        with torch.no_grad():
+            found.append([continuation.feed(part) for part in text.split([8, 1, 1, 2], dim=1)])
+        assert continuation.memory is not None and continuation.memory.length == 12
+    agree(found[1], found[0])

@@ -197,3 +197,46 @@ def test_foreign_memory_is_refused(tmp_path: Path) -> None:
             Memory.load(tmp_path / name)
     with refused(match="no memory file"):
         Memory.load(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize("name", ["transformer-xl", "xlnet"])
+def test_a_memory_may_be_empty(name: str) -> None:
+    """All of it given up, it is as none, in every call that takes a memory."""
+    model, text = network(name, **{"memory.initial": "empty"}), ids(2, 6)
+    empty = remembered(model, text, projected=False).last(0)
+    assert empty.length == 0
+    agree(answer(model(text, memory=empty)), answer(model(text)))
+    expected = model.generate(text, max_new_tokens=3, eos_token_id=())
+    assert torch.equal(model.generate(text, memory=empty, max_new_tokens=3, eos_token_id=()), expected)
+
+
+def test_counts_that_no_memory_has() -> None:
+    memory = remembered(network("xglm"), ids(2, 5))
+    with pytest.raises(InputError, match="cannot keep -1"):
+        memory.last(-1)
+    for count in (-1, 6):
+        with pytest.raises(InputError, match=f"5 tokens cannot give up {count}"):
+            memory.without_newest(count)
+    assert memory.without_newest(5).length == 0
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_segments_after_segments_learn_what_they_may(projected: bool) -> None:
+    """The past is cut off from the gradient whole: keys, values, and those of an encoder."""
+    model = network("transformer-xl", **{"attention.cross": True, "memory.initial": "empty"}).train()
+    states = torch.randn(2, 3, model.spec.dims.model, dtype=torch.float64)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not projected or name.endswith("value.weight"))
+    memory = model.start_memory(2) if projected else None
+    for segment in ids(2, 9).split(3, dim=1):
+        out = model(segment, memory=memory, encoder_hidden_states=states, use_memory=True)
+        torch.autograd.backward(answer(out).sum())
+        memory = out.memory
+        assert memory is not None
+        assert not any(tensor.requires_grad for layer in memory.layers for tensor in layer.tensors().values())
+
+
+def test_dropped_layers_leave_no_hole_in_a_memory_of_keys() -> None:
+    model = network("transformer-xl", **{"block.layer_drop": 0.5, "memory.initial": "empty"}).train()
+    with pytest.raises(InputError, match="training drops whole blocks"):
+        model(ids(2, 3), memory=model.start_memory(2), use_memory=True)

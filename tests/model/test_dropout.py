@@ -28,3 +28,8 @@ def test_gradient_falls_where_the_entries_stay() -> None:
     assert states.grad is not None
     assert torch.equal(states.grad == 0, dropped == 0)
     torch.testing.assert_close(dropped, states * states.grad)
+
+
+def test_a_rate_next_to_one() -> None:
+    kept = dropout(torch.ones(10_000), 1 - 1e-7)
+    assert bool(kept.isfinite().all()) and int((kept != 0).sum()) <= 1

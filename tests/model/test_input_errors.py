@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine import InputError, Model
-from tests.strategies import built, family, inputs_for
+from engine import InputError, Model, Spec
+from tests.strategies import agree, built, family, inputs_for
 
 LENGTH = 5
 IDS = torch.ones(2, LENGTH, dtype=torch.long)
@@ -15,6 +15,13 @@ IDS = torch.ones(2, LENGTH, dtype=torch.long)
 
 def model_of(name: str, head: str | None = "default", **changes: Any) -> Model:
     return built(family(name, **{key.replace("__", "."): value for key, value in changes.items()}), head)
+
+
+def rotary_with_memory() -> Spec:
+    plain = {key: value for key, value in family("transformer-xl").to_dict().items() if key != "checkpoint"}
+    attention = {"score": ["content"], "mask": ["causal"]}
+    memory = {"kind": "recurrent", "length": None, "initial": "empty"}
+    return Spec.model_validate({**plain, "position": {"kind": "rotary"}, "attention": attention, "memory": memory})
 
 
 Call = Callable[[], Any]
@@ -54,6 +61,20 @@ CASES: dict[str, tuple[Call, str]] = {
         lambda: model_of("xlm-roberta-xl", position={"kind": "relative_key", "size": 4},
                          attention__score=["content", "position"])(IDS),
         "5 tokens reach past the 4 distances of position.size",
+    ),
+    "rotary places that a memory of hidden states would lose": (
+        lambda: built(rotary_with_memory())(IDS, position_ids=IDS.cumsum(1), use_memory=True),
+        "model.start_memory, which holds keys",
+    ),
+    "a mask for an encoder that nobody gave": (
+        lambda: (lambda model: model(IDS, memory=model(IDS).memory, encoder_attention_mask=IDS))(
+            model_of("xglm", attention__cross=True)
+        ),
+        "encoder_attention_mask needs encoder_hidden_states",
+    ),
+    "no row of target_mapping": (
+        lambda: model_of("xlnet")(IDS, target_mapping=torch.zeros(2, 0, LENGTH)),
+        "target_mapping has no rows",
     ),
     "position below zero": (lambda: model_of("xlm")(IDS, position_ids=-IDS), "position_ids holds -1"),
     "position_ids without positions": (
@@ -170,3 +191,35 @@ def test_the_nearest_layer_of_a_long_input_still_runs() -> None:
     assert model(IDS).logits.shape == (2, LENGTH, 40)
     decoder = model_of("xlm-roberta-xl", position__size=LENGTH + 2)
     assert decoder(IDS * 3).logits.shape == (2, LENGTH, 40)
+
+
+def test_rotary_places_go_into_a_memory_of_keys() -> None:
+    model, ids = built(rotary_with_memory()), torch.arange(6).remainder(5)[None] + 1
+    places = torch.tensor([[7, 8, 9, 20, 21, 22]])
+    whole = model(ids, position_ids=places)
+    assert whole.memory is None, "hidden states would be turned by counted places"
+    first = model(ids[:, :3], position_ids=places[:, :3], memory=model.start_memory(1), use_memory=True)
+    second = model(ids[:, 3:], position_ids=places[:, 3:], memory=first.memory)
+    agree(second.last_hidden_state, whole.last_hidden_state[:, 3:], "states", 1e-10)
+
+
+def test_masks_and_mappings_may_be_of_any_number_type() -> None:
+    model, silenced = built(family("xlnet"), dtype=torch.float32), torch.tensor([1.0, 0.0, 1.0, 1.0])
+    mapping = torch.eye(LENGTH).expand(2, -1, -1)
+    expected = model(IDS, target_mapping=mapping, head_mask=silenced).logits
+    for kind in (torch.bool, torch.float64, torch.bfloat16, torch.long):
+        found = model(IDS, target_mapping=mapping.to(kind), head_mask=silenced.to(kind)).logits
+        assert torch.equal(found, expected), kind
+
+
+def test_pairs_of_rows_and_encoder_states_hold_for_query_rows_too() -> None:
+    """A query row sees of the encoder what the content row of its target sees."""
+    spec = family("xlnet", **{"attention.cross": True, "dims.layers": 1})
+    model, states = built(spec), torch.randn(2, 4, spec.dims.model, dtype=torch.float64)
+    pairs = torch.rand(2, LENGTH, 4) < 0.5
+    for targets in (torch.arange(LENGTH), torch.tensor([3, 1])):
+        call = {"encoder_hidden_states": states, "encoder_attention_mask": pairs}
+        mapping = torch.nn.functional.one_hot(targets, LENGTH).expand(2, -1, -1)
+        one = model(IDS, target_mapping=mapping, **call).last_hidden_state
+        other = model(IDS, target_mapping=mapping.flip(1), **call).last_hidden_state
+        agree(other.flip(1), one, "targets in another order", 1e-12)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine import Spec, begin, build_model, masks
+from engine import Spec, begin, build_model, masks, scores
 from engine.spec.axes import Dropout
 from tests.strategies import agree, answer, built, examples, family, inputs_for, valid_specs
 
@@ -25,7 +25,8 @@ QUIET = {"dropout": dict.fromkeys(Dropout.model_fields, 0.0)}
 def blocks_of(rows: int, at_once: int = 0) -> Iterator[None]:
     """Blocks of so many rows, whose masks are made one by one where all take more than `at_once` bytes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(masks, "BLOCK", rows)
+        for module in (masks, begin, scores):
+            patch.setattr(module, "BLOCK", rows)
         for module in (masks, begin):
             patch.setattr(module, "AT_ONCE", at_once)
         yield

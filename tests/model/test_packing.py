@@ -105,3 +105,27 @@ def test_what_depends_on_padding_is_refused() -> None:
     mirrored = built(spec.model_copy(update={"position": spec.position.model_copy(update={"reversed_half": True})}))
     with pytest.raises(InputError, match="reversed_half"):
         run_unpadded(mirrored, input_ids=ids, attention_mask=mask)
+
+
+def test_what_lies_past_the_padding_keeps_its_distance() -> None:
+    model = built(family("xlnet"), None)
+    call = {
+        "input_ids": torch.randint(2, 30, (3, 6)),
+        "attention_mask": (torch.arange(6) < torch.tensor([[3], [6], [1]])),
+    }
+    mapping = torch.nn.functional.one_hot(torch.tensor([6, 0]), 7).expand(3, -1, -1)
+    expected = model(**call, target_mapping=mapping).last_hidden_state
+    agree(run_unpadded(model, 6, **call, target_mapping=mapping).last_hidden_state, expected, "states", 1e-10)
+
+
+def test_an_encoder_may_be_masked_by_pair() -> None:
+    spec = family("xglm", **{"attention.cross": True})
+    model, real = built(spec, None), torch.arange(6) < torch.tensor([[3], [6], [1]])
+    call = {
+        "input_ids": torch.randint(2, 30, (3, 6)),
+        "attention_mask": real,
+        "encoder_hidden_states": torch.randn(3, 4, spec.dims.model, dtype=torch.float64),
+        "encoder_attention_mask": torch.rand(3, 6, 4) < 0.7,
+    }
+    expected, found = model(**call).last_hidden_state, run_unpadded(model, 6, **call).last_hidden_state
+    agree(found[real], expected[real], "states", 1e-10)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import Model, Spec
+from engine.linear import Linear
 from engine.spec import axes
 from tests.strategies import FAMILIES, answer, built, examples, family, inputs_for, valid_specs
 
@@ -128,3 +129,26 @@ def test_gradient_checkpointing_recomputes() -> None:
         block.register_forward_pre_hook(lambda *_: runs.append(1))
     answer(model(**inputs_for(model.spec))).sum().backward()
     assert len(runs) == 2 * model.spec.dims.layers
+
+
+@pytest.mark.parametrize("name", ["xlnet", "xlm", "xglm"])
+def test_a_parameter_that_learns_alone_has_the_gradient_that_it_has_among_others(name: str) -> None:
+    """In float32, where products take a path of their own."""
+    spec = family(name)
+    model, call = built(spec, dtype=torch.float32), covering(spec, 0)
+    call = {key: value.float() if value.is_floating_point() else value for key, value in call.items()}
+    expected = pulled(model, call)
+    for chosen in expected:
+        for other, parameter in model.named_parameters():
+            parameter.requires_grad_(other == chosen)
+        found, wanted = pulled(model, call)[chosen], expected[chosen]
+        assert (found is None) == (wanted is None), chosen
+        assert found is None or wanted is None or torch.allclose(found, wanted, rtol=1e-4, atol=1e-5), chosen
+
+
+def test_vectors_learn_like_rows() -> None:
+    layer, states = Linear(6, 4), torch.randn(6, requires_grad=True)
+    torch.nn.init.normal_(layer.weight), torch.nn.init.normal_(layer.bias)
+    torch.autograd.backward(layer(states).sum())
+    assert states.grad is not None and layer.weight.grad is not None
+    assert torch.allclose(states.grad, layer.weight.sum(0)) and torch.allclose(layer.weight.grad, states.expand(4, -1))
