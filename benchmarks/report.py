@@ -121,7 +121,8 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: 
     lengths = [work for work in works if work.table == "length"]
     if lengths:
         parts.append(
-            "## Cost over length\n\nXLNet-base, one row, one pass, float32. Training has a label at every token, and counts its gradients as memory.\n"
+            "## Cost over length\n\nXLNet-base, one row, one pass, float32. Training has a label at every token, "
+            "gives no\nlogits (`output_logits=False`), and counts its gradients as memory.\n"
         )
         parts.append("\n".join([
             "| length | engine, s | µs per token | engine +MiB | faster peer, s | peer +MiB | ratio | share |",

@@ -134,6 +134,7 @@ _LONG_TRAINING = tuple(
     Workload(
         f"xlnet-training-length-{length}", f"{length:,}, training with gradient checkpointing", "xlnet-base",
         "XLNetLMHeadModel", "training", length=length, releases=(), rounds=1, checkpointing=True, table="length",
+        arguments={"output_logits": False},
     )
     for length in (2_048, 8_192)
 )  # fmt: skip
