@@ -85,13 +85,13 @@ class Attention(_Projections):
         weights: list[Tensor] = []
         if context.in_steps:  # else the products of each cut would copy them
             key, value = key.contiguous(), value.contiguous()
-        for cut in context.cuts:
-            rows = slice(cut.rows.start - context.first_row, cut.rows.stop - context.first_row)
-            asking = query[:, :, rows], None if turned is None else turned[:, :, rows]
+        sizes = [cut.rows.stop - cut.rows.start for cut in context.cuts]
+        queries = query.split(sizes, dim=2)
+        turning = [None] * len(sizes) if turned is None else turned.split(sizes, dim=2)
+        for cut, *asking in zip(context.cuts, queries, turning, strict=True):
             given = (*asking, key[:, :, cut.columns], value[:, :, cut.columns], table, context, cut)
-            part, kept = (
-                checkpoint(self._part, *given, use_reentrant=False) if context.recompute else self._part(*given)
-            )
+            again = context.recompute
+            part, kept = checkpoint(self._part, *given, use_reentrant=False) if again else self._part(*given)
             mixed.append(part)
             weights += [] if kept is None else [kept]
         return torch.cat(mixed, dim=2), torch.cat(weights, dim=2) if weights else None
