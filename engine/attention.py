@@ -1,6 +1,7 @@
 """Attention: project, score by terms, mask, softmax, project."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -88,10 +89,9 @@ class Attention(_Projections):
         sizes = [cut.rows.stop - cut.rows.start for cut in context.cuts]
         queries = query.split(sizes, dim=2)
         turning = [None] * len(sizes) if turned is None else turned.split(sizes, dim=2)
-        for cut, *asking in zip(context.cuts, queries, turning, strict=True):
-            given = (*asking, key[:, :, cut.columns], value[:, :, cut.columns], table, context, cut)
-            again = context.recompute
-            part, kept = checkpoint(self._part, *given, use_reentrant=False) if again else self._part(*given)
+        run = partial(checkpoint, self._part, use_reentrant=False) if context.recompute else self._part
+        for cut, asked, spun in zip(context.cuts, queries, turning, strict=True):
+            part, kept = run(asked, spun, key[:, :, cut.columns], value[:, :, cut.columns], table, context, cut)
             mixed.append(part)
             weights += [] if kept is None else [kept]
         return torch.cat(mixed, dim=2), torch.cat(weights, dim=2) if weights else None

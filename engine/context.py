@@ -46,12 +46,12 @@ class Context:
         """The same call where content rows are only asked, as in a last block whose content nobody reads."""
         first = self.grid.content
         cuts = [Cut(slice(max(first, cut.rows.start), cut.rows.stop), cut.columns) for cut in self.cuts]
-        turns = self.row_turns
+        turns, asking = self.row_turns, Cut(slice(first, None), slice(None))
         return replace(
             self,
             first_row=first,
             cuts=tuple(cut for cut in cuts if cut.rows.start < cut.rows.stop),
             real=None if self.real is None else self.real[:, first:],
-            encoder_mask=None if self.encoder_mask is None else self.encoder_mask.below(first),
+            encoder_mask=None if self.encoder_mask is None else self.encoder_mask.over(asking),
             row_turns=None if turns is None else (turns[0][:, :, first:], turns[1][:, :, first:]),
         )

@@ -146,9 +146,12 @@ def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
         expect("encoder_hidden_states", states, (batch, states.shape[1] if states.dim() > 1 else 0, spec.dims.model))
     if mask is not None:
         held = None if inputs.memory is None else inputs.memory.layers[0].cross_keys
-        if held is None and states is None:
+        if held is not None:
+            count = held.shape[2]
+        elif states is not None:
+            count = states.shape[1]
+        else:
             raise InputError("encoder_attention_mask needs encoder_hidden_states, given here or held by memory")
-        count = held.shape[2] if held is not None else states.shape[1] if states is not None else 0
         expect("encoder_attention_mask", mask, (batch, count), (batch, length, count))
 
 

@@ -23,7 +23,7 @@ def token_losses(states: Tensor, weight: Tensor, bias: Tensor | None, labels: Te
     forward pass and again in the backward pass, whose gradients cannot be differentiated a second time.
     """
     if len(labels) * len(weight) * states.element_size() <= SCORES_KEPT or torch.compiler.is_compiling():
-        return functional.cross_entropy(precise(linear(states, weight, bias)), labels, reduction="none")
+        return score_losses(linear(states, weight, bias), labels)
     if torch.is_autocast_enabled(states.device.type):
         kind = torch.get_autocast_dtype(states.device.type)
         states, weight, bias = states.to(kind), weight.to(kind), None if bias is None else bias.to(kind)

@@ -196,12 +196,6 @@ class Added:
         rows = cut.rows if self.scores.shape[2] > 1 else slice(None)
         return Added(self.scores[:, :, rows, cut.columns], None if self.sighted is None else self.sighted[:, :, rows])
 
-    def below(self, first: int) -> "Added":
-        """The part for rows from `first` on."""
-        if self.scores.shape[2] == 1:
-            return self
-        return Added(self.scores[:, :, first:], None if self.sighted is None else self.sighted[:, :, first:])
-
 
 @dataclass(frozen=True)
 class Mask:

@@ -237,7 +237,7 @@ def remember(
         return made
     length, new = _limits(spec.memory, entered.shape[1], keeps)
     if past.keys is None:
-        hidden = entered[:, :new].detach()
+        hidden = entered[:, :new]
         hidden = hidden if past.hidden is None else torch.cat((past.hidden, hidden), dim=1)
         return _detached(replace(made, hidden=_newest(hidden, length, 1), keys=None, values=None))
     assert made.keys is not None and made.values is not None

@@ -101,9 +101,9 @@ class Model(TextMethods, nn.Module):
 
         `attention_mask` (b i), with remembered tokens (b m+i), or by pair (b i m+i): 1 keeps, 0 is padding; `input_mask`
         is its inverse and `lengths` (b) its short form. `token_type_ids`, `position_ids` (from 0), `langs`: (b i).
-        `perm_mask` (b i i): 1 where i may not see j; `target_mapping` (b p i), wider where it
-        reaches past the tokens: one-hot rows of what to predict.
-        `head_mask`, `cross_head_mask`: (h) or (layers, h), 0 silences a head. `encoder_hidden_states` (b s d).
+        `perm_mask` (b i i): 1 where i may not see j; `target_mapping` (b p i), wider where it reaches
+        past the tokens: one-hot rows of what to predict. `head_mask`, `cross_head_mask`: (h) or (layers, h),
+        0 silences a head. `encoder_hidden_states` (b s d).
         `use_memory` asks for `memory` in the result (None: as the spec says). The head takes what is left, such as
         `labels`. Raises InputError for what the spec cannot honour.
         """

@@ -64,8 +64,8 @@ def build_frame(
 ) -> Frame:
     """The frame of one call; token types (b i) are those of the content tokens, remembered tokens count as type 0.
 
-    Where memory holds keys and values, projected distances are held beside them. Dropout of `rate`
-    falls on the sinusoids of distances, once for all blocks and rows, and never on those that memory will hold.
+    Where memory holds keys and values, projected distances are held beside them. Dropout of `rate` falls on the sinusoids
+    of distances, once for all blocks and rows, and never on those that memory will hold.
     """
     distances = sinusoids = rows = columns = lacking = None
     if isinstance(spec.position, axes.RelativePosition):

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from engine.block import Block
 from engine.memory import Keeps, LayerMemory, Memory, zero_memory
 from engine.positions import remembered_positions, rotation
@@ -49,13 +47,12 @@ def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memor
     if not remembers(model):
         return None
     zeros = zero_memory(spec, batch, parameter)
-    if isinstance(spec.position, axes.FromEndPosition):
-        hidden = torch.empty(batch, 0, spec.dims.model, dtype=parameter.dtype, device=parameter.device)
-        empty_layers = (LayerMemory(hidden=hidden),) * spec.dims.layers
-        return replace(zeros or Memory(empty_layers, 0, spec=spec.name), keeps=keeps)
     if zeros is not None:
         return project_memory(model, replace(zeros, keeps=keeps))
-    assert spec.dims.kv_heads is not None and spec.dims.head is not None
-    empty = torch.empty(batch, spec.dims.kv_heads, 0, spec.dims.head, dtype=parameter.dtype, device=parameter.device)
-    layers = (LayerMemory(keys=empty, values=empty),) * spec.dims.layers
-    return Memory(layers, 0, spec=spec.name, keeps=keeps)
+    if isinstance(spec.position, axes.FromEndPosition):
+        empty = LayerMemory(hidden=parameter.new_empty(batch, 0, spec.dims.model))
+    else:
+        assert spec.dims.kv_heads is not None and spec.dims.head is not None
+        rows = parameter.new_empty(batch, spec.dims.kv_heads, 0, spec.dims.head)
+        empty = LayerMemory(keys=rows, values=rows)
+    return Memory((empty,) * spec.dims.layers, 0, spec=spec.name, keeps=keeps)
