@@ -1,7 +1,10 @@
 """Memory in the form for inference: keys and values, so that nothing of the past is projected twice."""
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
+
+import torch
 
 from engine.block import Block
 from engine.memory import Keeps, LayerMemory, Memory, zero_memory
@@ -49,10 +52,12 @@ def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memor
     zeros = zero_memory(spec, batch, parameter)
     if zeros is not None:
         return project_memory(model, replace(zeros, keeps=keeps))
+    # No new_empty: the parameter may be an 8-bit one, whose values are read in its own dtype.
+    nothing = partial(torch.empty, dtype=parameter.dtype, device=parameter.device)
     if isinstance(spec.position, axes.FromEndPosition):
-        empty = LayerMemory(hidden=parameter.new_empty(batch, 0, spec.dims.model))
+        empty = LayerMemory(hidden=nothing(batch, 0, spec.dims.model))
     else:
         assert spec.dims.kv_heads is not None and spec.dims.head is not None
-        rows = parameter.new_empty(batch, spec.dims.kv_heads, 0, spec.dims.head)
+        rows = nothing(batch, spec.dims.kv_heads, 0, spec.dims.head)
         empty = LayerMemory(keys=rows, values=rows)
     return Memory((empty,) * spec.dims.layers, 0, spec=spec.name, keeps=keeps)
