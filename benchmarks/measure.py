@@ -16,7 +16,7 @@ from benchmarks.sides import Process, SideError, own, peer
 from benchmarks.workloads import Workload
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
-ENGINE = "engine"
+ENGINE, PREPACKED = "engine", "engine, prepacked"
 
 
 @dataclass
@@ -40,21 +40,19 @@ class Result:
     @property
     def fastest_peer(self) -> str | None:
         """The peer with the least median."""
-        peers = [name for name, seconds in self.seconds.items() if name != ENGINE and seconds]
+        peers = [name for name, seconds in self.seconds.items() if name not in (ENGINE, PREPACKED) and seconds]
         return min(peers, key=lambda name: median(self.seconds[name]), default=None)
 
-    @property
-    def ratios(self) -> list[float]:
-        """Time of the fastest peer over the engine's, by round."""
-        name = self.fastest_peer
-        return [] if name is None else [a / b for a, b in zip(self.seconds[name], self.seconds[ENGINE])]
+    def ratios(self, side: str = ENGINE) -> list[float]:
+        """Time of the fastest peer over the engine's, by round; none where one of them did not run."""
+        times, own = self.seconds.get(self.fastest_peer or "", []), self.seconds.get(side, [])
+        return [a / b for a, b in zip(times, own)]
 
-    @property
-    def share(self) -> float | None:
+    def share(self, side: str = ENGINE) -> float | None:
         """Share of the measured matrix-product rate that the engine's whole call reaches."""
-        if self.operations is None or not self.rates or not self.seconds.get(ENGINE):
+        if self.operations is None or not self.rates or not self.seconds.get(side):
             return None
-        return self.operations / median(self.seconds[ENGINE]) / median(self.rates)
+        return self.operations / median(self.seconds[side]) / median(self.rates)
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
@@ -109,6 +107,12 @@ def _take_turns(
         bases = {ENGINE: engine.ask("load", work=asdict(work), folder=folder, threads=threads)["resident"]}
         on_turn(f"{ENGINE} answers")
         answers = {ENGINE: _answer(engine, folder)} if work.releases else {}
+        if work.serves:
+            packed = sides[PREPACKED] = stack.enter_context(own(threads))
+            loaded = packed.ask("load", work=asdict(replace(work, prepacked=True)), folder=folder, threads=threads)
+            bases[PREPACKED] = loaded["resident"]
+            on_turn(f"{PREPACKED} answers")
+            answers[PREPACKED] = _answer(packed, folder)
         for python in pythons if work.releases else ():
             process = _offered(work, python, threads, result)
             if process is None:

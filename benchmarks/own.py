@@ -44,7 +44,7 @@ class Own(Side):
         self.arguments = self.work["arguments"]
         model = load_model(folder, self.work["head"], dtype=getattr(torch, self.work["dtype"]))
         model.gradient_checkpointing = self.work["checkpointing"]
-        return model
+        return model.prepack() if self.work["prepacked"] else model
 
     def offers(self, name: str) -> dict[str, Any]:
         """The same request as a peer's; importing here keeps the import out of the times."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import ENGINE, Result, spread
+from benchmarks.measure import ENGINE, PREPACKED, Result, spread
 from benchmarks.section import Section
 from benchmarks.workloads import WORKLOADS, Workload
 
@@ -39,19 +39,28 @@ and apart from it the logits of a plain forward pass. In bfloat16 the published 
 error; it is run under torch.autocast over float32 weights.
 """
 
+PREPACKED_TEXT = """The same calls in the same rounds after `model.prepack()`, which holds the weights twice (the ratio is
+again the faster peer's time over the engine's):
+"""
+
 
 def line(work: Workload, result: Result) -> str:
     """One workload in one line."""
     _, middle, _ = spread(result.seconds[ENGINE])
     text = f"{work.name:26} engine {middle:8.3f} s"
     if result.fastest_peer is not None:
-        low, ratio, high = spread(result.ratios)
+        low, ratio, high = spread(result.ratios())
         text += f"   {result.fastest_peer} {median(result.seconds[result.fastest_peer]):8.3f} s"
         text += f"   ratio {ratio:6.2f} ({low:.2f} … {high:.2f})"
+        if result.ratios(PREPACKED):
+            text += f", prepacked {median(result.ratios(PREPACKED)):.2f}"
         if work.target is not None:
             text += f"   target {work.target} {'met' if ratio >= work.target else 'MISSED'}"
-    if result.share is not None and not _disturbed(result):
-        text += f"   share {result.share:.2f}" + (f" of {work.share}" if work.share else "")
+    shares = [share for share in (result.share(), result.share(PREPACKED)) if share is not None]
+    if shares and not _disturbed(result):
+        text += (
+            "   share " + ", ".join(f"{share:.2f}" for share in shares) + (f" of {work.share}" if work.share else "")
+        )
     text += f"   peak +{result.peak[ENGINE] / MEBIBYTE:,.0f} MiB"
     return "\n".join([text, *(f"    left out: {reason}" for reason in result.left_out)])
 
@@ -97,7 +106,7 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: 
     parts = [INTRODUCTION.format(**setting)]
     measured = [*(found[work.name] for work in works), *sections]
     dates = sorted({one.date for one in measured})
-    versions = sorted({name for work in works for name in found[work.name].seconds if name != ENGINE})
+    versions = sorted({name for work in works for name in found[work.name].seconds if name not in (ENGINE, PREPACKED)})
     parts.append(
         f"Measured on {setting['machine']}, with torch {', '.join((setting['torch'], *versions, ' and '.join(dates)))}. Command: "
         '`make bench ARGUMENTS="--write --peer PYTHON …"` (`python -m benchmarks --list` names the workloads).'
@@ -117,6 +126,14 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: 
             "|---|---|---|---|---|---|---|---|---|",
             *(_row(work, found[work.name]) for work in timed),
         ]))  # fmt: skip
+        packed = [work for work in timed if found[work.name].seconds.get(PREPACKED)]
+        if packed:
+            parts.append(PREPACKED_TEXT)
+            parts.append("\n".join([
+                "| workload | engine, s | plain over prepacked | ratio | target | share | target |",
+                "|---|---|---|---|---|---|---|",
+                *(_prepacked_row(work, found[work.name]) for work in packed),
+            ]))  # fmt: skip
         parts.append(_precision([work for work in timed if work.dtype != "float32"], found))
     lengths = [work for work in works if work.table == "length"]
     if lengths:
@@ -138,35 +155,39 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: 
 
 
 def _row(work: Workload, result: Result) -> str:
-    peer = result.fastest_peer
-    ratio = _number(spread(result.ratios), 2) if peer else "–"
-    goal = "–" if work.target is None or not peer else f"{work.target} {_mark(median(result.ratios) >= work.target)}"
-    share = _share(result)
-    bar = f"{work.share or '–'}"
-    if work.share is not None and result.share is not None and not _disturbed(result):
-        bar += f" {_mark(result.share >= work.share)}"
     memory = f"{result.peak[ENGINE] / MEBIBYTE:,.0f}"
     if work.call == "opening":
         memory += f" (at most {OPENING_MEMORY / MEBIBYTE:.0f}: {_mark(result.peak[ENGINE] <= OPENING_MEMORY)})"
-    cells = [
-        work.title,
-        _number(spread(result.seconds[ENGINE]), 3),
-        _peer_time(result),
-        ratio,
-        goal,
-        share,
-        bar,
-        memory,
-    ]
-    return f"| {' | '.join([*cells, _peer_memory(result)])} |"
+    seconds = _number(spread(result.seconds[ENGINE]), 3)
+    cells = [work.title, seconds, _peer_time(result), *_reached(work, result, ENGINE), memory, _peer_memory(result)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _prepacked_row(work: Workload, result: Result) -> str:
+    gain = [plain / packed for plain, packed in zip(result.seconds[ENGINE], result.seconds[PREPACKED], strict=True)]
+    seconds = _number(spread(result.seconds[PREPACKED]), 3)
+    cells = [work.title, seconds, _number(spread(gain), 2), *_reached(work, result, PREPACKED)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _reached(work: Workload, result: Result, side: str) -> list[str]:
+    """Ratio, share, and beside each whether its target is met."""
+    ratios, share = result.ratios(side), None if _disturbed(result) else result.share(side)
+    goal, bar = f"{work.target or '–'}", f"{work.share or '–'}"
+    if work.target is not None and ratios:
+        goal += f" {_mark(median(ratios) >= work.target)}"
+    if work.share is not None and share is not None:
+        bar += f" {_mark(share >= work.share)}"
+    ratio = _number(spread(ratios), 2) if ratios else "–"
+    return [ratio, goal, "–" if share is None else f"{share:.2f}", bar]
 
 
 def _length_row(work: Workload, result: Result) -> str:
     seconds = median(result.seconds[ENGINE])
-    ratio = _number(spread(result.ratios), 2) if result.fastest_peer else "–"
+    ratio, _, share, _ = _reached(work, result, ENGINE)
     cells = [
         work.title, f"{seconds:.2f}", f"{seconds / work.length * 1e6:,.0f}", f"{result.peak[ENGINE] / MEBIBYTE:,.0f}",
-        _peer_time(result), _peer_memory(result), ratio, _share(result),
+        _peer_time(result), _peer_memory(result), ratio, share,
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -182,7 +203,7 @@ def _precision(works: list[Workload], found: Mapping[str, Result]) -> str:
         for work in works
     ]
     title = "Largest distance of an answer in bfloat16 from the engine's in float32, over the largest value:"
-    return "\n".join([title, "", "| workload | engine | peers |", "|---|---|---|", *rows])
+    return "\n".join([title, "", "| workload | engine | others |", "|---|---|---|", *rows])
 
 
 def _number(values: tuple[float, float, float], digits: int) -> str:
@@ -193,10 +214,6 @@ def _number(values: tuple[float, float, float], digits: int) -> str:
 def _disturbed(result: Result | Section) -> bool:
     """Whether others kept the cores busy: the rate, measured at another moment, then says nothing about the call."""
     return result.load > (os.cpu_count() or 1) + 1
-
-
-def _share(result: Result) -> str:
-    return "–" if result.share is None or _disturbed(result) else f"{result.share:.2f}"
 
 
 def _peer_time(result: Result) -> str:
@@ -220,7 +237,7 @@ def plot(found: Mapping[str, Result], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise SystemExit("the plot needs matplotlib: install the extra 'bench'") from None
-    works = [work for work in WORKLOADS if work.name in found and found[work.name].ratios and work.table == "time"]
+    works = [work for work in WORKLOADS if work.name in found and found[work.name].ratios() and work.table == "time"]
     lengths = [work for work in WORKLOADS if work.name in found and work.table == "length" and work.call == "forward"]
     figure = Figure(figsize=(11, 2 + 0.32 * max(len(works), 6)), layout="constrained")
     FigureCanvasSVG(figure)
@@ -236,7 +253,7 @@ def plot(found: Mapping[str, Result], path: Path) -> None:
 
 def _plot_ratios(bars: Any, works: list[Workload], found: Mapping[str, Result]) -> None:
     places = list(range(len(works)))[::-1]
-    bars.barh(places, [median(found[work.name].ratios) for work in works], color="#4878a8", label="measured")
+    bars.barh(places, [median(found[work.name].ratios()) for work in works], color="#4878a8", label="measured")
     goals = [(work.target, place) for place, work in zip(places, works) if work.target is not None]
     bars.scatter([x for x, _ in goals], [y for _, y in goals], color="black", marker="|", s=160, label="target")
     bars.set_yticks(places, [work.name for work in works])

@@ -18,6 +18,7 @@ class Workload:
     `target` is peer time / engine time, `share` that of the machine's matrix-product rate. `rounds` bounds how often it
     runs, each time `repeats` calls in a row; `checkpointing` is the engine's `gradient_checkpointing`. `peer_autocast`:
     the peer's code mixes precisions, and runs in bfloat16 under torch.autocast alone, over weights in float32.
+    `prepacked` is the engine after `Model.prepack`, a side of its own where that serves.
     """
 
     name: str
@@ -44,7 +45,13 @@ class Workload:
     rounds: int | None = None
     repeats: int = 1
     checkpointing: bool = False
+    prepacked: bool = False
     table: Literal["time", "length"] = "time"
+
+    @property
+    def serves(self) -> bool:
+        """Whether prepacked weights serve the call: one without gradients, beside which laying them out is short."""
+        return self.table == "time" and self.call not in ("training", "opening")
 
 
 _FORWARDS = (

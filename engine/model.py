@@ -17,14 +17,16 @@ from engine.errors import InputError, nearest
 from engine.generation.methods import TextMethods
 from engine.head import Head
 from engine.inputs import Inputs, check
-from engine.linear import lay_out
+from engine.linear import Linear, check_blocks, lay_out
 from engine.masks import Grid
 from engine.memory import LayerMemory, Memory, memory_after, remember
 from engine.narrow import holds_narrow
 from engine.norms import build_norm
+from engine.output_layer import LinearOutput
 from engine.outputs import Output
 from engine.pooler import Pooler
 from engine.positions import FromEndPositions
+from engine.prepack import prepack, unpack
 from engine.resize import resize_vocabulary
 from engine.spec import Spec, axes
 
@@ -67,8 +69,26 @@ class Model(TextMethods, nn.Module):
         if mode and holds_narrow(self):
             raise InputError("8-bit weights take no training: load the model without weights='int8'")
         if mode:
+            unpack(self.parameters())
             lay_out(self)  # optimizers and launchers of training expect contiguous weights
         return super().train(mode)
+
+    def prepack(self) -> "Model":
+        """Keep a second copy of the weights in the blocks that the processor's products read, until `train()`.
+
+        For serving from float32 or bfloat16: calls without gradients take a few percent less time, decoding of several
+        rows up to a third, and sums round in another order. A weight that is loaded, cast or changed afterwards is read
+        plainly, until the next call; a change through `.data` alone goes unseen. Raises InputError where there are no
+        such blocks.
+        """
+        if self.training:
+            raise InputError("prepack() is for inference: call eval() first")
+        layers = [layer for layer in self.modules() if isinstance(layer, Linear | LinearOutput)]
+        for layer in layers:
+            check_blocks(layer.weight)
+        lay_out(self)
+        prepack(layer.weight for layer in layers)
+        return self
 
     def resize_vocabulary(self, size: int) -> None:
         """Grow or shrink the vocabulary in place to `size` tokens; see `engine.resize.resize_vocabulary`."""

@@ -1,0 +1,140 @@
+"""Prepacked weights: the same answers from a second layout, which is given up as soon as a weight is another."""
+
+import copy
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine import InputError, Model, load_model, save_model
+from engine.linear import Linear
+from engine.prepack import blocks_of, prepack
+from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
+
+if not torch.backends.mkldnn.is_available():
+    pytest.skip("this processor has no oneDNN", allow_module_level=True)
+
+
+def pair(name: str, dtype: torch.dtype = torch.float32) -> tuple[Model, Model]:
+    """A toy network, and a prepacked copy of it."""
+    plain = built(family(name), dtype=dtype).eval()
+    return plain, copy.deepcopy(plain).prepack()
+
+
+def told(model: Model, inputs: dict[str, Any]) -> Tensor:
+    return answer(model(**inputs))
+
+
+def packed(model: nn.Module) -> list[str]:
+    return [name for name, weight in model.named_parameters() if blocks_of(weight) is not weight]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_answers_are_those_of_plain_weights(name: str) -> None:
+    plain, fast = pair(name)
+    layers = [f"{path}.weight" for path, layer in fast.named_modules() if isinstance(layer, Linear)]
+    assert layers and set(layers) <= set(packed(fast)) and not packed(plain)
+    inputs = inputs_for(plain.spec, dtype=torch.float32)
+    with torch.no_grad():
+        agree(told(fast, inputs), told(plain, inputs), "answer", 1e-5)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(48, 64), (64, 48)])
+def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[int, int]) -> None:
+    """Shown by blocks of another weight: what is read is seen in the answer, and a lone row in float32 reads plain rows."""
+    draw = torch.Generator().manual_seed(0)
+    layer, other = (Linear(*shape).to(dtype).requires_grad_(False) for _ in range(2))
+    for one in (layer, other):
+        one.weight.copy_(torch.randn(one.weight.shape, generator=draw))
+        one.bias.copy_(torch.randn(one.bias.shape, generator=draw))
+    states = torch.randn(rows, shape[0], generator=draw).to(dtype)
+    expected = states.double() @ layer.weight.double().t() + layer.bias.double()
+    prepack([layer.weight, other.weight])
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    agree(layer(states).double(), expected, "product", tolerance)
+    agree(layer(states, gelu=True).double(), nn.functional.gelu(expected), "product and GELU", tolerance)
+    if rows > 2:
+        layer.weight.blocks = replace(other.weight.blocks, made_of=layer.weight.blocks.made_of)  # type: ignore
+        swapped = states.double() @ other.weight.double().t() + layer.bias.double()
+        agree(layer(states).double(), swapped, "product of the blocks", tolerance)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weight: weight.mul_(2),
+        lambda weight: weight.__setitem__((0, 0), 7.0),
+        lambda weight: setattr(weight, "data", weight.data * 2),
+    ],
+    ids=["in place", "an entry", "other data"],
+)
+def test_a_changed_weight_is_read_plainly_until_the_next_call(change: Any) -> None:
+    plain, fast = pair("xlnet")
+    inputs = inputs_for(plain.spec, dtype=torch.float32)
+    with torch.no_grad():
+        for model in (plain, fast):
+            change(model.blocks[0].feed_forward.up.weight)
+        agree(told(fast, inputs), told(plain, inputs), "answer", 1e-5)
+    name = "blocks.0.feed_forward.up.weight"
+    assert name not in packed(fast) and name in packed(fast.prepack())
+
+
+def test_loading_weights_and_training_give_blocks_up() -> None:
+    plain, fast = pair("xglm")
+    other = built(family("xglm"), dtype=torch.float32).eval()
+    fast.load_state_dict(other.state_dict())
+    inputs = inputs_for(plain.spec, dtype=torch.float32)
+    with torch.no_grad():
+        agree(told(fast, inputs), told(other, inputs), "answer", 1e-5)
+    assert packed(fast.prepack())
+    assert not packed(fast.train())
+    with pytest.raises(InputError, match=r"call eval\(\) first"):
+        fast.prepack()
+
+
+def test_copies_and_pickles_are_plain() -> None:
+    plain, fast = pair("xlm")
+    inputs = inputs_for(plain.spec, dtype=torch.float32)
+    for copied in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+        assert not packed(copied)
+        with torch.no_grad():
+            agree(told(copied, inputs), told(plain, inputs), "answer", 0)
+
+
+def test_gradients_are_those_of_plain_weights() -> None:
+    plain, fast = pair("xlnet")
+    for model in (plain, fast):
+        told(model, inputs_for(model.spec, dtype=torch.float32)).square().sum().backward()
+    found, expected = (dict(model.named_parameters()) for model in (fast, plain))
+    for name, parameter in expected.items():
+        if parameter.grad is not None:
+            assert torch.equal(found[name].grad, parameter.grad), name  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["xlnet", "xglm"])
+def test_generation_from_a_folder_keeps_its_blocks(name: str, tmp_path: Path) -> None:
+    """Weights that a file keeps transposed are laid out before they are packed, not after."""
+    plain = built(family(name), dtype=torch.float32).eval()
+    save_model(plain, tmp_path, format="huggingface")
+    fast = load_model(tmp_path).prepack()
+    before = packed(fast)
+    ids = torch.tensor([[5, 6, 27, 31], [7, 8, 9, 10]])
+    settings: dict[str, Any] = {"max_new_tokens": 20, "eos_token_id": ()}
+    assert torch.equal(fast.generate(ids, **settings), plain.generate(ids, **settings))
+    assert before and packed(fast) == before
+
+
+def test_weights_without_blocks_are_refused(tmp_path: Path) -> None:
+    model = built(family("xlnet"), dtype=torch.float32).eval()
+    save_model(model, tmp_path)
+    with pytest.raises(InputError, match="8-bit weights have no blocks"):
+        load_model(tmp_path, weights="int8").prepack()
+    with pytest.raises(InputError, match="float64 on cpu cannot be prepacked"):
+        model.double().prepack()
+    assert not packed(model)
