@@ -77,9 +77,9 @@ class Model(TextMethods, nn.Module):
         """Keep a second copy of the weights in the blocks that the processor's products read, until `train()`.
 
         For serving from float32 or bfloat16: calls without gradients take a few percent less time, decoding of several
-        rows up to a third, and sums round in another order. A weight that is loaded, cast or changed afterwards is read
-        plainly, until the next call; a change through `.data` alone goes unseen. Raises InputError where there are no
-        such blocks.
+        rows up to a third, and sums round in another order; relative distances, up to `engine.scores.HELD`, are projected
+        once for all calls. A weight that is loaded, cast or changed afterwards is read plainly until the next `prepack()`;
+        values written through `.data` go unseen. Raises InputError where oneDNN does not multiply with such weights.
         """
         if self.training:
             raise InputError("prepack() is for inference: call eval() first")

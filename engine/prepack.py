@@ -1,4 +1,4 @@
-"""Weights laid out once for the processor's products, beside the plain ones."""
+"""Weights prepared once for serving, beside the plain ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.layer_memory import DistanceKeys
 
-@dataclass(frozen=True)
-class _Blocks:
-    """A weight in oneDNN's blocks, with what it was when they were made."""
+
+@dataclass
+class Prepacked:
+    """A weight in oneDNN's `blocks`, with what it was when they were made, and `distances` that it has projected."""
 
     blocks: Tensor
     made_of: tuple[int, int]
+    distances: DistanceKeys | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # a pickled model is a plain one
@@ -22,27 +25,25 @@ class _Blocks:
 def prepack(weights: Iterable[Tensor]) -> None:
     """Copy weights (o i) into oneDNN's blocks, which products without gradients then read."""
     for weight in weights:
-        if blocks_of(weight) is weight:
+        if prepacked(weight) is None:
             blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
-            weight.blocks = _Blocks(blocks, _state(weight))  # type: ignore[attr-defined]
+            weight.prepacked = Prepacked(blocks, _state(weight))  # type: ignore[attr-defined]
 
 
 def unpack(weights: Iterable[Tensor]) -> None:
-    """Give the blocks up."""
+    """Give up what was prepared."""
     for weight in weights:
-        if hasattr(weight, "blocks"):
-            del weight.blocks
+        if hasattr(weight, "prepacked"):
+            del weight.prepacked
 
 
-def blocks_of(weight: Tensor) -> Tensor:
-    """A weight's blocks, or itself: where it has none, and where it changed since, so that they are given up."""
-    known = getattr(weight, "blocks", None)
-    if known is None:
-        return weight
-    if known.made_of == _state(weight):
-        return known.blocks
+def prepacked(weight: Tensor) -> Prepacked | None:
+    """What was prepared of a weight; None where nothing was, and where it changed since: all is then given up."""
+    known: Prepacked | None = getattr(weight, "prepacked", None)
+    if known is None or known.made_of == _state(weight):
+        return known
     unpack([weight])
-    return weight
+    return None
 
 
 def _state(weight: Tensor) -> tuple[int, int]:

@@ -12,7 +12,10 @@ from engine.linear import Linear
 from engine.masks import BLOCK, Cut, Grid
 from engine.memory import DistanceKeys, Memory, longest
 from engine.positions import sinusoid
+from engine.prepack import prepacked
 from engine.spec import Spec, axes
+
+HELD = 2_048  # distances that prepacked weights hold: those of 1,024 tokens that see both ways
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,7 @@ class RelativeScores(nn.Module):
         """A scaled key a head and distance, (s h r k), with s = 2 where half the batch is mirrored, and what is kept."""
         lacking = frame.lacking
         if lacking is not None:
-            assert self.projection is not None and frame.sinusoids is not None
-            keys = (self.projection(frame.sinusoids) * self.scale).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            keys = self._keys(lacking, frame)
             if lacking.joined and known is not None:
                 keys = torch.cat((keys, known.keys), dim=2)
             if not lacking.kept:
@@ -174,6 +176,19 @@ class RelativeScores(nn.Module):
             known = DistanceKeys(keys.contiguous(), lacking.top)
         assert known is not None
         return known.between(grid.farthest, 1 - grid.content), known
+
+    def _keys(self, lacking: _Lacking, frame: Frame) -> Tensor:
+        """Scaled keys (s h r k) of distances that are lacking; prepacked weights hold them for the calls to come."""
+        assert self.projection is not None and frame.sinusoids is not None
+        weight = self.projection.weight
+        steady = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        ready = prepacked(weight) if steady else None
+        if ready is not None and ready.distances is not None and ready.distances.covers(lacking.top, lacking.bottom):
+            return ready.distances.between(lacking.top, lacking.bottom)
+        keys = (self.projection(frame.sinusoids) * self.scale).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        if ready is not None and keys.dtype == weight.dtype and keys.shape[-2] <= HELD:
+            ready.distances = DistanceKeys(keys, lacking.top)
+        return keys
 
     def distance_keys(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
         """A learned, scaled key a head and distance, (1 h r k), and its bias (h r)."""

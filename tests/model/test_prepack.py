@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from engine import InputError, Model, load_model, save_model
 from engine.linear import Linear
-from engine.prepack import blocks_of, prepack
+from engine.prepack import prepack, prepacked
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
 
 if not torch.backends.mkldnn.is_available():
@@ -30,7 +30,7 @@ def told(model: Model, inputs: dict[str, Any]) -> Tensor:
 
 
 def packed(model: nn.Module) -> list[str]:
-    return [name for name, weight in model.named_parameters() if blocks_of(weight) is not weight]
+    return [name for name, weight in model.named_parameters() if prepacked(weight) is not None]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -60,7 +60,7 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
     agree(layer(states).double(), expected, "product", tolerance)
     agree(layer(states, gelu=True).double(), nn.functional.gelu(expected), "product and GELU", tolerance)
     if rows > 2:
-        layer.weight.blocks = replace(other.weight.blocks, made_of=layer.weight.blocks.made_of)  # type: ignore
+        layer.weight.prepacked = replace(other.weight.prepacked, made_of=layer.weight.prepacked.made_of)  # type: ignore
         swapped = states.double() @ other.weight.double().t() + layer.bias.double()
         agree(layer(states).double(), swapped, "product of the blocks", tolerance)
 
@@ -138,3 +138,32 @@ def test_weights_without_blocks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="float64 on cpu cannot be prepacked"):
         model.double().prepack()
     assert not packed(model)
+
+
+@pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_distances_are_projected_once(name: str, mirrored: bool) -> None:
+    """Not again for a shorter text, again for a longer one, after a change, under autograd, and past what is held."""
+    plain = built(family(name, **{"position.reversed_half": mirrored}), dtype=torch.float32)
+    fast = copy.deepcopy(plain).prepack()
+    projections = [model.blocks[1].attention.scores.projection for model in (plain, fast)]
+    runs: list[int] = []
+    projections[1].register_forward_hook(lambda *_: runs.append(1))
+
+    def projects(length: int) -> int:
+        runs.clear()
+        ids = torch.randint(5, 30, (2, length), generator=torch.Generator().manual_seed(length))
+        agree(told(fast, {"input_ids": ids}), told(plain, {"input_ids": ids}), f"answer to {length} tokens", 1e-5)
+        return len(runs)
+
+    with torch.no_grad():
+        assert [projects(length) for length in (7, 5, 9, 9)] == [1, 0, 1, 0]
+        for projection in projections:
+            projection.weight.mul_(1.5)
+        assert [projects(9), projects(9)] == [1, 1]
+        fast.prepack()
+        assert [projects(9), projects(9)] == [1, 0]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("engine.scores.HELD", 20)
+            assert [projects(15), projects(15), projects(9)] == [1, 1, 0]
+    assert projects(9) == 1
