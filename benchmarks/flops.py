@@ -2,8 +2,8 @@
 
 Counted from the spec, whatever the code does: projections of the rows that ask (all rows) and of the keys and values (content
 rows), the two maps of the feed-forward (three where gated), a score and a weighted sum for every pair that the causal rule
-leaves (all pairs otherwise), the position term as a second score, the projection of all distances once a layer, and the
-output layer over the rows that are predicted. The last layer of two streams asks for its query rows alone. Norms,
+leaves (all pairs otherwise), the position term as a second score, the projection of all distances once a layer (none where
+prepacked weights hold them), and the output layer over the rows that are predicted. The last layer of two streams asks for its query rows alone. Norms,
 activations, softmax and dropout count nothing. A training step counts three forward passes.
 """
 
@@ -33,5 +33,5 @@ def _block(spec: Spec, work: Workload, content: int) -> float:
     feed_forward = rows * (3 if spec.ffn.gated else 2) * dims.model * dims.inner
     relative = "position" in spec.attention.score
     scores = (3 if relative else 2) * attention * pairs
-    distances = 2 * work.length * dims.model * attention if relative else 0
+    distances = 2 * work.length * dims.model * attention if relative and not work.prepacked else 0
     return 2 * (work.batch * (projections + feed_forward + scores) + distances)

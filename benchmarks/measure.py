@@ -13,10 +13,9 @@ from typing import Any
 from safetensors.torch import load_file
 
 from benchmarks.sides import Process, SideError, own, peer
-from benchmarks.workloads import Workload
+from benchmarks.workloads import ENGINE, PREPACKED, Workload
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
-ENGINE, PREPACKED = "engine", "engine, prepacked"
 
 
 @dataclass
@@ -29,7 +28,7 @@ class Result:
     name: str
     date: str
     weights: int = 0
-    operations: float | None = None
+    operations: dict[str, float | None] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
     peak: dict[str, int] = field(default_factory=dict)
     rates: list[float] = field(default_factory=list)
@@ -50,9 +49,10 @@ class Result:
 
     def share(self, side: str = ENGINE) -> float | None:
         """Share of the measured matrix-product rate that the engine's whole call reaches."""
-        if self.operations is None or not self.rates or not self.seconds.get(side):
+        operations = self.operations.get(side)
+        if operations is None or not self.rates or not self.seconds.get(side):
             return None
-        return self.operations / median(self.seconds[side]) / median(self.rates)
+        return operations / median(self.seconds[side]) / median(self.rates)
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:

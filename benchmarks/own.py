@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from benchmarks.flops import useful_operations
 from benchmarks.serving import Side, serve
-from benchmarks.workloads import Workload
+from benchmarks.workloads import ENGINE, PREPACKED, Workload
 from engine import build_model, load_model, load_spec, save_model
 from engine.linear import linear
 
@@ -27,7 +27,7 @@ class Own(Side):
     version = "engine"
 
     def write(self, work: dict[str, Any], folder: str) -> dict[str, Any]:
-        """Draw a model and its inputs into a folder; tells the size of the weights, and the operations of a call."""
+        """Draw a model and its inputs into a folder; tells the size of the weights, and each side's operations a call."""
         path = Path(folder)
         model = build_model(work["spec"], work["head"], overrides=work["overrides"], seed=0)
         draw = torch.Generator().manual_seed(0)
@@ -37,8 +37,11 @@ class Own(Side):
         save_model(model, path, format="huggingface")
         inputs = make_inputs(work, model.spec.dims.vocab, draw)
         save_file({name: tensor.contiguous() for name, tensor in inputs.items()}, path / "inputs.safetensors")
-        operations = useful_operations(model.spec, Workload(**work))
-        return {"weights": sum(parameter.nbytes for parameter in model.parameters()), "operations": operations}
+        counted = {
+            side: useful_operations(model.spec, Workload(**{**work, "prepacked": side == PREPACKED}))
+            for side in (ENGINE, PREPACKED)
+        }
+        return {"weights": sum(parameter.nbytes for parameter in model.parameters()), "operations": counted}
 
     def open(self, folder: str) -> Any:
         self.arguments = self.work["arguments"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.measure import ENGINE, PREPACKED, Result, spread
+from benchmarks.measure import Result, spread
 from benchmarks.section import Section
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import ENGINE, PREPACKED, WORKLOADS, Workload
 
 MEBIBYTE = 2**20
 OPENING_MEMORY = 400 * MEBIBYTE

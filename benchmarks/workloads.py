@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Call = Literal["forward", "training", "generate", "step", "opening"]
+ENGINE, PREPACKED = "engine", "engine, prepacked"
 MODERN, TRANSFORMER_XL = ("4.56.", "5."), ("4.35.",)
 
 

@@ -14,7 +14,7 @@ from benchmarks.flops import useful_operations
 from benchmarks.measure import Result, measure
 from benchmarks.section import Section, in_turns, median_ratio
 from benchmarks.sides import SideError, own
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import PREPACKED, WORKLOADS
 from engine import load_spec
 
 SMALL = {"dims.layers": 2, "dims.model": 32, "dims.heads": 4, "dims.inner": 64, "dims.vocab": 100}
@@ -25,14 +25,16 @@ TINY = replace(TWO_STREAMS, overrides=SMALL, batch=2, length=6, predictions=3)
 def test_sides_agree_and_take_turns():
     turns = []
     result = measure(TINY, [sys.executable], threads=2, rounds=2, on_turn=turns.append)
-    (peer,) = result.distances
-    assert peer.startswith("transformers 4.56")
-    assert result.distances[peer] < 1e-5
-    assert {name: len(seconds) for name, seconds in result.seconds.items()} == {"engine": 2, peer: 2}
+    packed, peer = result.distances
+    assert packed == "engine, prepacked" and peer.startswith("transformers 4.56")
+    assert max(result.distances.values()) < 1e-5
+    assert {name: len(seconds) for name, seconds in result.seconds.items()} == {"engine": 2, packed: 2, peer: 2}
     assert result.left_out == [] and len(result.rates) == 2 and min(result.rates) > 0
-    assert turns[-4:] == [
+    assert turns[-6:] == [
         "engine, round 1 of 2",
+        "engine, prepacked, round 1 of 2",
         f"{peer}, round 1 of 2",
+        "engine, prepacked, round 2 of 2",
         f"{peer}, round 2 of 2",
         "engine, round 2 of 2",
     ]
@@ -50,6 +52,7 @@ def test_operations_are_the_products_of_the_spec():
     bare = replace(TINY, head=None, batch=1, predictions=0)
     projections, feed_forward, scores, distances = 4 * 6 * 32 * 32, 6 * 2 * 32 * 64, 3 * 32 * 36, 2 * 6 * 32 * 32
     assert useful_operations(spec, bare) == 2 * 2 * (projections + feed_forward + scores + distances)
+    assert useful_operations(spec, replace(bare, prepacked=True)) == 2 * 2 * (projections + feed_forward + scores)
     assert useful_operations(spec, replace(bare, call="training")) == 3 * useful_operations(spec, bare)
     assert useful_operations(spec, replace(bare, call="generate")) is None
 
@@ -57,19 +60,23 @@ def test_operations_are_the_products_of_the_spec():
 def made(work, engine, peer):
     seconds = {"engine": engine, "transformers 5.0": peer, "transformers 4.56.2": [2 * one for one in peer]}
     peaks = dict.fromkeys(seconds, 2**30)
-    return Result(work.name, "2026-01-01", 10, 4e9, seconds, peaks, [1e10], dict.fromkeys(seconds, 1e-6))
+    operations = {"engine": 4e9, PREPACKED: 3e9}
+    return Result(work.name, "2026-01-01", 10, operations, seconds, peaks, [1e10], dict.fromkeys(seconds, 1e-6))
 
 
 def test_the_page_its_plot_and_its_numbers(tmp_path):
     pytest.importorskip("matplotlib")
     works = {work.name: work for work in WORKLOADS}
     met, missed = works["xlnet-forward"], works["xlm-forward"]
-    first = [made(met, [1.0, 1.0, 2.0], [3.0, 4.0, 6.0]), made(works["xlnet-length-512"], [1.0], [2.0])]
+    packed = made(met, [1.0, 1.0, 2.0], [3.0, 4.0, 6.0])
+    packed.seconds[PREPACKED] = [0.5, 0.5, 1.0]
+    first = [packed, made(works["xlnet-length-512"], [1.0], [2.0])]
     report.write(tmp_path, first, threads=2)
     report.write(tmp_path, [made(missed, [1.0], [1.0]), made(works["xlm-forward-bfloat16"], [1.0], [2.0])], threads=2)
     page = (tmp_path / "benchmarks.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith(f"| {met.title} "))
     assert "| 1.000 (1.000 … 1.500) | 4.000 (3.500 … 5.000), 5.0 | 3.00 (3.00 … 3.50) | 1.8 met | 0.40 |" in row
+    assert "| 0.500 (0.500 … 0.750) | 2.00 | 6.00 (6.00 … 7.00) | 1.8 met | 0.60 | 0.65 **missed** |" in page
     assert "**missed**" in next(line for line in page.splitlines() if line.startswith(f"| {missed.title} "))
     assert "| 512 | 1.00 | 1,953 | 1,024 |" in page
     assert "Not measured here: `xlnet-two-stream`" in page and "/" + "work" not in page
