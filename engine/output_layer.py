@@ -118,17 +118,23 @@ class AdaptiveOutput(nn.Module):
 
     def cluster(self, states: Tensor, cluster: int) -> Tensor:
         """Log-probabilities of a cluster's tokens, given that cluster; the first one's, and of every further cluster."""
-        weight, bias = self._table(cluster)
-        return precise(linear(self._projected(states, cluster), weight, bias)).log_softmax(-1)
+        entered = self._projected(states, cluster)
+        scores = [linear(entered, weight, bias) for weight, bias in self._tables(cluster)]
+        return precise(torch.cat(scores, dim=-1) if len(scores) > 1 else scores[0]).log_softmax(-1)
 
-    def _table(self, cluster: int) -> tuple[Tensor, Tensor]:
-        """Weight and bias of a cluster's scores; the first also scores the others."""
+    def _tables(self, cluster: int) -> list[tuple[Tensor, Tensor]]:
+        """Weights and biases of a cluster's scores, one after the other; the first cluster also scores the others."""
         start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
         weight = self.tables[cluster] if self.split else self.tables[0][start:end]
         bias = self.biases[cluster] if self.split else self.biases[0][start:end]
         if cluster == 0 and self.cluster_weight is not None and self.cluster_bias is not None:
-            weight, bias = torch.cat((weight, self.cluster_weight)), torch.cat((bias, self.cluster_bias))
-        return weight, bias
+            return [(weight, bias), (self.cluster_weight, self.cluster_bias)]
+        return [(weight, bias)]
+
+    def _table(self, cluster: int) -> tuple[Tensor, Tensor]:
+        """Weight and bias of all of a cluster's scores."""
+        weights, biases = zip(*self._tables(cluster), strict=True)
+        return (weights[0], biases[0]) if len(weights) == 1 else (torch.cat(weights), torch.cat(biases))
 
     def _projected(self, states: Tensor, cluster: int) -> Tensor:
         return states @ self.projections[cluster] if len(self.projections) else states
