@@ -39,8 +39,9 @@ and apart from it the logits of a plain forward pass. In bfloat16 the published 
 error; it is run under torch.autocast over float32 weights.
 """
 
-PREPACKED_TEXT = """The same calls in the same rounds after `model.prepack()`, which holds the weights twice (the ratio is
-again the faster peer's time over the engine's):
+PREPACKED_TEXT = """The same calls in the same rounds after `model.prepack()`, which holds the weights twice, and
+of networks with relative positions the keys of distances that an earlier call of that length has projected; these count
+for no share. The ratio is again the faster peer's time over the engine's.
 """
 
 
@@ -130,7 +131,7 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: 
         if packed:
             parts.append(PREPACKED_TEXT)
             parts.append("\n".join([
-                "| workload | engine, s | plain over prepacked | ratio | target | share | target |",
+                "| workload | prepacked, s | plain over prepacked | ratio | target | share | target |",
                 "|---|---|---|---|---|---|---|",
                 *(_prepacked_row(work, found[work.name]) for work in packed),
             ]))  # fmt: skip

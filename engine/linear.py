@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from engine.errors import InputError
 from engine.narrow import Narrow
-from engine.prepack import prepacked
+from engine.prepack import prepacked, unpack
 
 # oneDNN's product outruns the default one on many processors (by a tenth to a fifth where measured), reads plain
 # weights, and applies the exact GELU on the way out.
@@ -51,17 +51,24 @@ def check_blocks(weight: Tensor) -> None:
         raise InputError(
             f"weights of {kind} on {weight.device} cannot be prepacked; oneDNN here takes {able} on the cpu"
         )
+    if weight.is_inference():
+        raise InputError(
+            "weights made under torch.inference_mode() keep no count of their changes: build or load the model outside it"
+        )
 
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
     """x Wᵀ + b for states (... i), weight (o i), bias (o), then the exact GELU where asked for."""
+    learns = torch.is_grad_enabled() and _learns(states, weight, bias)
+    if learns and weight.requires_grad and not torch.compiler.is_compiling():
+        unpack([weight])  # what learns is about to change, and fused optimizers leave no trace of it
     if not _fast(states, weight):
         if isinstance(weight, Narrow):
             product = _narrow(states, weight, bias)
         else:
             product = functional.linear(states, weight, bias)
         return functional.gelu(product) if gelu else product
-    if torch.is_grad_enabled() and _learns(states, weight, bias):
+    if learns:
         product = _Product.apply(states, weight, bias)
         return functional.gelu(product) if gelu else product
     return _onednn(states, weight, bias, gelu)

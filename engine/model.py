@@ -77,9 +77,11 @@ class Model(TextMethods, nn.Module):
         """Keep a second copy of the weights in the blocks that the processor's products read, until `train()`.
 
         For serving from float32 or bfloat16: calls without gradients take a few percent less time, decoding of several
-        rows up to a third, and sums round in another order; relative distances, up to `engine.scores.HELD`, are projected
-        once for all calls. A weight that is loaded, cast or changed afterwards is read plainly until the next `prepack()`;
-        values written through `.data` go unseen. Raises InputError where oneDNN does not multiply with such weights.
+        rows about a quarter, and sums round in another order. Keys of relative distances that a call has projected are
+        held for the next ones, at most `engine.scores.HELD` a block. A weight that is loaded, cast or changed afterwards,
+        or takes part in a call with gradients for it, is read plainly until the next `prepack()`, which begins anew;
+        values written through `.data` or another library's view go unseen until then. Raises InputError where oneDNN does
+        not multiply with such weights.
         """
         if self.training:
             raise InputError("prepack() is for inference: call eval() first")

@@ -119,10 +119,10 @@ class AdaptiveOutput(nn.Module):
     def cluster(self, states: Tensor, cluster: int) -> Tensor:
         """Log-probabilities of a cluster's tokens, given that cluster; the first one's, and of every further cluster."""
         entered = self._projected(states, cluster)
-        scores = [linear(entered, weight, bias) for weight, bias in self._tables(cluster)]
+        scores = [linear(entered, weight, bias) for weight, bias in self._scored(cluster)]
         return precise(torch.cat(scores, dim=-1) if len(scores) > 1 else scores[0]).log_softmax(-1)
 
-    def _tables(self, cluster: int) -> list[tuple[Tensor, Tensor]]:
+    def _scored(self, cluster: int) -> list[tuple[Tensor, Tensor]]:
         """Weights and biases of a cluster's scores, one after the other; the first cluster also scores the others."""
         start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
         weight = self.tables[cluster] if self.split else self.tables[0][start:end]
@@ -133,7 +133,7 @@ class AdaptiveOutput(nn.Module):
 
     def _table(self, cluster: int) -> tuple[Tensor, Tensor]:
         """Weight and bias of all of a cluster's scores."""
-        weights, biases = zip(*self._tables(cluster), strict=True)
+        weights, biases = zip(*self._scored(cluster), strict=True)
         return (weights[0], biases[0]) if len(weights) == 1 else (torch.cat(weights), torch.cat(biases))
 
     def _projected(self, states: Tensor, cluster: int) -> Tensor:

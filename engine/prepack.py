@@ -2,49 +2,47 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from engine.layer_memory import DistanceKeys
 
 
 @dataclass
 class Prepacked:
-    """A weight in oneDNN's `blocks`, with what it was when they were made, and `distances` that it has projected."""
+    """A weight in oneDNN's `blocks`, and `distances` that it has projected, while it is still `made_of` at `version`.
+
+    Holding what it was made of keeps that memory from being given to other values meanwhile.
+    """
 
     blocks: Tensor
-    made_of: tuple[int, int]
+    made_of: Tensor
+    version: int
     distances: DistanceKeys | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # a pickled model is a plain one
+
+_KNOWN = WeakTensorKeyDictionary()  # beside the weights, so that copies and files of these stay plain
 
 
 def prepack(weights: Iterable[Tensor]) -> None:
     """Copy weights (o i) into oneDNN's blocks, which products without gradients then read."""
     for weight in weights:
-        if prepacked(weight) is None:
-            blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
-            weight.prepacked = Prepacked(blocks, _state(weight))  # type: ignore[attr-defined]
+        blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
+        _KNOWN[weight] = Prepacked(blocks, weight.detach(), weight._version)
 
 
 def unpack(weights: Iterable[Tensor]) -> None:
     """Give up what was prepared."""
-    for weight in weights:
-        if hasattr(weight, "prepacked"):
-            del weight.prepacked
+    for weight in weights if _KNOWN else ():
+        _KNOWN.pop(weight, None)
 
 
 def prepacked(weight: Tensor) -> Prepacked | None:
     """What was prepared of a weight; None where nothing was, and where it changed since: all is then given up."""
-    known: Prepacked | None = getattr(weight, "prepacked", None)
-    if known is None or known.made_of == _state(weight):
+    known: Prepacked | None = _KNOWN.get(weight) if _KNOWN else None
+    if known is None or (known.version == weight._version and known.made_of.data_ptr() == weight.data_ptr()):
         return known
     unpack([weight])
     return None
-
-
-def _state(weight: Tensor) -> tuple[int, int]:
-    return weight.data_ptr(), 0 if weight.is_inference() else weight._version

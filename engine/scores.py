@@ -180,15 +180,20 @@ class RelativeScores(nn.Module):
     def _keys(self, lacking: _Lacking, frame: Frame) -> Tensor:
         """Scaled keys (s h r k) of distances that are lacking; prepacked weights hold them for the calls to come."""
         assert self.projection is not None and frame.sinusoids is not None
-        weight = self.projection.weight
-        steady = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        ready = prepacked(weight) if steady else None
-        if ready is not None and ready.distances is not None and ready.distances.covers(lacking.top, lacking.bottom):
-            return ready.distances.between(lacking.top, lacking.bottom)
+        ready = prepacked(self.projection.weight) if self._steady(self.projection) else None
+        held = None if ready is None else ready.distances
+        if held is not None and held.covers(lacking.top, lacking.bottom):
+            return held.between(lacking.top, lacking.bottom)
         keys = (self.projection(frame.sinusoids) * self.scale).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        if ready is not None and keys.dtype == weight.dtype and keys.shape[-2] <= HELD:
+        if ready is not None and keys.shape[-2] <= HELD:
             ready.distances = DistanceKeys(keys, lacking.top)
         return keys
+
+    def _steady(self, projection: nn.Module) -> bool:
+        """Whether a projection gives the same for the same distances again, but for a change of its weight."""
+        plain = type(projection) is Linear and not projection._forward_hooks and not projection._forward_pre_hooks
+        traced = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+        return plain and not traced and not self.training  # in training dropout may fall on what is projected
 
     def distance_keys(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
         """A learned, scaled key a head and distance, (1 h r k), and its bias (h r)."""

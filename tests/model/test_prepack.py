@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,9 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
     agree(layer(states).double(), expected, "product", tolerance)
     agree(layer(states, gelu=True).double(), nn.functional.gelu(expected), "product and GELU", tolerance)
     if rows > 2:
-        layer.weight.prepacked = replace(other.weight.prepacked, made_of=layer.weight.prepacked.made_of)  # type: ignore
+        known, foreign = prepacked(layer.weight), prepacked(other.weight)
+        assert known is not None and foreign is not None
+        known.blocks = foreign.blocks
         swapped = states.double() @ other.weight.double().t() + layer.bias.double()
         agree(layer(states).double(), swapped, "product of the blocks", tolerance)
 
@@ -71,14 +72,17 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
         lambda weight: weight.mul_(2),
         lambda weight: weight.__setitem__((0, 0), 7.0),
         lambda weight: setattr(weight, "data", weight.data * 2),
+        lambda weight: [setattr(weight, "data", weight.data * factor) for factor in (2.0, 0.75, 3.0, 0.5)],
+        lambda weight: nn.utils.vector_to_parameters(torch.randn(2 * weight.numel()), [nn.Parameter(weight), weight]),
     ],
-    ids=["in place", "an entry", "other data"],
+    ids=["in place", "an entry", "other data", "an address used again", "from a vector"],
 )
 def test_a_changed_weight_is_read_plainly_until_the_next_call(change: Any) -> None:
     plain, fast = pair("xlnet")
     inputs = inputs_for(plain.spec, dtype=torch.float32)
     with torch.no_grad():
         for model in (plain, fast):
+            torch.manual_seed(0)
             change(model.blocks[0].feed_forward.up.weight)
         agree(told(fast, inputs), told(plain, inputs), "answer", 1e-5)
     name = "blocks.0.feed_forward.up.weight"
@@ -93,6 +97,11 @@ def test_loading_weights_and_training_give_blocks_up() -> None:
     with torch.no_grad():
         agree(told(fast, inputs), told(other, inputs), "answer", 1e-5)
     assert packed(fast.prepack())
+    with torch.no_grad():
+        for model in (fast, other):
+            for weight in model.parameters():
+                weight.data.mul_(1.5)  # unseen, so that prepack() must begin anew
+        agree(told(fast.prepack(), inputs), told(other, inputs), "answer", 1e-5)
     assert not packed(fast.train())
     with pytest.raises(InputError, match=r"call eval\(\) first"):
         fast.prepack()
@@ -105,6 +114,60 @@ def test_copies_and_pickles_are_plain() -> None:
         assert not packed(copied)
         with torch.no_grad():
             agree(told(copied, inputs), told(plain, inputs), "answer", 0)
+
+
+def test_files_of_the_parameters_are_plain(tmp_path: Path) -> None:
+    """Also where their attributes are written too."""
+    fast = pair("xlnet")[1]
+    torch.save(fast.state_dict(keep_vars=True), tmp_path / "weights.pt")
+    read = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert all(torch.equal(read[name], value) for name, value in fast.state_dict().items())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_casts_there_and_back(name: str) -> None:
+    plain, fast = pair(name)
+    inputs = inputs_for(plain.spec, dtype=torch.float32)
+    for kind in (torch.bfloat16, torch.float16, torch.float64):
+        plain.to(kind).float()
+        fast.to(kind).float()
+        with torch.no_grad():
+            agree(told(fast, inputs), told(plain, inputs), f"answer after {kind}", 1e-5)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad])
+def test_optimizers_that_leave_no_trace(optimizer: Any) -> None:
+    """Fused kernels change weights unseen, and fine-tuning in evaluation mode is allowed."""
+    plain, fast = pair("xglm")
+    ids = torch.randint(5, 30, (2, 8), generator=torch.Generator().manual_seed(0))
+    for model in (plain, fast):
+        steps = optimizer(model.parameters(), lr=1e-2, fused=True)
+        for _ in range(3):
+            steps.zero_grad()
+            model(ids, labels=ids).loss.backward()
+            steps.step()
+    with torch.no_grad():
+        agree(told(fast, {"input_ids": ids}), told(plain, {"input_ids": ids}), "answer", 1e-5)
+
+
+def test_a_changed_projection_of_distances_is_asked_again() -> None:
+    plain, fast = pair("xlnet")
+    ids = {"input_ids": torch.randint(5, 30, (2, 8), generator=torch.Generator().manual_seed(0))}
+
+    def both_agree(what: str) -> None:
+        with torch.no_grad():
+            agree(told(fast, ids), told(plain, ids), what, 1e-5)
+
+    both_agree("before")
+    scores = [model.blocks[0].attention.scores for model in (plain, fast)]
+    hooks = [one.projection.register_forward_hook(lambda module, given, found: found * 0) for one in scores]
+    both_agree("with a hook")
+    for hook in hooks:
+        hook.remove()
+    both_agree("without it")
+    for one in scores:
+        one.projection = nn.Sequential(one.projection)
+    both_agree("with another module")
 
 
 def test_gradients_are_those_of_plain_weights() -> None:
@@ -137,7 +200,11 @@ def test_weights_without_blocks_are_refused(tmp_path: Path) -> None:
         load_model(tmp_path, weights="int8").prepack()
     with pytest.raises(InputError, match="float64 on cpu cannot be prepacked"):
         model.double().prepack()
-    assert not packed(model)
+    with torch.inference_mode():
+        unseen = built(family("xlnet"), dtype=torch.float32)
+    with pytest.raises(InputError, match="keep no count of their changes"):
+        unseen.prepack()
+    assert not packed(model) and not packed(unseen)
 
 
 @pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
@@ -148,7 +215,8 @@ def test_distances_are_projected_once(name: str, mirrored: bool) -> None:
     fast = copy.deepcopy(plain).prepack()
     projections = [model.blocks[1].attention.scores.projection for model in (plain, fast)]
     runs: list[int] = []
-    projections[1].register_forward_hook(lambda *_: runs.append(1))
+    project = projections[1].forward
+    projections[1].forward = lambda *given: runs.append(1) or project(*given)
 
     def projects(length: int) -> int:
         runs.clear()
