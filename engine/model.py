@@ -77,7 +77,7 @@ class Model(TextMethods, nn.Module):
         """Keep a second copy of the weights in the blocks that the processor's products read, until `train()`.
 
         For serving from float32 or bfloat16: calls without gradients take a few percent less time, decoding of several
-        rows about a quarter, and sums round in another order. Keys of relative distances that a call has projected are
+        rows up to a quarter, and sums round in another order. Keys of relative distances that a call has projected are
         held for the next ones, at most `engine.scores.HELD` a block. A weight that is loaded, cast or changed afterwards,
         or takes part in a call with gradients for it, is read plainly until the next `prepack()`, which begins anew;
         values written through `.data` or another library's view go unseen until then. Raises InputError where oneDNN does
