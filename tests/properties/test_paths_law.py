@@ -13,6 +13,7 @@ from engine.attention import attend
 from engine.masks import BLOCK, additive
 from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
 
+needs_blocks = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN on this processor")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -51,6 +52,24 @@ def test_attention_weights_do_not_change_the_answer(spec: Spec, seed: int) -> No
 @pytest.mark.parametrize("name", FAMILIES)
 def test_attention_weights_of_the_shipped_families(name: str) -> None:
     check_fused(family(name), 2)
+
+
+@needs_blocks
+@examples(60)
+@given(valid_specs(), st.integers(0, 999))
+def test_prepacked_weights_do_not_change_the_answer(spec: Spec, seed: int) -> None:
+    """Over calls of other lengths, and with what memory holds of the first."""
+    plain, fast = (built(spec, seed=seed, dtype=torch.float32) for _ in range(2))
+    fast.prepack()
+    memories: list[Any] = [None, None]
+    with torch.no_grad():
+        for length in (6, 4, 8):
+            call = inputs_for(spec, length=length, seed=seed, targets=2, dtype=torch.float32)
+            for remembered in (False, True):
+                given = [{**call, "memory": memory} if remembered and memory else call for memory in memories]
+                found, expected = fast(**given[0]), plain(**given[1])
+                agree(answer(found), answer(expected), f"answers to {length} tokens", 1e-4)
+            memories = [found.memory, expected.memory]
 
 
 @examples(60)
