@@ -3,8 +3,8 @@
 Counted from the spec, whatever the code does: projections of the rows that ask (all rows) and of the keys and values (content
 rows), the two maps of the feed-forward (three where gated), a score and a weighted sum for every pair that the causal rule
 leaves (all pairs otherwise), the position term as a second score, the projection of all distances once a layer (none where
-prepacked weights hold them), and the output layer over the rows that are predicted. The last layer of two streams asks for its query rows alone. Norms,
-activations, softmax and dropout count nothing. A training step counts three forward passes.
+prepacked weights hold them), and the output layer over the rows that are predicted. The last layer of two streams asks for
+its query rows alone. Norms, activations, softmax and dropout count nothing. A training step counts three forward passes.
 """
 
 from benchmarks.workloads import Workload

@@ -37,10 +37,14 @@ class Result:
     load: float = 0.0
 
     @property
+    def peers(self) -> list[str]:
+        """The sides that are not the engine's."""
+        return [name for name in self.seconds if name not in (ENGINE, PREPACKED)]
+
+    @property
     def fastest_peer(self) -> str | None:
         """The peer with the least median."""
-        peers = [name for name, seconds in self.seconds.items() if name not in (ENGINE, PREPACKED) and seconds]
-        return min(peers, key=lambda name: median(self.seconds[name]), default=None)
+        return min(self.peers, key=lambda name: median(self.seconds[name]), default=None)
 
     def ratios(self, side: str = ENGINE) -> list[float]:
         """Time of the fastest peer over the engine's, by round; none where one of them did not run."""

@@ -107,7 +107,7 @@ def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: 
     parts = [INTRODUCTION.format(**setting)]
     measured = [*(found[work.name] for work in works), *sections]
     dates = sorted({one.date for one in measured})
-    versions = sorted({name for work in works for name in found[work.name].seconds if name not in (ENGINE, PREPACKED)})
+    versions = sorted({name for work in works for name in found[work.name].peers})
     parts.append(
         f"Measured on {setting['machine']}, with torch {', '.join((setting['torch'], *versions, ' and '.join(dates)))}. Command: "
         '`make bench ARGUMENTS="--write --peer PYTHON …"` (`python -m benchmarks --list` names the workloads).'

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine import InputError, Model, load_model, save_model
+from engine.layer_memory import DistanceKeys
 from engine.linear import Linear
 from engine.prepack import prepack, prepacked
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
@@ -73,7 +74,7 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
         lambda weight: weight.__setitem__((0, 0), 7.0),
         lambda weight: setattr(weight, "data", weight.data * 2),
         lambda weight: [setattr(weight, "data", weight.data * factor) for factor in (2.0, 0.75, 3.0, 0.5)],
-        lambda weight: nn.utils.vector_to_parameters(torch.randn(2 * weight.numel()), [nn.Parameter(weight), weight]),
+        lambda weight: [nn.utils.vector_to_parameters(torch.randn(weight.numel()), [weight]) for _ in range(2)],
     ],
     ids=["in place", "an entry", "other data", "an address used again", "from a vector"],
 )
@@ -168,6 +169,49 @@ def test_a_changed_projection_of_distances_is_asked_again() -> None:
     for one in scores:
         one.projection = nn.Sequential(one.projection)
     both_agree("with another module")
+
+
+def test_distances_that_dropout_or_autocast_changed_are_not_held() -> None:
+    plain, fast = pair("transformer-xl")
+    ids = torch.randint(5, 30, (2, 8), generator=torch.Generator().manual_seed(0))
+    scores = fast.blocks[0].attention.scores
+
+    def held() -> DistanceKeys | None:
+        known = prepacked(scores.projection.weight)
+        assert known is not None
+        return known.distances
+
+    with torch.no_grad():
+        for module in fast.modules():  # train() would give all up
+            module.training = True
+        fast(ids)
+        fast.eval()
+        assert held() is None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            fast(ids)
+        assert held() is None
+        agree(told(fast, {"input_ids": ids}), told(plain, {"input_ids": ids}), "answer", 1e-5)
+    assert held() is not None
+
+
+def test_distances_that_another_thread_replaces_meanwhile_do_no_harm() -> None:
+    """What was found to cover a call is what the call reads."""
+    plain, fast = pair("transformer-xl")
+    ids = torch.randint(5, 30, (2, 8), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        fast(ids)
+        known = prepacked(fast.blocks[0].attention.scores.projection.weight)
+        assert known is not None and known.distances is not None
+        other = DistanceKeys(known.distances.keys[:, :, :1], 0)
+
+        class Replaced(DistanceKeys):
+            def covers(self, high: int, low: int) -> bool:
+                known.distances = other
+                return super().covers(high, low)
+
+        known.distances = Replaced(known.distances.keys, known.distances.high)
+        agree(told(fast, {"input_ids": ids}), told(plain, {"input_ids": ids}), "answer", 1e-5)
+        assert known.distances is other
 
 
 def test_gradients_are_those_of_plain_weights() -> None:
