@@ -74,7 +74,7 @@ def assemble(
                 return Model(spec.model_copy(update={"heads": spec.heads.model_copy(update={"default": None})}))
             kind = heads.find_head(name)
             options = kind.Options.combined(spec.heads.options.get(name, {}), head_options)
-            checked = _options(name, kind, options)
+            checked = _options(name, kind, options, spec)
             chosen = spec.heads.model_copy(
                 update={"default": name, "options": {**spec.heads.options, name: checked.model_dump(mode="json")}}
             )
@@ -84,9 +84,14 @@ def assemble(
         torch.set_default_dtype(previous)
 
 
-def _options(name: str, kind: type[heads.Head], options: Mapping[str, Any]) -> Any:
+def _options(name: str, kind: type[heads.Head], options: Mapping[str, Any], spec: Spec) -> Any:
+    found: list[tuple[tuple[str, ...], str]] = []
+    checked = None
     try:
-        return kind.Options.model_validate(options)
+        checked = kind.Options.model_validate(options)
+        found = [(tuple(path.split(".")), text) for path, text in checked.problems(spec)]
     except ValidationError as error:
         found = explain(error, options, kind.Options)
-        raise SpecError(Problem(".".join(("heads", "options", name, *path)), text) for path, text in found) from None
+    if found:
+        raise SpecError(Problem(".".join(("heads", "options", name, *path)), text) for path, text in found)
+    return checked

@@ -1,24 +1,11 @@
 """What a head is; the heads themselves stand in the package `heads`."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from engine.embeddings import TokenEmbedding
-from engine.spec import Spec
-
-
-class HeadOptions(BaseModel):
-    """Options of a head; a misspelt one in a spec fails like any other key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @classmethod
-    def combined(cls, options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """A spec's options with those of a call laid over them."""
-        return {**options, **given}
+from engine.spec import HeadOptions, Spec
 
 
 class Head(nn.Module):

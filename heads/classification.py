@@ -45,7 +45,22 @@ class LabelOptions(HeadOptions):
         if self.id2label is not None and len(self.id2label) != self.num_labels:
             text = f"id2label names {len(self.id2label)} labels, but num_labels is {self.num_labels}"
             raise PydanticCustomError("rule", "{text}", {"text": text})
+        if wrong := self._wrong_ids():
+            raise PydanticCustomError("rule", "{text}", {"text": wrong})
         return self
+
+    def _wrong_ids(self) -> str | None:
+        """What is wrong with the ids of the two maps, or with the maps beside one another."""
+        last = self.num_labels - 1
+        ids = {"id2label": self.id2label or {}, "label2id": dict.fromkeys((self.label2id or {}).values())}
+        for name, known in ids.items():
+            if outside := [number for number in known if not 0 <= number <= last]:
+                return f"{name} has the id {outside[0]}, outside 0 … {last} (num_labels is {self.num_labels})"
+        for label, number in (self.label2id or {}).items():
+            named = (self.id2label or {number: label})[number]
+            if named != label:
+                return f"label2id gives '{label}' the id {number}, which id2label calls '{named}'"
+        return None
 
     @classmethod
     def combined(cls, options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From the states of a sequence to one vector."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -39,11 +40,26 @@ class TokenPooling(HeadOptions):
     kind: Literal["token"]
     id: NonNegativeInt | None = None
 
+    def problems(self, spec: Spec) -> Iterator[tuple[str, str]]:
+        token = self.token(spec)
+        if token is None:
+            yield "kind", "token needs its id: give pooling.id, or tokens.classification in the spec"
+        elif token >= spec.dims.vocab:
+            yield "id", f"id {token} is outside the vocabulary of {spec.dims.vocab}"
+
+    def token(self, spec: Spec) -> int | None:
+        """The id that is looked for."""
+        return spec.tokens.classification if self.id is None else self.id
+
 
 class ModulePooling(HeadOptions):
     """`pooler`: the body's pooler (spec.pooler). `attn`: a learned query that attends to the real tokens."""
 
     kind: Literal["pooler", "attn"]
+
+    def problems(self, spec: Spec) -> Iterator[tuple[str, str]]:
+        if self.kind == "pooler" and spec.pooler is None:
+            yield "kind", "pooler needs a pooler: this spec has pooler null"
 
 
 AnyPooling = Annotated[PlacePooling | IndexPooling | TokenPooling | ModulePooling, Field(discriminator="kind")]
@@ -65,16 +81,10 @@ class Pooling(nn.Module):
         self.spec = spec
         self.options = default_pooling(spec) if options is None else options
         self.attention = LearnedQuery(spec) if self.options.kind == "attn" else None
+        for _, text in self.options.problems(spec):
+            raise ValueError(f"pooling.kind {text}")
         if isinstance(self.options, TokenPooling):
-            token = spec.tokens.classification if self.options.id is None else self.options.id
-            if token is None or token >= spec.dims.vocab:
-                raise ValueError(
-                    f"pooling.kind token looks for id {token}: give pooling.id, or tokens.classification in the spec, "
-                    f"below dims.vocab {spec.dims.vocab}"
-                )
-            self.token = token
-        if self.options.kind == "pooler" and spec.pooler is None:
-            raise ValueError("pooling.kind pooler needs a pooler: this spec has pooler null")
+            self.token = self.options.token(spec)
 
     def forward(self, result: Output, inputs: Inputs, cls_index: Tensor | None = None) -> Tensor:
         states, options = result.last_hidden_state, self.options

@@ -1,7 +1,8 @@
 """The spec language: one network as data."""
 
 from engine.spec import axes
+from engine.spec.head_options import HeadOptions
 from engine.spec.load import SpecSource, load_spec
 from engine.spec.model import Spec
 
-__all__ = ["Spec", "SpecSource", "axes", "load_spec"]
+__all__ = ["HeadOptions", "Spec", "SpecSource", "axes", "load_spec"]

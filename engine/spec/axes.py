@@ -7,14 +7,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
 
+# Bounds that no network reaches, so that a slip of the pen is told before anything is allocated.
+Size = Annotated[int, Field(gt=0, le=2**31 - 1)]
+Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Depth = Annotated[int, Field(gt=0, le=10_000)]
+Spread = Annotated[float, Field(ge=0.0, le=1e3)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
 MaskRule = Literal["padding", "causal", "same_length", "window", "permutation"]
@@ -25,7 +26,7 @@ PositionCount = Literal["all", "real", "columns"]
 class Axis(BaseModel):
     """A frozen section of a spec that refuses unknown keys and values of another type; lists become tuples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -42,22 +43,22 @@ def _tuples(value: Any) -> Any:
 class Dims(Axis):
     """Sizes; `head` defaults to model / heads, `kv_heads` to heads, `inner` to four times model."""
 
-    layers: PositiveInt
-    model: PositiveInt
-    heads: PositiveInt
-    head: PositiveInt | None = None
-    kv_heads: PositiveInt | None = None
-    inner: PositiveInt | None = None
-    vocab: PositiveInt
+    layers: Depth
+    model: Size
+    heads: Size
+    head: Size | None = None
+    kv_heads: Size | None = None
+    inner: Size | None = None
+    vocab: Size
 
 
 class TokenTable(Axis):
     """The token table: plain, narrower than the model (projected up), or adaptive (Baevski and Auli 2019)."""
 
-    padding: NonNegativeInt | None = None
-    width: PositiveInt | None = None
-    cutoffs: tuple[PositiveInt, ...] = ()
-    divisor: PositiveInt = 1
+    padding: Index | None = None
+    width: Size | None = None
+    cutoffs: tuple[Size, ...] = ()
+    divisor: Size = 1
     projection_bias: bool = False
 
 
@@ -65,13 +66,13 @@ class SegmentTable(Axis):
     """Token types: a table of their own, or rows of the token table (XLM, GPT-2)."""
 
     source: Literal["table", "tokens"] = "table"
-    count: PositiveInt | None = None
+    count: Size | None = None
 
 
 class LanguageTable(Axis):
     """Languages; `embed: false` keeps their number without a table (xlm-mlm-100-1280)."""
 
-    count: PositiveInt = 1
+    count: Size = 1
     embed: bool = True
 
 
@@ -90,7 +91,7 @@ class Embeddings(Axis):
     """
 
     tables: Tables = Tables()
-    width: PositiveInt | None = None
+    width: Size | None = None
     scale: Literal["none", "sqrt_model"] = "none"
     norm: bool = False
 
@@ -109,8 +110,8 @@ class LearnedPosition(Axis):
     """
 
     kind: Literal["learned"]
-    size: PositiveInt
-    start: NonNegativeInt | Literal["after_padding"] = 0
+    size: Size
+    start: Index | Literal["after_padding"] = 0
     count: PositionCount = "all"
     ids: Literal["counted", "rows"] = "counted"
 
@@ -123,9 +124,9 @@ class SinusoidPosition(Axis):
 
     kind: Literal["sinusoid"]
     basis: Literal["interleaved", "half_split", "tensor2tensor"]
-    start: NonNegativeInt = 0
+    start: Index = 0
     count: PositionCount = "all"
-    size: PositiveInt | None = None
+    size: Size | None = None
     stored: bool = False
 
 
@@ -136,7 +137,7 @@ class RelativePosition(Axis):
     """
 
     kind: Literal["relative"]
-    clamp: PositiveInt | None = None
+    clamp: Size | None = None
     reversed_half: bool = False
 
 
@@ -144,7 +145,7 @@ class RelativeKeyPosition(Axis):
     """A learned vector a distance, scored against queries, or queries and keys (Shaw 2018; Huang 2020)."""
 
     kind: Literal["relative_key", "relative_key_query"]
-    size: PositiveInt
+    size: Size
 
 
 class LearnedRelativePosition(Axis):
@@ -154,8 +155,8 @@ class LearnedRelativePosition(Axis):
     """
 
     kind: Literal["learned_relative"]
-    size: PositiveInt
-    clamp: PositiveInt | None = None
+    size: Size
+    clamp: Size | None = None
 
 
 class FromEndPosition(Axis):
@@ -166,17 +167,17 @@ class FromEndPosition(Axis):
 
     kind: Literal["from_end"]
     table: Literal["sinusoid", "learned"]
-    size: PositiveInt | None = None
-    clamp: PositiveInt | None = None
+    size: Size | None = None
+    clamp: Size | None = None
 
 
 class RotaryPosition(Axis):
     """Queries and keys turned by their position (Su et al. 2021) over a `fraction` of each head, or the first `width`."""
 
     kind: Literal["rotary"]
-    base: PositiveFloat = 10000.0
+    base: Annotated[float, Field(gt=0.0, le=1e12)] = 10000.0
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    width: PositiveInt | None = None
+    width: Size | None = None
     interleaved: bool = False
 
 
@@ -217,7 +218,7 @@ class Attention(Axis):
     scale: bool = True
     mask: tuple[MaskRule, ...] = ()
     same_length: Literal["memory", "remembered"] = "memory"
-    window: PositiveInt | None = None
+    window: Size | None = None
     infer_padding: Literal["none", "count"] = "none"
     cross: bool = False
     cross_head_mask: Literal["own", "shared"] = "own"
@@ -251,8 +252,8 @@ class Recurrent(Axis):
     """
 
     kind: Literal["recurrent"]
-    length: NonNegativeInt | None = None
-    reuse: PositiveInt | None = None
+    length: Index | None = None
+    reuse: Size | None = None
     initial: Literal["empty", "zeros"] = "empty"
     padding: Literal["attended", "hidden"] = "hidden"
     train: bool = True
@@ -266,7 +267,7 @@ class Norm(Axis):
     """Kind and place of the block norms; `query: false` leaves queries as they are under `pre` (Transformer-XL 2, 3)."""
 
     kind: Literal["layer", "rms"] = "layer"
-    eps: PositiveFloat = 1e-5
+    eps: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-5
     placement: Literal["pre", "post"] = "post"
     bias: bool = True
     query: bool = True
@@ -321,10 +322,10 @@ class Init(Axis):
     """
 
     kind: Literal["normal", "uniform"] = "normal"
-    std: NonNegativeFloat = 0.02
-    embeddings: NonNegativeFloat | None = None
-    projections: NonNegativeFloat | None = None
-    norm: NonNegativeFloat = 0.0
+    std: Spread = 0.02
+    embeddings: Spread | None = None
+    projections: Spread | None = None
+    norm: Spread = 0.0
 
 
 class OutputLayer(Axis):
@@ -341,10 +342,10 @@ class OutputLayer(Axis):
     tied: bool = True
     bias: bool = False
     activation: Activation = "gelu"
-    cutoffs: tuple[PositiveInt, ...] | None = None
-    divisor: PositiveInt | None = None
+    cutoffs: tuple[Size, ...] | None = None
+    divisor: Size | None = None
     tied_projections: tuple[bool, ...] | bool = False
-    samples: PositiveInt | None = None
+    samples: Size | None = None
     scaled: bool = False
 
 
@@ -359,13 +360,13 @@ class Heads(Axis):
 class Tokens(Axis):
     """Ids that have a meaning to the network's users: null where the vocabulary has none."""
 
-    padding: NonNegativeInt | None = None
-    bos: NonNegativeInt | None = None
-    eos: NonNegativeInt | None = None
-    unknown: NonNegativeInt | None = None
-    mask: NonNegativeInt | None = None
-    classification: NonNegativeInt | None = None
-    decoder_start: NonNegativeInt | None = None
+    padding: Index | None = None
+    bos: Index | None = None
+    eos: Index | None = None
+    unknown: Index | None = None
+    mask: Index | None = None
+    classification: Index | None = None
+    decoder_start: Index | None = None
 
 
 class ConfigField(Axis):

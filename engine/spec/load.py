@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from engine.errors import SpecError, nearest
 from engine.spec.explain import explain
+from engine.spec.head_options import HeadOptions
 from engine.spec.model import Spec, rules_of_intact_axes
 from engine.spec.origins import KeyPath, Origins, parse
 
@@ -23,7 +24,7 @@ UNIONS = {"position": "kind", "memory": "kind", "tokenizer": "algorithm", "pooli
 def load_spec(
     source: SpecSource,
     overrides: Mapping[str, Any] | None = None,
-    head_options: Mapping[str, type[BaseModel]] | None = None,
+    head_options: Mapping[str, type[HeadOptions]] | None = None,
 ) -> Spec:
     """The spec at a path, under a bare name in specs/, in a dict, or itself; `overrides` are dotted keys with values.
 
@@ -42,7 +43,7 @@ def load_spec(
     except ValidationError as error:
         found = explain(error, data, Spec)
         found += rules_of_intact_axes(data, {path[0] for path, _ in found if path})
-    found += _head_problems(data, head_options or {})
+    found += _head_problems(data, head_options or {}, spec)
     if spec is None or found:
         problems = [origins.problem(path, text) for path, text in dict.fromkeys(found)]
         raise SpecError(sorted(problems, key=lambda problem: (problem.source, problem.line or 0, problem.column or 0)))
@@ -125,7 +126,7 @@ def _extend(data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[P
     return merged
 
 
-def _head_problems(data: Any, options: Mapping[str, type[BaseModel]]) -> list[tuple[KeyPath, str]]:
+def _head_problems(data: Any, options: Mapping[str, type[HeadOptions]], spec: Spec | None) -> list[tuple[KeyPath, str]]:
     heads = data.get("heads")
     given = heads.get("options") if isinstance(heads, Mapping) else None
     problems: list[tuple[KeyPath, str]] = []
@@ -135,7 +136,9 @@ def _head_problems(data: Any, options: Mapping[str, type[BaseModel]]) -> list[tu
             problems.append((here, f"no head named '{name}'{nearest(name, options)}"))
         elif isinstance(values, Mapping):
             try:
-                options[name].model_validate(values)
+                checked = options[name].model_validate(values)
+                told = checked.problems(spec) if spec is not None else ()
+                problems += [((*here, *path.split(".")), text) for path, text in told]
             except ValidationError as error:
                 problems += [((*here, *path), text) for path, text in explain(error, values, options[name])]
     default = heads.get("default") if isinstance(heads, Mapping) else None

@@ -52,10 +52,7 @@ def _tables(spec: "Spec") -> Iterator[Problem]:
     if tables.tokens.padding is not None and tables.tokens.padding >= vocab:
         yield "embeddings.tables.tokens.padding", f"id {tables.tokens.padding} is outside the vocabulary of {vocab}"
     yield from _ascending("embeddings.tables.tokens.cutoffs", tables.tokens.cutoffs, vocab)
-    if tables.tokens.divisor > 1:
-        narrowest = (tables.tokens.width or spec.embedding_width) // tables.tokens.divisor ** len(tables.tokens.cutoffs)
-        if narrowest < 1:
-            yield "embeddings.tables.tokens.divisor", "the last cluster would have no width: lower divisor or cutoffs"
+    yield from _narrowing(spec, "embeddings.tables.tokens.divisor", tables.tokens.divisor, tables.tokens.cutoffs)
     if tables.tokens.projection_bias and tables.tokens.divisor == 1 and tables.tokens.width in (None, spec.dims.model):
         yield (
             "embeddings.tables.tokens.projection_bias",
@@ -70,6 +67,13 @@ def _tables(spec: "Spec") -> Iterator[Problem]:
 def _ascending(path: str, cutoffs: tuple[int, ...], vocab: int) -> Iterator[Problem]:
     if list(cutoffs) != sorted(set(cutoffs)) or (cutoffs and cutoffs[-1] >= vocab):
         yield path, f"cutoffs {list(cutoffs)} must ascend and stay below dims.vocab {vocab}"
+
+
+def _narrowing(spec: "Spec", path: str, divisor: int, cutoffs: tuple[int, ...]) -> Iterator[Problem]:
+    """Clusters whose width, that of the table divided once more in each, comes to nothing."""
+    width = spec.embeddings.tables.tokens.width or spec.embedding_width
+    if divisor > 1 and (len(cutoffs) > width.bit_length() or width < divisor ** len(cutoffs)):
+        yield path, "the last cluster would have no width: lower divisor or cutoffs"
 
 
 def _position(spec: "Spec") -> Iterator[Problem]:
@@ -180,6 +184,8 @@ def _output(spec: "Spec") -> Iterator[Problem]:
     else:
         yield from _ascending("heads.output.cutoffs", cutoffs, spec.dims.vocab)
         divisor = output.divisor or tokens.divisor
+        if (divisor, cutoffs) != (tokens.divisor, tokens.cutoffs):
+            yield from _narrowing(spec, "heads.output.divisor", divisor, cutoffs)
         if output.tied and (divisor, cutoffs if divisor > 1 else ()) != (
             tokens.divisor,
             tokens.cutoffs if divisor > 1 else (),
@@ -199,6 +205,8 @@ def _output(spec: "Spec") -> Iterator[Problem]:
         )
     if output.samples is not None and output.kind != "linear":
         yield "heads.output.samples", "a sampled softmax needs heads.output.kind linear"
+    elif output.samples is not None and output.samples >= spec.dims.vocab:
+        yield "heads.output.samples", f"{output.samples} of {spec.dims.vocab} tokens are all of them: leave it out"
     if output.scaled and output.kind != "linear":
         yield "heads.output.scaled", "scaled token vectors need heads.output.kind linear"
 

@@ -151,13 +151,13 @@ def test_a_row_without_the_classification_token():
 BUILDS = {
     "no classification token": (
         "xglm", {"pooling": {"kind": "token"}},
-        "pooling.kind token looks for id None: give pooling.id, or tokens.classification in the spec, below dims.vocab 40",
+        "pooling.kind: token needs its id: give pooling.id, or tokens.classification in the spec",
     ),
     "token outside the vocabulary": (
-        "xlm", {"pooling": {"kind": "token", "id": 40}}, "pooling.kind token looks for id 40",
+        "xlm", {"pooling": {"kind": "token", "id": 40}}, "pooling.id: id 40 is outside the vocabulary of 40",
     ),
     "no pooler": (
-        "xlnet", {"pooling": {"kind": "pooler"}}, "pooling.kind pooler needs a pooler: this spec has pooler null",
+        "xlnet", {"pooling": {"kind": "pooler"}}, "pooling.kind: pooler needs a pooler: this spec has pooler null",
     ),
     "no layer gives the labels": (
         "xlnet", {"output": False}, "this summary ends 16 wide, but 2 scores are wanted: set output true, or projection",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from engine import SpecError, load_spec
+from engine import SpecError, build_model, load_spec
 from engine.spec import rules
 
 PLAIN = {"name": "plain", "dims": {"layers": 2, "model": 32, "heads": 4, "vocab": 100}}
@@ -144,6 +144,12 @@ BROKEN = [
         "set tied_projections false",
     ),
     ({"heads.output.samples": 5, "heads.output.kind": "transform"}, "heads.output.samples", "kind linear"),
+    ({"heads.output.samples": 100}, "heads.output.samples", "all of them"),
+    (
+        {**ADAPTIVE, "heads.output.tied": False, "heads.output.divisor": 8},
+        "heads.output.divisor",
+        "no width",
+    ),
     ({"heads.output.scaled": True, "heads.output.kind": "transform"}, "heads.output.scaled", "kind linear"),
     ({"tokens.mask": 100}, "tokens.mask", "id 100 is outside the vocabulary of 100"),
 ]
@@ -208,3 +214,51 @@ def test_all_broken_rules_at_once():
         "tokens.bos",
         "tokens.eos",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("dims.layers", 10**9),
+        ("dims.model", 2**40),
+        ("dims.vocab", 2**31),
+        ("position", {"kind": "learned", "size": 10**12}),
+        ("heads.output.samples", 10**12),
+        ("init.std", 1e39),
+        ("init.embeddings", float("inf")),
+        ("norm.eps", float("inf")),
+        ("norm.eps", float("nan")),
+        ("position", {"kind": "rotary", "base": 1e300}),
+        ("dropout.residual", float("nan")),
+        ("tokens.eos", 10**30),
+    ],
+)
+def test_numbers_that_no_network_can_have(path, value):
+    (problem, *_) = broken({path: value})
+    assert problem.path.startswith(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "sentence"),
+    [
+        ({"pooling": {"kind": "token"}}, "pooling.kind", "tokens.classification in the spec"),
+        ({"pooling": {"kind": "token", "id": 100}}, "pooling.id", "outside the vocabulary of 100"),
+        ({"pooling": {"kind": "pooler"}}, "pooling.kind", "pooler null"),
+        ({"num_labels": 2, "id2label": {1: "a", 2: "b"}}, "", "id 2, outside 0 … 1"),
+        ({"num_labels": 2, "label2id": {"a": 5}}, "", "id 5, outside 0 … 1"),
+        ({"id2label": {0: "a", 1: "b"}, "label2id": {"a": 1, "b": 0}}, "", "id2label calls 'b'"),
+        ({"num_labels": "3"}, "num_labels", "whole number"),
+        ({"projection": "yes"}, "projection", "true or false"),
+    ],
+)
+def test_options_of_a_head_that_contradict(options, path, sentence):
+    """A file with such options is refused, and so is a call."""
+    head = "heads.options.sequence_classification"
+    for call in (
+        lambda: load_spec(PLAIN, {head: options}),
+        lambda: build_model(PLAIN, "sequence_classification", device="meta", **options),
+    ):
+        with pytest.raises(SpecError) as caught:
+            call()
+        (problem,) = caught.value.problems
+        assert problem.path == f"{head}.{path}".rstrip(".") and sentence in problem.message
