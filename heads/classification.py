@@ -52,14 +52,13 @@ class LabelOptions(HeadOptions):
     def _wrong_ids(self) -> str | None:
         """What is wrong with the ids of the two maps, or with the maps beside one another."""
         last = self.num_labels - 1
-        ids = {"id2label": self.id2label or {}, "label2id": dict.fromkeys((self.label2id or {}).values())}
-        for name, known in ids.items():
-            if outside := [number for number in known if not 0 <= number <= last]:
+        numbered, named = self.id2label or {}, self.label2id or {}
+        for name, ids in (("id2label", list(numbered)), ("label2id", list(named.values()))):
+            if outside := [number for number in ids if not 0 <= number <= last]:
                 return f"{name} has the id {outside[0]}, outside 0 … {last} (num_labels is {self.num_labels})"
-        for label, number in (self.label2id or {}).items():
-            named = (self.id2label or {number: label})[number]
-            if named != label:
-                return f"label2id gives '{label}' the id {number}, which id2label calls '{named}'"
+        for label, number in named.items():
+            if numbered.get(number, label) != label:
+                return f"label2id gives '{label}' the id {number}, which id2label calls '{numbered[number]}'"
         return None
 
     @classmethod

@@ -84,7 +84,7 @@ class Pooling(nn.Module):
         for _, text in self.options.problems(spec):
             raise ValueError(f"pooling.kind {text}")
         if isinstance(self.options, TokenPooling):
-            self.token = self.options.token(spec)
+            self.token = self.options.token(spec) or 0
 
     def forward(self, result: Output, inputs: Inputs, cls_index: Tensor | None = None) -> Tensor:
         states, options = result.last_hidden_state, self.options
