@@ -15,7 +15,7 @@ from benchmarks.flops import useful_operations
 from benchmarks.serving import Side, serve
 from benchmarks.workloads import ENGINE, PREPACKED, Workload
 from engine import build_model, load_model, load_spec, save_model
-from engine.linear import linear
+from engine.kernels.linear import linear
 
 # (rows, inputs, outputs) of ordinary linear maps of these networks
 SHAPES = ((1024, 768, 3072), (1024, 1024, 4096), (512, 2048, 2048), (512, 2560, 2560))

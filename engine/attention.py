@@ -9,8 +9,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from engine.context import Context, Turns
-from engine.dropout import dropout
-from engine.linear import Linear
+from engine.kernels.dropout import dropout
+from engine.kernels.linear import Linear
 from engine.masks import Added, Cut, additive
 from engine.memory import LayerMemory
 from engine.positions import rotate
@@ -125,7 +125,7 @@ class Attention(_Projections):
 
     def project(self, tokens: Tensor, turns: Turns | None, asked: int | None = None) -> LayerMemory:
         """Keys and values (b g j k) of the `asked` first states (b j d), keys turned by rotary positions if there are any."""
-        # A lone token takes its query row along: two rows go through a product faster than one (engine.linear).
+        # A lone token takes its query row along: two rows go through a product faster than one (engine.kernels.linear).
         rows = tokens if tokens.shape[:2] == (1, 2) else tokens[:, :asked]
         key, value = (_split(projection(rows), self.kv_heads)[:, :, :asked] for projection in (self.key, self.value))
         if isinstance(self.position, axes.RotaryPosition) and turns is not None:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from engine.attention import Attention, CrossAttention
 from engine.context import Context, Turns
-from engine.dropout import Dropout
 from engine.feed_forward import FeedForward
+from engine.kernels.dropout import Dropout
 from engine.memory import LayerMemory
 from engine.norms import build_norm
 from engine.spec import Spec

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.dropout import Dropout
 from engine.errors import InputError
-from engine.linear import linear
+from engine.kernels.dropout import Dropout
+from engine.kernels.linear import linear
 from engine.norms import build_norm
 from engine.positions import PositionTable
 from engine.spec import Spec, axes

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.dropout import Dropout
-from engine.linear import Linear
+from engine.kernels.dropout import Dropout
+from engine.kernels.linear import Linear
 from engine.spec import Spec
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -7,26 +7,26 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from engine.allocation import return_large_buffers
 from engine.begin import begin
 from engine.block import Block, BlockResult
 from engine.context import Context
-from engine.dropout import Dropout
 from engine.embeddings import Embeddings
 from engine.errors import InputError, nearest
 from engine.generation.methods import TextMethods
 from engine.head import Head
 from engine.inputs import Inputs, check
-from engine.linear import Linear, check_blocks, lay_out
+from engine.kernels.allocation import return_large_buffers
+from engine.kernels.dropout import Dropout
+from engine.kernels.int8 import holds_int8
+from engine.kernels.linear import Linear, check_reorderable, make_contiguous
+from engine.kernels.reordered import forget, reorder
 from engine.masks import Grid
 from engine.memory import LayerMemory, Memory, memory_after, remember
-from engine.narrow import holds_narrow
 from engine.norms import build_norm
 from engine.output_layer import LinearOutput
 from engine.outputs import Output
 from engine.pooler import Pooler
 from engine.positions import FromEndPositions
-from engine.prepack import prepack, unpack
 from engine.resize import resize_vocabulary
 from engine.spec import Spec, axes
 
@@ -66,11 +66,11 @@ class Model(TextMethods, nn.Module):
 
     def train(self, mode: bool = True) -> "Model":
         """Training or evaluation mode, as in PyTorch; InputError for training with 8-bit weights."""
-        if mode and holds_narrow(self):
+        if mode and holds_int8(self):
             raise InputError("8-bit weights take no training: load the model without weights='int8'")
         if mode:
-            unpack(self.parameters())
-            lay_out(self)  # optimizers and launchers of training expect contiguous weights
+            forget(self.parameters())
+            make_contiguous(self)  # optimizers and launchers of training expect contiguous weights
         return super().train(mode)
 
     def prepack(self) -> "Model":
@@ -78,7 +78,7 @@ class Model(TextMethods, nn.Module):
 
         For serving from float32 or bfloat16: calls without gradients take a few percent less time, decoding of several
         rows up to a quarter, and sums round in another order. Keys of relative distances that a call has projected are
-        held for the next ones, at most `engine.scores.HELD` a block. A weight that is loaded, cast or changed afterwards,
+        held for the next ones, at most `Tuning.kept_distances` a block. A weight that is loaded, cast or changed afterwards,
         or takes part in a call with gradients for it, is read plainly until the next `prepack()`, which begins anew;
         values written through `.data` or another library's view go unseen until then. Raises InputError where oneDNN does
         not multiply with such weights.
@@ -87,9 +87,9 @@ class Model(TextMethods, nn.Module):
             raise InputError("prepack() is for inference: call eval() first")
         layers = [layer for layer in self.modules() if isinstance(layer, Linear | LinearOutput)]
         for layer in layers:
-            check_blocks(layer.weight)
-        lay_out(self)
-        prepack(layer.weight for layer in layers)
+            check_reorderable(layer.weight)
+        make_contiguous(self)
+        reorder(layer.weight for layer in layers)
         return self
 
     def resize_vocabulary(self, size: int) -> None:

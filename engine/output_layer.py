@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from engine.embeddings import TokenEmbedding
 from engine.feed_forward import ACTIVATIONS
-from engine.likelihood import at_labels, precise, token_losses
-from engine.linear import Linear, linear
+from engine.kernels.linear import Linear, linear
+from engine.kernels.losses import at_labels, precise, token_losses
 from engine.norms import build_norm
 from engine.spec import Spec
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.inputs import Inputs
-from engine.likelihood import IGNORED
+from engine.kernels.losses import IGNORED
 from engine.outputs import Output
 from engine.spec import Spec, axes
 

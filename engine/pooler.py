@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from engine.feed_forward import ACTIVATIONS
-from engine.linear import Linear
+from engine.kernels.linear import Linear
 from engine.spec.axes import Activation
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from engine.errors import InputError
 from engine.init import initialize
-from engine.narrow import holds_narrow
+from engine.kernels.int8 import holds_int8
 from engine.spec import Spec, load_spec
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def resize_vocabulary(model: "Model", size: int) -> None:
         raise InputError(
             "a model on the meta device has no rows to keep: build it with the vocabulary that it should have"
         )
-    if holds_narrow(model):
+    if holds_int8(model):
         raise InputError(
             "a model with 8-bit weights keeps its vocabulary: resize it loaded without weights='int8', and save that"
         )

@@ -6,16 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.dropout import dropout
 from engine.errors import InputError
-from engine.linear import Linear
+from engine.kernels.dropout import dropout
+from engine.kernels.linear import Linear
+from engine.kernels.reordered import reordered
+from engine.kernels.tuning import tuning
 from engine.masks import BLOCK, Cut, Grid
 from engine.memory import DistanceKeys, Memory, longest
 from engine.positions import sinusoid
-from engine.prepack import prepacked
 from engine.spec import Spec, axes
-
-HELD = 2_048  # distances that prepacked weights hold: those of 1,024 tokens that see both ways
 
 
 @dataclass(frozen=True)
@@ -180,12 +179,12 @@ class RelativeScores(nn.Module):
     def _keys(self, lacking: _Lacking, frame: Frame) -> Tensor:
         """Scaled keys (s h r k) of distances that are lacking; prepacked weights hold them for the calls to come."""
         assert self.projection is not None and frame.sinusoids is not None
-        ready = prepacked(self.projection.weight) if self._steady(self.projection) else None
+        ready = reordered(self.projection.weight) if self._steady(self.projection) else None
         held = None if ready is None else ready.distances
-        if held is not None and held.covers(lacking.top, lacking.bottom):
+        if isinstance(held, DistanceKeys) and held.covers(lacking.top, lacking.bottom):
             return held.between(lacking.top, lacking.bottom)
         keys = (self.projection(frame.sinusoids) * self.scale).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        if ready is not None and keys.shape[-2] <= HELD:
+        if ready is not None and keys.shape[-2] <= tuning().kept_distances:
             ready.distances = DistanceKeys(keys, lacking.top)
         return keys
 

@@ -15,7 +15,7 @@ from engine.errors import InputError
 from engine.feed_forward import ACTIVATIONS
 from engine.head import Head, HeadOptions
 from engine.inputs import Inputs, expect, in_range
-from engine.likelihood import IGNORED
+from engine.kernels.losses import IGNORED
 from engine.outputs import Output
 from engine.spec import Spec
 from engine.spec.axes import Activation, Probability

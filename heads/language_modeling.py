@@ -9,7 +9,7 @@ from torch.nn import functional
 from engine.embeddings import TokenEmbedding
 from engine.errors import InputError
 from engine.inputs import Inputs, in_range
-from engine.likelihood import IGNORED, score_losses
+from engine.kernels.losses import IGNORED, score_losses
 from engine.output_layer import build_output_layer
 from engine.outputs import Output
 from engine.spec import Spec

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.inputs import expect
-from engine.likelihood import IGNORED
+from engine.kernels.losses import IGNORED
 
 
 def one_a_row(name: str, values: Tensor, rows: int) -> Tensor:

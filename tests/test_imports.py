@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("tokenization", "engine.errors"),
     ("engine.spec",),
+    ("engine.kernels",),
     ("engine", "engine.generation"),  # the parts of the network: all that is not named elsewhere
     ("heads",),
     ("engine.build",),

@@ -18,9 +18,9 @@ from engine.checkpoint.opening import Source, open_source
 from engine.embeddings import TokenEmbedding
 from engine.errors import CheckpointError, InputError, SpecError
 from engine.init import initialize
-from engine.linear import Linear
+from engine.kernels.int8 import Int8Weight
+from engine.kernels.linear import Linear
 from engine.model import Model
-from engine.narrow import Narrow
 from engine.output_layer import AdaptiveOutput, LinearOutput
 from engine.spec import SpecSource
 from engine.spec.axes import Layout
@@ -210,7 +210,7 @@ def _assign(
     path, _, last = name.rpartition(".")
     module = model.get_submodule(path)
     if narrow is not None and _narrows(model, name):
-        blank = Narrow.blank(tensor.shape, dtype or tensor.dtype, device)
+        blank = Int8Weight.empty(tensor.shape, dtype or tensor.dtype, device)
         setattr(module, last, nn.Parameter(_rounded(name, blank, narrow), requires_grad=False))
         return
     old = model.get_parameter(name)
@@ -226,7 +226,7 @@ def _assign(
 
 
 def _narrows(model: nn.Module, name: str) -> bool:
-    """Whether a parameter of that name is kept in 8 bits: a token table, or a matrix that `engine.linear` multiplies with."""
+    """Whether a parameter of that name is kept in 8 bits: a token table, or a matrix that `engine.kernels.linear` multiplies with."""
     path, _, last = name.rpartition(".")
     if last.isdigit():
         path, _, last = path.rpartition(".")
@@ -235,11 +235,11 @@ def _narrows(model: nn.Module, name: str) -> bool:
     return takes and last in ("weight", "tables", "cluster_weight")
 
 
-def _rounded(name: str, blank: Narrow, read: Callable[[], Tensor]) -> Narrow:
+def _rounded(name: str, blank: Int8Weight, read: Callable[[], Tensor]) -> Int8Weight:
     """A weight as it is read, a run of rows at a time, so that the pages of the runs before can leave memory."""
     rows = max(1, REMAP_BYTES // max(1, blank.shape[1] * blank.element_size()))
     for start in range(0, len(blank), rows):
-        blank.round_rows(start, read()[start : start + rows].to(blank.device))
+        blank.quantize_rows(start, read()[start : start + rows].to(blank.device))
     if not bool(blank.scale.isfinite().all()):
         raise CheckpointError(f"{name} holds values that are not finite, which 8 bits cannot say")
     return blank

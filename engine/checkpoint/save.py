@@ -16,8 +16,8 @@ from engine.checkpoint.load import shared_names
 from engine.checkpoint.names import axis_sizes, slots_of
 from engine.checkpoint.opening import LABEL_FIELDS, families
 from engine.errors import CheckpointError
+from engine.kernels.int8 import holds_int8
 from engine.model import Model
-from engine.narrow import holds_narrow
 from engine.spec import Spec
 from engine.spec.axes import Layout
 from tokenization.plain_yaml import write_yaml
@@ -45,7 +45,7 @@ def save_model(
         raise CheckpointError(f"{path} is a file, not a folder")
     if any(parameter.is_meta for parameter in model.parameters()):
         raise CheckpointError("this model is on the meta device: it has no weights to save")
-    if holds_narrow(model):
+    if holds_int8(model):
         raise CheckpointError(
             "this model holds 8-bit weights, which lost digits: save one that was loaded without weights='int8'"
         )

@@ -15,7 +15,7 @@ from engine.generation.prompts import Prompts, check_left_to_right, check_room, 
 from engine.generation.rules import rules_of
 from engine.generation.sampling import Dice, narrowed
 from engine.generation.steps import Continuation
-from engine.linear import lay_out
+from engine.kernels.linear import make_contiguous
 from engine.memory import check_memory
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Generator:
         self.rules = rules_of(self.options, model.spec)
         self.stops = Stops(self.options.stop_strings, tokenizer)
         if self.options.max_new_tokens >= WORTH_LAYING_OUT:
-            lay_out(model)
+            make_contiguous(model)
 
     def result(self, on_tokens: Callable[[NewTokens], None] | None = None) -> Generation:
         """Run to the end; `on_tokens` hears of every step."""

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from engine.errors import InputError
-from engine.likelihood import IGNORED
+from engine.kernels.losses import IGNORED
 
 
 def mask_tokens(

@@ -1,5 +1,6 @@
 """A loss over a large vocabulary has the gradients of the plain one, without the scores of all tokens at once."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,17 +10,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine import Spec, likelihood
+from engine import Spec
+from engine.kernels import losses
+from engine.kernels.tuning import tuned
 from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
 
 
 @pytest.fixture
-def sliced(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def sliced() -> Iterator[None]:
     """Slices of a few tokens."""
-    monkeypatch.setattr(likelihood, "SCORES_KEPT", 0)
-    monkeypatch.setattr(likelihood, "SLICE", 1)
-    monkeypatch.setattr(likelihood, "NARROWEST", 7)
-    return monkeypatch
+    with tuned(kept_score_bytes=0, score_slice_bytes=1, score_slice_tokens=7):
+        yield
 
 
 def plain(logits: Tensor, labels: Tensor, shifted: bool, log_probabilities: bool) -> Tensor:
@@ -68,9 +69,7 @@ def check(spec: Spec, seed: int, ignored: float) -> None:
 @examples(25)
 @given(valid_specs(head="masked_lm"), st.integers(0, 99), st.sampled_from((0.0, 0.5, 1.0)))
 def test_random_specs(spec: Spec, seed: int, ignored: float) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("SCORES_KEPT", 0), ("SLICE", 1), ("NARROWEST", 7)):
-            patch.setattr(likelihood, name, value)
+    with tuned(kept_score_bytes=0, score_slice_bytes=1, score_slice_tokens=7):
         check(spec, seed, ignored)
 
 
@@ -90,7 +89,7 @@ def test_every_row_may_weigh_differently(dtype: torch.dtype, tolerance: float, b
     given = given if bias else given[:2]
     labels = torch.randint(0, 50, (9,), generator=generator)
     weights = torch.randn(9, generator=generator)
-    ours = likelihood.token_losses(given[0], given[1], given[2] if bias else None, labels)
+    ours = losses.token_losses(given[0], given[1], given[2] if bias else None, labels)
     exact = [tensor.detach().double().requires_grad_() for tensor in given]
     scores = exact[0] @ exact[1].t() + (exact[2] if bias else 0)
     expected = torch.nn.functional.cross_entropy(scores, labels, reduction="none")
@@ -110,7 +109,7 @@ def test_losses_of_scores_that_are_there(dtype: torch.dtype, tolerance: float, s
     labels, weights = torch.randint(0, 50, (9,), generator=generator), torch.randn(9, generator=generator)
     labels[4] = -100
     exact = scores.detach().double().requires_grad_()
-    ours = likelihood.score_losses(scores, labels)
+    ours = losses.score_losses(scores, labels)
     expected = torch.nn.functional.cross_entropy(exact, labels, reduction="none")
     agree(ours.double(), expected, "losses", tolerance)
     (found,), (wanted,) = (
@@ -135,12 +134,10 @@ class Held(TorchDispatchMode):
         return result
 
 
-def test_scores_that_are_there_are_copied_for_their_gradient_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "SCORES_KEPT", 0)
-    monkeypatch.setattr(likelihood, "SLICE", 2**14)
+def test_scores_that_are_there_are_copied_for_their_gradient_alone() -> None:
     scores, labels = torch.randn(64, 3000, requires_grad=True), torch.arange(64)
-    with Held(scores.numel()) as held:
-        likelihood.score_losses(scores, labels).sum().backward()
+    with tuned(kept_score_bytes=0, score_slice_bytes=2**14), Held(scores.numel()) as held:
+        losses.score_losses(scores, labels).sum().backward()
     assert len(held.seen - {scores.data_ptr()}) == 1
 
 
@@ -149,9 +146,9 @@ def test_mixed_precision(sliced: Any) -> None:
     states, weight = torch.randn(9, 8, requires_grad=True), torch.randn(50, 8, requires_grad=True)
     labels = torch.arange(9)
     with torch.autocast("cpu", torch.bfloat16):
-        ours = likelihood.token_losses(states, weight, None, labels)
-        sliced.setattr(likelihood, "SCORES_KEPT", 10**9)
-        expected = likelihood.token_losses(states, weight, None, labels)
+        ours = losses.token_losses(states, weight, None, labels)
+        with tuned(kept_score_bytes=10**9):
+            expected = losses.token_losses(states, weight, None, labels)
     agree(ours, expected, "losses", 1e-6)
     found, wanted = (torch.autograd.grad(losses.sum(), (states, weight)) for losses in (ours, expected))
     assert found[0].dtype == found[1].dtype == torch.float32
@@ -173,15 +170,13 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def test_scores_of_all_tokens_are_never_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_of_all_tokens_are_never_there_at_once() -> None:
     """2 × 48 places over 3,000 tokens: forward and backward hold far fewer than 288,000 scores; logits hold them."""
-    monkeypatch.setattr(likelihood, "SCORES_KEPT", 2**16)
-    monkeypatch.setattr(likelihood, "SLICE", 2**16)
     model = built(family("xglm", **{"dims.vocab": 3000}), dtype=torch.float32).train()
     ids = torch.randint(2, 3000, (2, 48))
     table = 3000 * 16
     for wanted, most in ((False, table + 1), (True, 10**9)):
-        with Largest() as largest:
+        with tuned(kept_score_bytes=2**16, score_slice_bytes=2**16), Largest() as largest:
             model(ids, labels=ids, output_logits=wanted).loss.backward()
         assert largest.size < most
         assert (largest.size >= ids.numel() * 3000) is wanted
@@ -192,7 +187,7 @@ def test_only_labelled_places_are_scored(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def counted(states: Tensor, *others: Any) -> Tensor:
         rows.append(len(states))
-        return likelihood.token_losses(states, *others)
+        return losses.token_losses(states, *others)
 
     monkeypatch.setattr("engine.output_layer.token_losses", counted)
     model = built(family("xlm"))

@@ -2,7 +2,7 @@
 
 import torch
 
-from engine.dropout import Dropout, dropout
+from engine.kernels.dropout import Dropout, dropout
 
 
 def test_rate_mean_and_seed() -> None:

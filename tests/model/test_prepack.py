@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from engine import InputError, Model, load_model, save_model
+from engine.kernels.linear import Linear
+from engine.kernels.reordered import reorder, reordered
+from engine.kernels.tuning import tuned
 from engine.layer_memory import DistanceKeys
-from engine.linear import Linear
-from engine.prepack import prepack, prepacked
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
 
 if not torch.backends.mkldnn.is_available():
@@ -30,7 +31,7 @@ def told(model: Model, inputs: dict[str, Any]) -> Tensor:
 
 
 def packed(model: nn.Module) -> list[str]:
-    return [name for name, weight in model.named_parameters() if prepacked(weight) is not None]
+    return [name for name, weight in model.named_parameters() if reordered(weight) is not None]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -55,11 +56,11 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
         one.bias.copy_(torch.randn(one.bias.shape, generator=draw))
     states = torch.randn(rows, shape[0], generator=draw).to(dtype)
     expected = states.double() @ layer.weight.double().t() + layer.bias.double()
-    prepack([layer.weight, other.weight])
+    reorder([layer.weight, other.weight])
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     agree(layer(states).double(), expected, "product", tolerance)
     agree(layer(states, gelu=True).double(), nn.functional.gelu(expected), "product and GELU", tolerance)
-    known, foreign = prepacked(layer.weight), prepacked(other.weight)
+    known, foreign = reordered(layer.weight), reordered(other.weight)
     assert known is not None and foreign is not None
     known.blocks = foreign.blocks
     swapped = states.double() @ other.weight.double().t() + layer.bias.double()
@@ -177,7 +178,7 @@ def test_distances_that_dropout_or_autocast_changed_are_not_held() -> None:
     scores = fast.blocks[0].attention.scores
 
     def held() -> DistanceKeys | None:
-        known = prepacked(scores.projection.weight)
+        known = reordered(scores.projection.weight)
         assert known is not None
         return known.distances
 
@@ -200,7 +201,7 @@ def test_distances_that_another_thread_replaces_meanwhile_do_no_harm() -> None:
     ids = torch.randint(5, 30, (2, 8), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         fast(ids)
-        known = prepacked(fast.blocks[0].attention.scores.projection.weight)
+        known = reordered(fast.blocks[0].attention.scores.projection.weight)
         assert known is not None and known.distances is not None
         other = DistanceKeys(known.distances.keys[:, :, :1], 0)
 
@@ -275,7 +276,6 @@ def test_distances_are_projected_once(name: str, mirrored: bool) -> None:
         assert [projects(9), projects(9)] == [1, 1]
         fast.prepack()
         assert [projects(9), projects(9)] == [1, 0]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("engine.scores.HELD", 20)
+        with tuned(kept_distances=20):
             assert [projects(15), projects(15), projects(9)] == [1, 1, 0]
     assert projects(9) == 1

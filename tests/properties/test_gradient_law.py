@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import Model, Spec
-from engine.linear import Linear
+from engine.kernels.linear import Linear
 from engine.spec import axes
 from tests.strategies import FAMILIES, answer, built, examples, family, inputs_for, valid_specs
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.errors import InputError
-from engine.narrow import Narrow
-from engine.prepack import prepacked, unpack
+from engine.kernels.int8 import Int8Weight
+from engine.kernels.reordered import forget, reordered
+from engine.kernels.tuning import tuning
 
 # oneDNN's product outruns the default one on many processors (by a tenth to a fifth where measured), reads plain
 # weights, and applies the exact GELU on the way out.
@@ -17,8 +18,6 @@ _PLAIN = (Tensor, nn.Parameter)
 _KINDS = {torch.float32} if _ONEDNN else set()
 if _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported():
     _KINDS.add(torch.bfloat16)
-
-FEW_ROWS = 4  # up to so many rows in bfloat16, torch's 8-bit product is measured faster than widening
 
 
 class Linear(nn.Linear):
@@ -31,19 +30,19 @@ class Linear(nn.Linear):
         return linear(states, self.weight, self.bias, gelu)
 
 
-def lay_out(module: nn.Module) -> None:
+def make_contiguous(module: nn.Module) -> None:
     """Copy weights that lie transposed on the pages of their file into rows of their own, in place.
 
     Products of few rows then read them a third faster; sums round in another order. Who holds a parameter keeps it.
     """
     for parameter in module.parameters():
-        if not isinstance(parameter, Narrow) and not parameter.is_contiguous():
+        if not isinstance(parameter, Int8Weight) and not parameter.is_contiguous():
             parameter.data = parameter.data.contiguous()
 
 
-def check_blocks(weight: Tensor) -> None:
+def check_reorderable(weight: Tensor) -> None:
     """Raises InputError for a weight that oneDNN's products do not read here, so that it has no blocks."""
-    if isinstance(weight, Narrow):
+    if isinstance(weight, Int8Weight):
         raise InputError("8-bit weights have no blocks to prepack: load the model without weights='int8'")
     if not (weight.is_cpu and weight.dtype in _KINDS):
         able = " or ".join(sorted(str(kind).removeprefix("torch.") for kind in _KINDS)) or "nothing"
@@ -61,10 +60,10 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: boo
     """x Wᵀ + b for states (... i), weight (o i), bias (o), then the exact GELU where asked for."""
     learns = torch.is_grad_enabled() and _learns(states, weight, bias)
     if learns and weight.requires_grad and not torch.compiler.is_compiling():
-        unpack([weight])  # what learns is about to change, and fused optimizers leave no trace of it
+        forget([weight])  # what learns is about to change, and fused optimizers leave no trace of it
     if not _fast(states, weight):
-        if isinstance(weight, Narrow):
-            product = _narrow(states, weight, bias)
+        if isinstance(weight, Int8Weight):
+            product = _int8_product(states, weight, bias)
         else:
             product = functional.linear(states, weight, bias)
         return functional.gelu(product) if gelu else product
@@ -74,21 +73,21 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: boo
     return _onednn(states, weight, bias, gelu)
 
 
-def _narrow(states: Tensor, weight: Narrow, bias: Tensor | None) -> Tensor:
+def _int8_product(states: Tensor, weight: Int8Weight, bias: Tensor | None) -> Tensor:
     """x Wᵀ + b (... o) for states (... i) and 8-bit integers (o i), of which a part is widened at a time."""
     rows = states.reshape(-1, states.shape[-1])
-    if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and 0 < len(rows) <= FEW_ROWS:
-        product = torch._weight_int8pack_mm(rows, weight.whole, rows.new_ones(len(weight)))
+    if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and 0 < len(rows) <= tuning().int8_product_rows:
+        product = torch._weight_int8pack_mm(rows, weight.integers, rows.new_ones(len(weight)))
         product = (product * weight.scale).to(states.dtype).view(*states.shape[:-1], len(weight))
     else:
         product = torch.cat([_part(states, part) for part in weight.parts()], dim=-1)
     return product if bias is None else product + bias
 
 
-def _part(states: Tensor, weight: Narrow) -> Tensor:
+def _part(states: Tensor, weight: Int8Weight) -> Tensor:
     if states.dtype == torch.float16:  # its range is too small for sums over the integers
-        return linear(states, weight.wide().half())
-    return (linear(states, weight.whole.to(states.dtype)) * weight.scale).to(states.dtype)
+        return linear(states, weight.dequantize().half())
+    return (linear(states, weight.integers.to(states.dtype)) * weight.scale).to(states.dtype)
 
 
 def _fast(states: Tensor, weight: Tensor) -> bool:
@@ -119,7 +118,7 @@ def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = Fa
         return functional.gelu(product) if gelu else product
     activation, algorithm = ("gelu", "none") if gelu else ("none", "")
     if states.numel() > inputs or states.dtype != torch.float32:  # plain rows are faster for one row in float32
-        ready = prepacked(weight)
+        ready = reordered(weight)
         weight = weight if ready is None else ready.blocks
     return torch.ops.mkldnn._linear_pointwise.default(states, weight, bias, activation, [], algorithm)
 

@@ -4,7 +4,9 @@ import ctypes
 import sys
 from functools import cache
 
-_MMAP_THRESHOLD, _LARGE = -3, 2**20  # mallopt's name of the setting (glibc's malloc.h), and its value in bytes
+from engine.kernels.tuning import tuning
+
+_MMAP_THRESHOLD = -3  # mallopt's name of the setting (glibc's malloc.h)
 
 
 @cache
@@ -20,4 +22,4 @@ def return_large_buffers() -> None:
     if sys.platform == "linux":
         setting = getattr(ctypes.CDLL(None), "mallopt", None)
         if setting is not None:
-            setting(_MMAP_THRESHOLD, _LARGE)
+            setting(_MMAP_THRESHOLD, tuning().returned_buffer_bytes)

@@ -8,21 +8,19 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from engine.linear import linear
+from engine.kernels.linear import linear
+from engine.kernels.tuning import tuning
 
 IGNORED = -100
-SCORES_KEPT = 2**26  # bytes of scores that are kept for the backward pass
-SLICE = 2**23  # bytes of scores at a time where they are not; measured fastest among 2 … 64 MiB
-NARROWEST = 256  # tokens in a slice
 
 
 def token_losses(states: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
     """Negative log-likelihoods (n) of labels (n) under softmax(states Wᵀ + b), states (n d), weight (v d), bias (v).
 
-    Where the scores (n v) would take more than SCORES_KEPT bytes, a slice of the vocabulary is scored at a time, in the
+    Where the scores (n v) would take more than `Tuning.kept_score_bytes`, a slice of the vocabulary is scored at a time, in the
     forward pass and again in the backward pass, whose gradients cannot be differentiated a second time.
     """
-    if len(labels) * len(weight) * states.element_size() <= SCORES_KEPT or torch.compiler.is_compiling():
+    if len(labels) * len(weight) * states.element_size() <= tuning().kept_score_bytes or torch.compiler.is_compiling():
         return score_losses(linear(states, weight, bias), labels)
     if torch.is_autocast_enabled(states.device.type):
         kind = torch.get_autocast_dtype(states.device.type)
@@ -33,10 +31,10 @@ def token_losses(states: Tensor, weight: Tensor, bias: Tensor | None, labels: Te
 def score_losses(scores: Tensor, labels: Tensor) -> Tensor:
     """Negative log-likelihoods (n) of labels (n) under the softmax of scores (n v), 0 where a label is -100.
 
-    Scores of more than SCORES_KEPT bytes are held once, and their gradient once, which cannot be differentiated again;
+    Scores of more than `Tuning.kept_score_bytes` are held once, and their gradient once, which cannot be differentiated again;
     torch's own loss holds them three more times.
     """
-    if scores.nbytes <= SCORES_KEPT or torch.compiler.is_compiling():
+    if scores.nbytes <= tuning().kept_score_bytes or torch.compiler.is_compiling():
         return functional.cross_entropy(precise(scores), labels, ignore_index=IGNORED, reduction="none")
     return _ScoreLosses.apply(scores, labels)
 
@@ -122,12 +120,13 @@ class _ScoreLosses(torch.autograd.Function):
 
 def _rows(scores: Tensor) -> int:
     """How many rows of scores (n v) make a slice."""
-    return max(1, SLICE // max(1, scores.shape[1] * scores.element_size()))
+    return max(1, tuning().score_slice_bytes // max(1, scores.shape[1] * scores.element_size()))
 
 
 def _slices(states: Tensor, weight: Tensor, bias: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
     """Slices of the vocabulary with the scores (n, slice) of their tokens, in at least single precision."""
-    size = max(NARROWEST, SLICE // (len(states) * states.element_size()))
+    fitting = tuning().score_slice_bytes // (len(states) * states.element_size())
+    size = max(tuning().score_slice_tokens, fitting)
     for start in range(0, len(weight), size):
         part = slice(start, min(start + size, len(weight)))
         yield part, precise(linear(states, weight[part], None if bias is None else bias[part]))

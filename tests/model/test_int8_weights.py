@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from engine import CheckpointError, InputError, Model, build_model, load_model, save_model
 from engine.checkpoint.load import shared_names
-from engine.linear import Linear, linear
-from engine.narrow import Narrow
+from engine.kernels.int8 import Int8Weight
+from engine.kernels.linear import Linear, linear
+from engine.kernels.tuning import tuned
 from engine.training import train
 from tests.checkpoint.folders import memory_to_open, save_large
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
@@ -38,59 +39,57 @@ def both(name: str, folder: Path, **settled: Any) -> tuple[Model, Model]:
     small, wide = load_model(folder, weights="int8"), load_model(folder)
     with torch.no_grad():
         for path, parameter in small.named_parameters():
-            values = parameter.wide() if isinstance(parameter, Narrow) else parameter
+            values = parameter.dequantize() if isinstance(parameter, Int8Weight) else parameter
             wide.get_parameter(path).copy_(values)
     return small, wide
 
 
-def narrowed(weight: Tensor, dtype: torch.dtype = torch.float32) -> Narrow:
-    return Narrow.of(weight, dtype)
+def quantized(weight: Tensor, dtype: torch.dtype = torch.float32) -> Int8Weight:
+    return Int8Weight.of(weight, dtype)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
-def test_a_layer_is_the_layer_of_its_rounded_weight(
-    rows: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_layer_is_the_layer_of_its_rounded_weight(rows: int, dtype: torch.dtype) -> None:
     """In parts of a few rows; no entry is off by more than half a step of its row; a row of zeros stays."""
-    monkeypatch.setattr("engine.narrow.WIDENED", 300)
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(48, 64, generator=generator) * torch.logspace(-3, 2, 48)[:, None]
     weight[5] = 0
     layer = Linear(64, 48).to(dtype)
     layer.bias = nn.Parameter(torch.randn(48, generator=generator).to(dtype))
-    small = narrowed(weight, dtype)
+    small = quantized(weight, dtype)
     layer.weight = nn.Parameter(small, requires_grad=False)
-    rounded = small.whole.double() * small.scale.double()[:, None]
+    rounded = small.integers.double() * small.scale.double()[:, None]
     step = weight.abs().amax(1, keepdim=True).double() / 127
     assert bool(((rounded - weight).abs() <= step * (0.5 + 1e-4)).all()) and not rounded[5].any()
     states = torch.randn(2, rows, 64, generator=generator).to(dtype)
     expected = states.double() @ rounded.t() + layer.bias.double()
     tolerance = {torch.float32: 1e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float64: 1e-12}[dtype]
-    agree(layer(states).double(), expected, "product", tolerance)
-    agree(layer(states, gelu=True).double(), functional.gelu(expected), "product and GELU", tolerance)
+    with tuned(dequantized_entries=300):
+        agree(layer(states).double(), expected, "product", tolerance)
+        agree(layer(states, gelu=True).double(), functional.gelu(expected), "product and GELU", tolerance)
     assert layer(states).dtype == dtype
 
 
 def test_sums_over_integers_stay_within_half_precision() -> None:
     weight = torch.full((3, 4096), 0.01)
     states = torch.ones(1, 4096, dtype=torch.float16)
-    agree(linear(states, narrowed(weight, torch.float16)).float(), torch.full((1, 3), 40.96), "sum", 2e-3)
+    agree(linear(states, quantized(weight, torch.float16)).float(), torch.full((1, 3), 40.96), "sum", 2e-3)
 
 
 def test_a_table_gives_its_rounded_rows() -> None:
     """And is cut, joined, cast and copied along its rows like the table that it stands for."""
-    table = narrowed(torch.randn(20, 6, generator=torch.Generator().manual_seed(0)))
-    wide, ids = table.wide(), torch.tensor([[3, 0], [19, 3]])
+    table = quantized(torch.randn(20, 6, generator=torch.Generator().manual_seed(0)))
+    wide, ids = table.dequantize(), torch.tensor([[3, 0], [19, 3]])
     assert torch.equal(functional.embedding(ids, table), wide[ids])
-    assert isinstance(table[4:9], Narrow) and torch.equal(table[4:9].wide(), wide[4:9])
-    assert torch.equal(torch.cat((table[:2], table[7:])).wide(), torch.cat((wide[:2], wide[7:])))
+    assert isinstance(table[4:9], Int8Weight) and torch.equal(table[4:9].dequantize(), wide[4:9])
+    assert torch.equal(torch.cat((table[:2], table[7:])).dequantize(), torch.cat((wide[:2], wide[7:])))
     joined = torch.cat((table, torch.eye(2, 6)))
-    assert isinstance(joined, Narrow) and torch.equal(joined.wide(), torch.cat((wide, torch.eye(2, 6))))
+    assert isinstance(joined, Int8Weight) and torch.equal(joined.dequantize(), torch.cat((wide, torch.eye(2, 6))))
     half = table.to(torch.bfloat16)
     assert half.dtype == functional.embedding(ids, half).dtype == torch.bfloat16
-    assert isinstance(half, Narrow) and torch.equal(half.float().wide(), wide)
-    assert table.nbytes == 20 * 6 + 20 * 4 and "Narrow((20, 6)" in repr(table)
+    assert isinstance(half, Int8Weight) and torch.equal(half.float().dequantize(), wide)
+    assert table.nbytes == 20 * 6 + 20 * 4 and "Int8Weight((20, 6)" in repr(table)
     for asked in (lambda: table + 1, lambda: table.t(), lambda: table[:, 2:], lambda: torch.cat((table, table), dim=1)):
         with pytest.raises(InputError, match="8-bit weights"):
             asked()
@@ -106,9 +105,7 @@ def test_answers_are_those_of_the_rounded_weights(name: str, tmp_path: Path) -> 
     with torch.no_grad():
         agree(*(answer(model(**call)) for model in (small, wide)), "answers", 1e-5)
         agree(*(model(**call, labels=labels).losses for model in (small, wide)), "losses", 1e-5)
-        with pytest.MonkeyPatch.context() as patch:
-            for limit, value in (("SCORES_KEPT", 0), ("SLICE", 1), ("NARROWEST", 7)):
-                patch.setattr(f"engine.likelihood.{limit}", value)
+        with tuned(kept_score_bytes=0, score_slice_bytes=1, score_slice_tokens=7):
             agree(*(model(**call, labels=labels).losses for model in (small, wide)), "losses in slices", 1e-5)
     scored = {} if small.spec.has_rule("causal") or small.spec.streams.kind == "two" else {"mask_token_id": 3}
     agree(*(model.score(ids, **scored).log_probs for model in (small, wide)), "scores", 1e-5)
@@ -210,9 +207,10 @@ def test_a_new_head_over_a_narrow_body(tmp_path: Path) -> None:
 
 
 PREPARE = """
-from engine.narrow import Narrow
+from engine.kernels.tuning import tuned
+from engine.kernels.int8 import Int8Weight
 build_model("tiny/xglm")
-Narrow.of(torch.ones(1, 1), torch.float32).detach()  # torch imports much at the first such tensor
+Int8Weight.of(torch.ones(1, 1), torch.float32).detach()  # torch imports much at the first such tensor
 """
 
 

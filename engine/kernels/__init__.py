@@ -1,0 +1,1 @@
+"""What depends on the processor: products with weights, dropout, losses, and every measured threshold."""
