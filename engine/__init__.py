@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from engine.packing import run_unpadded
     from engine.spec import Spec
 
+__version__ = "0.1.0"
 _HOMES = {
     "build_model": "engine.build",
     "load_spec": "engine.build",
@@ -35,6 +36,7 @@ __all__ = [
     "Output",
     "Spec",
     "SpecError",
+    "__version__",
     "build_model",
     "load_model",
     "load_spec",

@@ -9,7 +9,7 @@ from engine.errors import InputError, nearest
 from engine.head import Head, HeadOptions
 
 __all__ = ["Head", "HeadOptions", "find_head", "register_head", "registered_heads"]
-ENTRY_POINTS = "transformer_engine.heads"
+ENTRY_POINTS = "blockgraph.heads"
 
 
 _HEADS: dict[str, type[Head]] = {}

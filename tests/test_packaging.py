@@ -3,13 +3,23 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
+from email import message_from_string
 from pathlib import Path
 
 import pytest
 
+from engine import __version__
+from tokenization.extras import DISTRIBUTION
+
 ROOT = Path(__file__).parents[1]
-BUILD = "from setuptools import build_meta; print(build_meta.build_wheel('out'))"
+ROOMS = (".ci", "benchmarks", "docs", "engine", "heads", "specs", "tests", "tokenization")
+BUILD = """
+from setuptools import build_meta
+build_meta.build_sdist("out")
+build_meta.build_wheel("out")
+"""
 USE = """
 import engine, tokenization.published
 from engine.spec.load import SPECS
@@ -20,20 +30,47 @@ print(engine.load_spec("xlnet-base").dims.layers, engine.load_spec("tiny/xlm").n
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The wheel of this tree, unpacked."""
-    folder = tmp_path_factory.mktemp("wheel")
-    tree = folder / "tree"
-    for name in ("engine", "heads", "tokenization", "specs"):
+def tree(tmp_path_factory):
+    """A copy of this tree, with its sdist and its wheel in `out`."""
+    pytest.importorskip("setuptools", minversion="77")
+    tree = tmp_path_factory.mktemp("built") / "tree"
+    for name in ROOMS:
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "MANIFEST.in"):
-        shutil.copy(ROOT / name, tree / name)
-    (tree / "README.md").write_text("")
+    for path in ROOT.iterdir():
+        if path.is_file() and path.name != ".git":
+            shutil.copy(path, tree)
     subprocess.run([sys.executable, "-c", BUILD], cwd=tree, check=True, capture_output=True)
-    (wheel,) = (tree / "out").glob("*.whl")
+    return tree
+
+
+@pytest.fixture(scope="module")
+def site(tree):
+    """The wheel of this tree, unpacked."""
+    (wheel,) = (tree / "out").glob("blockgraph-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
+        archive.extractall(tree.with_name("site"))
+    return tree.with_name("site")
+
+
+def test_the_sdist_is_the_whole_tree(tree):
+    """Tests too, with all that they read: they run from it."""
+    (sdist,) = (tree / "out").glob("blockgraph-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {Path(*Path(member.name).parts[1:]) for member in archive if member.isfile()}
+    there = {path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()}
+    there |= {path.relative_to(ROOT) for path in ROOT.iterdir() if path.is_file() and path.name != ".git"}
+    there = {path for path in there if "__pycache__" not in path.parts}
+    made = {name for name in names if name.name in ("PKG-INFO", "setup.cfg") or "blockgraph.egg-info" in name.parts}
+    assert names - made == there
+
+
+def test_the_distribution_says_what_it_is(site):
+    (folder,) = site.glob("blockgraph-*.dist-info")
+    told = message_from_string((folder / "METADATA").read_text(encoding="utf-8"))
+    assert (told["Name"], told["Version"], told["License-Expression"]) == (DISTRIBUTION, __version__, "Apache-2.0")
+    assert "Apache License" in (folder / "licenses" / "LICENSE").read_text(encoding="utf-8")
+    assert told["Requires-Python"] == ">=3.10" and told["Keywords"]
+    assert "Programming Language :: Python :: 3.10" in told.get_all("Classifier")
 
 
 def test_every_module_and_data_file_is_in_the_wheel(site):

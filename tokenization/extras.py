@@ -5,7 +5,7 @@ from types import ModuleType
 
 from tokenization.errors import MissingExtraError
 
-DISTRIBUTION = "transformer-engine"
+DISTRIBUTION = "blockgraph"
 
 
 def import_extra(module: str, extra: str, purpose: str) -> ModuleType:

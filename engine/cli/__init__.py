@@ -2,12 +2,12 @@
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from engine import __version__
 from engine.cli import demo, describe, fill, generate, schema, score, tokenize
 from engine.errors import CheckpointError, InputError, SpecError
 from tokenization.errors import TokenizationError
@@ -41,7 +41,7 @@ main = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"engine {version('transformer-engine')}")
+        typer.echo(f"engine {__version__}")
         raise typer.Exit
 
 

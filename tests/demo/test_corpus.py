@@ -62,7 +62,7 @@ def test_without_babel_the_extra_is_named(monkeypatch):
     real = builtins.__import__
     corpus._babel.cache_clear()
     monkeypatch.setattr("tokenization.extras.import_module", without)
-    with pytest.raises(MissingExtraError, match=r"pip install 'transformer-engine\[demo\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'blockgraph\[demo\]'"):
         corpus._babel("core")
     monkeypatch.undo()
     corpus._babel.cache_clear()

@@ -151,7 +151,7 @@ def test_a_missing_package_names_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     segmenter_words.cache_clear()
-    with pytest.raises(MissingExtraError, match=rf"pip install 'transformer-engine\[{extra}\]'"):
+    with pytest.raises(MissingExtraError, match=rf"pip install 'blockgraph\[{extra}\]'"):
         sides["xlm"].ours("文", lang=language)
     # What was segmented outside needs no package.
     assert sides["xlm"].ours.with_options(splitting="spaces")("人 人", lang=language).input_ids
@@ -164,7 +164,7 @@ def test_missing_sacremoses_names_its_extra(sides: dict[str, Sides], monkeypatch
     for cached in (moses.punctuation_edits, moses.unicode_punctuation_edits, moses.word_splitter):
         cached.cache_clear()
     for family in ("xlm", "transformer-xl"):
-        with pytest.raises(MissingExtraError, match=r"transformer-engine\[moses\]"):
+        with pytest.raises(MissingExtraError, match=r"blockgraph\[moses\]"):
             sides[family].ours.with_options()("Hello")
     assert sides["xlm"].ours.with_options(splitting="spaces")("hello").input_ids
     assert sides["transformer-xl"].ours.with_options(splitting="delimiter")("hello").input_ids
