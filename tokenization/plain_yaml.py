@@ -91,7 +91,7 @@ _LOADER = core_loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 def parse_yaml(text: str) -> Document:
     """The one document of a YAML text, None where it is empty; raises YamlError for what is no plain YAML."""
     try:
-        node = yaml.compose(text, _LOADER)
+        node = _compose(text)
         walk = _Walk(_GROWTH * len(text))
         return Document(None if node is None else walk.value(node, ()), walk.places)
     except yaml.MarkedYAMLError as error:
@@ -101,6 +101,18 @@ def parse_yaml(text: str) -> Document:
         raise YamlError(str(error).splitlines()[0]) from None
     except RecursionError:
         raise YamlError("aliases nest without end, as one that holds itself does") from None
+
+
+def _compose(text: str) -> Node | None:
+    try:
+        return yaml.compose(text, _LOADER)
+    except yaml.MarkedYAMLError as error:
+        # The library scans ahead of the nodes that it tells of and may first reach a limit of its own:
+        # what stands before it is asked whether it is nested too deeply already.
+        if error.problem_mark is not None:
+            with suppress(yaml.YAMLError):
+                yaml.compose(text[: error.problem_mark.index], _LOADER)
+        raise
 
 
 class _Walk:

@@ -91,6 +91,38 @@ def test_what_is_wrong_and_where(
     assert line is None or str(error) == f"line {line}, column {column}: {error.problem}"
 
 
+class EarlierLimit(yaml.SafeLoader):
+    """A parser that scans ahead to a limit of its own, as libyaml does since 0.2.6."""
+
+    deepest = 1000
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level >= self.deepest:
+            raise yaml.scanner.ScannerError(None, None, "exceeded the library's depth", self.get_mark())
+        super().fetch_flow_collection_start(token)
+
+
+@pytest.mark.parametrize("library", [*LIBRARIES, EarlierLimit, type("Low", (EarlierLimit,), {"deepest": 66})])
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "[{b: "])
+@pytest.mark.parametrize("count", [66, 500, 999, 1002, 10**5])
+def test_the_limit_of_depth_is_ours_whatever_the_library_has(opening: str, count: int, library: Any) -> None:
+    error = failure(opening * count, library)
+    assert error.problem == "nested more than 64 deep" and error.line == 1
+    assert error.column is not None and error.column <= 64 * len(opening)
+
+
+@both
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}")])
+def test_what_is_nested_less_is_read(opening: str, closing: str, library: Any) -> None:
+    assert parsed(opening * 63 + closing * 63, library).data
+    assert "deep" in failure(opening * 65 + closing * 65, library).problem
+
+
+def test_a_library_with_a_lower_limit_is_quoted() -> None:
+    error = failure("[" * 50, type("Lower", (EarlierLimit,), {"deepest": 20}))
+    assert (error.problem, error.line, error.column) == ("exceeded the library's depth", 1, 21)
+
+
 @both
 @pytest.mark.parametrize("again", ["[*{0}, *{0}, *{0}, *{0}]", "{{<<: [*{0}, *{0}, *{0}, *{0}]}}"])
 def test_aliases_of_aliases_do_not_fill_the_memory(again: str, library: Any) -> None:
