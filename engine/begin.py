@@ -75,7 +75,8 @@ def begin(
     grid = Grid(length, memory.length if memory is not None else 0, targets, inputs.ahead)
     columns = _columns(spec, grid, padding, mask)
     plain = set(spec.attention.mask) in ({"causal"}, {"padding", "causal"}) and spec.attention.score == ("content",)
-    rules = Rules(spec, grid, columns, inputs.perm_mask, device, states.dtype)
+    vacant = None if memory is None else memory.vacant
+    rules = Rules(spec, grid, columns, inputs.perm_mask, device, states.dtype, vacant)
     drops, half = training and spec.dropout.attention > 0, _better_in_steps(states, grid)
     in_steps = device.type == "cpu" and (drops or half)
     scores = batch * spec.dims.heads * length * grid.columns * states.itemsize if in_steps else 0

@@ -1,12 +1,13 @@
 """From the arguments of a call to checked tensors; an argument that the spec cannot honour is an error."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from engine.errors import InputError
-from engine.memory import Memory, check_memory
+from engine.memory import Form, Memory, check_memory
 from engine.spec import Spec, axes
 
 
@@ -29,7 +30,7 @@ class Inputs:
     encoder_hidden_states: Tensor | None = None
     encoder_attention_mask: Tensor | None = None
     memory: Memory | None = None
-    use_memory: bool | None = None
+    use_memory: bool | Form | None = None
     output_hidden_states: bool = False
     output_attentions: bool = False
 
@@ -60,11 +61,9 @@ class Inputs:
             return columns < self.input_ids.ne(spec.embeddings.tables.tokens.padding or 0).sum(1, keepdim=True)
         return None
 
-    def turned_anew(self, spec: Spec) -> bool:
-        """Whether memory would lose `position_ids`: rotary keys made anew from hidden states are turned by counted places."""
-        given = isinstance(spec.position, axes.RotaryPosition) and self.position_ids is not None
-        projected = self.memory is not None and self.memory.projected
-        return given and spec.memory.kind == "recurrent" and not projected
+    def turned(self, spec: Spec) -> bool:
+        """Whether keys are turned by `position_ids`, which memory of hidden states would lose."""
+        return isinstance(spec.position, axes.RotaryPosition) and self.position_ids is not None
 
     @property
     def ahead(self) -> int:
@@ -179,7 +178,7 @@ def _check_axes(spec: Spec, inputs: Inputs) -> None:
                 f"position_ids needs position.kind learned, sinusoid or rotary; this spec has {position.kind}"
             )
         expect("position_ids", inputs.position_ids, shape, (1, shape[1]))
-        if inputs.turned_anew(spec) and (inputs.memory is not None or inputs.use_memory):
+        if inputs.turned(spec) and inputs.memory is not None and not inputs.memory.projected:
             raise InputError(
                 "position_ids turn keys, which a memory of hidden states makes anew from counted places: start with "
                 "model.start_memory, which holds keys"
@@ -227,6 +226,9 @@ def _check_memory(spec: Spec, inputs: Inputs) -> None:
     memory = inputs.memory
     if inputs.use_memory and spec.memory.kind == "none":
         raise InputError("use_memory needs a memory: this spec has memory.kind none")
+    if isinstance(inputs.use_memory, str) and inputs.use_memory not in get_args(Form):
+        allowed = " or ".join(f"'{form}'" for form in get_args(Form))
+        raise InputError(f"use_memory is '{inputs.use_memory}', expected True, False, None or {allowed}")
     if memory is None:
         return
     if spec.memory.kind == "none":

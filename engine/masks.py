@@ -109,7 +109,7 @@ class Rules:
     """What decides who may see whom in one call.
 
     `padding` (b j) or (b i j) is True for columns that are real; `permutation` (b i i) is not 0 where content token i may
-    not see content token j.
+    not see content token j; `vacant` (b) counts the oldest remembered places of each row that hold nothing.
     """
 
     spec: Spec
@@ -118,6 +118,7 @@ class Rules:
     permutation: Tensor | None
     device: torch.device
     dtype: torch.dtype
+    vacant: Tensor | None = None
 
     def visible(self, cut: Cut) -> Tensor | None:
         """True where a row of a cut may see a column, (b or 1, 1, i or 1, j); None where everybody sees everybody.
@@ -143,6 +144,12 @@ class Rules:
         if self.permutation is not None:
             hidden = grid.by_rows(self.permutation, cut.rows, beyond=False) != 0
             rules.append(~torch.nn.functional.pad(hidden, (grid.remembered, 0))[..., cut.columns])
+        if self.vacant is not None:
+            places = torch.arange(cut.columns.start, cut.columns.stop, device=self.device)
+            rules.append((places >= self.vacant[:, None])[:, None])
+            if "same_length" in names and self.spec.attention.same_length == "remembered":
+                held = grid.remembered - self.vacant[:, None, None]
+                rules.append(grid.distances(cut, self.device) <= held)
         if not rules:
             return self._asking(None, cut)
         allowed = rules[0]
@@ -175,7 +182,7 @@ class Rules:
         by_pair = self.permutation is not None or (self.padding is not None and self.padding.dim() == 3)
         if set(self.spec.attention.mask) <= {"padding"} and not by_pair:
             return False
-        whole, given = self.grid.whole, (self.padding, self.permutation, self.grid.targets)
+        whole, given = self.grid.whole, (self.padding, self.permutation, self.grid.targets, self.vacant)
         batch = max(1 if tensor is None else len(tensor) for tensor in given)
         return bool(batch * whole.rows.stop * whole.columns.stop * self.dtype.itemsize > AT_ONCE)
 

@@ -17,12 +17,15 @@ from engine.layer_memory import DistanceKeys, LayerMemory
 from engine.spec import Spec, axes
 
 Keeps = Literal["segments", "tokens", "all"]
+Form = Literal["hidden_states", "keys_values"]
 __all__ = [
     "DistanceKeys",
+    "Form",
     "LayerMemory",
     "Memory",
     "check_memory",
     "entering",
+    "form_of",
     "join_masks",
     "longest",
     "memory_after",
@@ -39,7 +42,8 @@ class Memory:
     `mask` (b m) is True for real tokens, or None where all are real. `seen` counts the positions given out so far, one
     number for all rows or one a row (b). `spec` names the network that made it. `keeps` says what a recurrent spec leaves in
     it: `segments` as in training, by length and reuse; `tokens` the newest of all; `all` of them, where memory stands for
-    the whole text so far.
+    the whole text so far. `vacant` (b) counts the oldest places of each row that hold nothing, since its text began later
+    (see `Model.reset_memory`).
     """
 
     layers: tuple[LayerMemory, ...]
@@ -48,6 +52,7 @@ class Memory:
     seen: Tensor | int = 0
     spec: str = ""
     keeps: Keeps = "segments"
+    vacant: Tensor | None = None
 
     @property
     def batch(self) -> int:
@@ -71,7 +76,9 @@ class Memory:
     def hidden_states(self) -> tuple[Tensor, ...]:
         """The published `mems`: one tensor (b m d) a block (raises InputError where keys and values are held)."""
         if any(layer.hidden is None for layer in self.layers):
-            raise InputError("this memory holds keys and values, not hidden states")
+            raise InputError(
+                "this memory holds keys and values, not hidden states: ask for use_memory='hidden_states' from its start"
+            )
         return tuple(layer.hidden for layer in self.layers if layer.hidden is not None)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Memory":
@@ -79,10 +86,10 @@ class Memory:
         layers = tuple(
             layer.holding({name: change(value) for name, value in layer.tensors().items()}) for layer in self.layers
         )
-        mask = None if self.mask is None else change(self.mask)
-        return replace(
-            self, layers=layers, mask=mask, seen=change(self.seen) if isinstance(self.seen, Tensor) else self.seen
+        mask, seen, vacant = (
+            change(given) if isinstance(given, Tensor) else given for given in (self.mask, self.seen, self.vacant)
         )
+        return replace(self, layers=layers, mask=mask, seen=seen, vacant=vacant)
 
     def select(self, rows: Tensor) -> "Memory":
         """The rows (n) of the batch in this order: beams reordered, finished rows dropped, samples repeated."""
@@ -117,7 +124,10 @@ class Memory:
         seen: Tensor | int = first.seen
         if any(isinstance(memory.seen, Tensor) or memory.seen != first.seen for memory in memories):
             seen = torch.cat([memory._seen_by_row() for memory in memories])
-        return replace(first, layers=stacked, mask=mask, seen=seen)
+        vacant = None
+        if any(memory.vacant is not None for memory in memories):
+            vacant = torch.cat([memory._vacant_by_row() for memory in memories])
+        return replace(first, layers=stacked, mask=mask, seen=seen, vacant=vacant)
 
     def _full_mask(self) -> Tensor:
         if self.mask is not None:
@@ -128,6 +138,43 @@ class Memory:
         if isinstance(self.seen, Tensor):
             return self.seen
         return torch.full((self.batch,), self.seen, device=self._any().device)
+
+    def _vacant_by_row(self) -> Tensor:
+        if self.vacant is not None:
+            return self.vacant
+        return torch.zeros(self.batch, dtype=torch.long, device=self._any().device)
+
+    def held(self) -> Tensor | None:
+        """True for places that hold a token of their row's text, (b m); None where all do."""
+        if self.vacant is None:
+            return None
+        return torch.arange(self.length, device=self.vacant.device) >= self.vacant[:, None]
+
+    def with_rows(self, rows: Tensor, fresh: "Memory | None") -> "Memory":
+        """This memory where `rows` (b), True for those to begin anew, hold what `fresh` does (1 m) and nothing before.
+
+        An encoder's keys and values stay.
+        """
+        empty = self.length - (0 if fresh is None else fresh.length)
+        layers = []
+        for index, layer in enumerate(self.layers):
+            begun = {} if fresh is None else fresh.layers[index].tensors()
+            tensors = {
+                name: torch.where(rows.view(-1, *[1] * (value.dim() - 1)), _oldest_empty(begun.get(name), value), value)
+                for name, value in layer.tensors().items()
+                if name in ("hidden", "keys", "values")
+            }
+            layers.append(layer.holding(tensors))
+        given = self.mask
+        if given is not None:
+            given = torch.where(rows[:, None], torch.arange(self.length, device=rows.device) >= empty, given)
+        return replace(
+            self,
+            layers=tuple(layers),
+            mask=given,
+            seen=torch.where(rows, 0, self._seen_by_row()),
+            vacant=torch.where(rows, empty, self._vacant_by_row()),
+        )
 
     def detach(self) -> "Memory":
         """The same values outside the autograd graph."""
@@ -156,7 +203,8 @@ class Memory:
             return self
         start = self.length - length
         layers = tuple(layer.between(start, self.length) for layer in self.layers)
-        return replace(self, layers=layers, length=length, mask=None if self.mask is None else self.mask[:, start:])
+        mask = None if self.mask is None else self.mask[:, start:]
+        return replace(self, layers=layers, length=length, mask=mask, vacant=_later(self.vacant, start))
 
     def without_newest(self, count: int) -> "Memory":
         """All but the newest `count` tokens (raises InputError for fewer than none or more than there are)."""
@@ -166,7 +214,8 @@ class Memory:
         layers = tuple(layer.between(0, kept) for layer in self.layers)
         given_up = count if self.mask is None else self.mask[:, kept:].long().sum(-1)
         mask = None if self.mask is None else self.mask[:, :kept]
-        return replace(self, layers=layers, length=kept, mask=mask, seen=self.seen - given_up)
+        vacant = None if self.vacant is None else self.vacant.clamp(max=kept)
+        return replace(self, layers=layers, length=kept, mask=mask, seen=self.seen - given_up, vacant=vacant)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same value."""
@@ -177,6 +226,8 @@ class Memory:
         }
         if self.mask is not None:
             tensors["mask"] = self.mask.contiguous()
+        if self.vacant is not None:
+            tensors["vacant"] = self.vacant
         tensors["seen"] = torch.as_tensor(self.seen)
         about = {"spec": self.spec, "length": self.length, "layers": len(self.layers), "keeps": self.keeps}
         temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
@@ -210,7 +261,23 @@ class Memory:
             seen if seen.dim() else int(seen),
             spec,
             keeps,
+            tensors.get("vacant"),
         )
+
+
+def _oldest_empty(newest: Tensor | None, like: Tensor) -> Tensor:
+    """The newest places of a row, (1 m d) or (1 g m k), behind zeros that make it as long as another."""
+    axis = 1 if like.dim() == 3 else 2
+    if newest is None:
+        return like.new_zeros(())
+    empty = list(newest.shape)
+    empty[axis] = like.shape[axis] - newest.shape[axis]
+    return torch.cat((newest.new_zeros(empty), newest), dim=axis)
+
+
+def _later(vacant: Tensor | None, start: int) -> Tensor | None:
+    """How many places of each row are vacant from place `start` on."""
+    return None if vacant is None else (vacant - start).clamp(min=0)
 
 
 def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -226,17 +293,36 @@ def zero_memory(spec: Spec, batch: int, like: Tensor) -> Memory | None:
     return Memory((LayerMemory(hidden=states),) * spec.dims.layers, spec.memory.length, spec=spec.name)
 
 
+def form_of(spec: Spec, past: Memory | None, asked: Form | None, learns: bool) -> Form:
+    """In which form memory is kept: as `asked`, else hidden states while the network `learns`, and keys and values after.
+
+    Hidden states let gradients reach the projections, keys and values are made once. Raises InputError for a form that
+    the spec or `past` does not have.
+    """
+    held = past is not None and past.projected
+    if asked == "hidden_states" and (held or spec.memory.kind == "keys_values"):
+        owner = "the memory that was given" if held else f"memory.kind {spec.memory.kind}"
+        raise InputError(f"use_memory asks for hidden_states, {owner} holds keys and values")
+    if asked == "keys_values" and spec.position.kind == "from_end":
+        raise InputError("use_memory asks for keys_values, which change with every token where position.kind is from_end")
+    if held or spec.memory.kind == "keys_values":
+        return "keys_values"
+    if asked is None and (learns or spec.position.kind == "from_end"):
+        return "hidden_states"
+    return asked or "keys_values"
+
+
 def remember(
-    spec: Spec, past: LayerMemory, entered: Tensor, made: LayerMemory, keeps: Keeps = "segments"
+    spec: Spec, past: LayerMemory, entered: Tensor, made: LayerMemory, form: Form, keeps: Keeps = "segments"
 ) -> LayerMemory:
     """What a block leaves behind, from its past, its inputs (b i d), and its keys and values (b g m+i k).
 
-    Recurrent memory keeps the form that it came in, hidden states at first; these are detached (Dai et al. 2019, 3.2).
+    Recurrent memory is detached (Dai et al. 2019, 3.2).
     """
     if not isinstance(spec.memory, axes.Recurrent):
         return made
     length, new = _limits(spec.memory, entered.shape[1], keeps)
-    if past.keys is None:
+    if form == "hidden_states":
         hidden = entered[:, :new]
         hidden = hidden if past.hidden is None else torch.cat((past.hidden, hidden), dim=1)
         return _detached(replace(made, hidden=_newest(hidden, length, 1), keys=None, values=None))
@@ -296,7 +382,9 @@ def memory_after(
         mask = _newest(mask[:, : total - new + entered], length, 1)
     first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
     assert first is not None
-    return Memory(layers, first.shape[-2], mask, seen, spec.name, keeps)
+    length = first.shape[-2]
+    vacant = None if past is None else _later(past.vacant, total - new + entering(spec, past, new) - length)
+    return Memory(layers, length, mask, seen, spec.name, keeps, vacant)
 
 
 def check_memory(spec: Spec, memory: Memory, batch: int) -> None:

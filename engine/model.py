@@ -21,7 +21,7 @@ from engine.kernels.int8 import holds_int8
 from engine.kernels.linear import Linear, check_reorderable, make_contiguous
 from engine.kernels.reordered import forget, reorder
 from engine.masks import Grid
-from engine.memory import LayerMemory, Memory, memory_after, remember
+from engine.memory import Form, Keeps, LayerMemory, Memory, form_of, memory_after, remember
 from engine.norms import build_norm
 from engine.output_layer import LinearOutput
 from engine.outputs import Output
@@ -114,7 +114,7 @@ class Model(TextMethods, nn.Module):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         memory: Memory | None = None,
-        use_memory: bool | None = None,
+        use_memory: bool | Form | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         **head_inputs: Any,
@@ -126,8 +126,10 @@ class Model(TextMethods, nn.Module):
         `perm_mask` (b i i): 1 where i may not see j; `target_mapping` (b p i), wider where it reaches
         past the tokens: one-hot rows of what to predict. `head_mask`, `cross_head_mask`: (h) or (layers, h),
         0 silences a head. `encoder_hidden_states` (b s d).
-        `use_memory` asks for `memory` in the result (None: as the spec says). The head takes what is left, such as
-        `labels`. Raises InputError for what the spec cannot honour.
+        `use_memory` asks for `memory` in the result (None: as the spec says), or for one of a recurrent spec's two forms of
+        it: "hidden_states", through which gradients reach the projections, or "keys_values", which no later call makes
+        again. By default it holds keys and values in inference without gradients, else hidden states. The head takes what is
+        left, such as `labels`. Raises InputError for what the spec cannot honour.
         """
         inputs = Inputs(
             input_ids, inputs_embeds, attention_mask, input_mask, token_type_ids, position_ids, langs, lengths, perm_mask,
@@ -154,9 +156,10 @@ class Model(TextMethods, nn.Module):
             return_large_buffers()
         begun = begin(self.spec, self.embeddings, self.from_end, inputs, self.training, recompute)
         states, memory, context = begun.states, begun.memory, begun.context
-        content, targets, kept = context.grid.content, context.grid.targets, self._keeps_memory(inputs)
+        content, targets, form = context.grid.content, context.grid.targets, self._keeps_memory(inputs)
         shown = inputs.output_hidden_states or inputs.output_attentions
         silent = () if targets is None or shown else (len(self.blocks) - 1,)
+        keeps: Keeps = "segments" if memory is None else memory.keeps
         layers: list[LayerMemory] = []
         hidden: list[Tensor] = []
         attentions: list[Any] = []
@@ -170,10 +173,8 @@ class Model(TextMethods, nn.Module):
             shared = context.only_queries() if index in silent else context
             result = self._run(block, states, past, self._context_of(index, shared, inputs))
             states = result.states
-            if kept:
-                layers.append(
-                    remember(self.spec, past, entered, result.memory, "segments" if memory is None else memory.keeps)
-                )
+            if form is not None:
+                layers.append(remember(self.spec, past, entered, result.memory, form, keeps))
             if result.weights is not None:
                 weights = result.weights
                 attentions.append(weights if targets is None else (weights[:, :, :content], weights[:, :, content:]))
@@ -181,7 +182,9 @@ class Model(TextMethods, nn.Module):
         states = states if self.final_norm is None else self.final_norm(states)
         hidden += _streams(states, context.grid) if inputs.output_hidden_states else []
         last = self.dropout(states if targets is None else states[:, states.shape[1] - targets.shape[1] :])
-        after = memory_after(self.spec, memory, tuple(layers), begun.mask, content, begun.seen) if kept else None
+        after = None
+        if form is not None:
+            after = memory_after(self.spec, memory, tuple(layers), begun.mask, content, begun.seen)
         return Output(
             last_hidden_state=last,
             pooler_output=None if self.pooler is None else self.pooler(last),
@@ -194,23 +197,29 @@ class Model(TextMethods, nn.Module):
     def _typed_blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 
-    def _keeps_memory(self, inputs: Inputs) -> bool:
+    def _keeps_memory(self, inputs: Inputs) -> Form | None:
+        """The form of the memory that comes back, None for no memory."""
         memory = self.spec.memory
         if memory.kind == "none" or (isinstance(memory, axes.Recurrent) and memory.length == 0):
-            return False
-        projected = memory.kind == "keys_values" or (inputs.memory is not None and inputs.memory.projected)
-        holes = self.training and projected and self.spec.block.layer_drop > 0
+            return None
+        asked = inputs.use_memory if isinstance(inputs.use_memory, str) else None
+        form = form_of(self.spec, inputs.memory, asked, self.training or torch.is_grad_enabled())
+        holes = self.training and form == "keys_values" and self.spec.block.layer_drop > 0
         if holes and inputs.use_memory:
             raise InputError(
                 "training drops whole blocks (block.layer_drop), and these would remember nothing: call eval()"
             )
+        turned_anew = form == "hidden_states" and inputs.turned(self.spec)
+        if turned_anew and inputs.use_memory:
+            raise InputError(
+                "position_ids turn keys, which a memory of hidden states makes anew from counted places: ask for "
+                "use_memory='keys_values', or start with model.start_memory, which holds keys"
+            )
         if inputs.use_memory is not None:
-            return inputs.use_memory
-        if inputs.turned_anew(self.spec):
-            return False
-        if holes or (self.training and self.gradient_checkpointing and memory.kind == "keys_values"):
-            return False
-        return memory.train if self.training else memory.eval
+            return form if inputs.use_memory else None
+        if turned_anew or holes or (self.training and self.gradient_checkpointing and memory.kind == "keys_values"):
+            return None
+        return form if (memory.train if self.training else memory.eval) else None
 
     def _run(self, block: nn.Module, states: Tensor, past: LayerMemory, context: Context) -> BlockResult:
         """One block; skipped at random in training where the spec drops layers, recomputed under checkpointing."""

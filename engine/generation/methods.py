@@ -1,6 +1,6 @@
 """What a model can do with whole texts: methods of `Model`, each a call into this package."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from engine.generation.generate import Generation, Generator, NewTokens
 from engine.generation.options import GenerationOptions
 from engine.generation.score import score
 from engine.generation.scorer import Method, Scores, ScoringOptions
-from engine.generation.start import project_memory, start_memory
+from engine.generation.start import project_memory, reset_memory, start_memory
 from engine.generation.stream import Segment, stream
 from engine.generation.texts import Texts
 from engine.memory import Memory
@@ -162,6 +162,14 @@ class TextMethods:
     def start_memory(self, batch: int) -> Memory | None:
         """The memory that inference starts with, in the form of keys and values; None where the spec keeps nothing."""
         return start_memory(cast("Model", self), batch)
+
+    def reset_memory(self, memory: Memory, rows: Tensor | Sequence[int]) -> Memory:
+        """A memory of which some `rows` begin a new text, and answer from here on as rows of a fresh batch would.
+
+        Rows are given by their numbers, or as (b) with True for those to begin anew; an encoder's keys and values stay.
+        Raises InputError for rows that the memory does not have.
+        """
+        return reset_memory(cast("Model", self), memory, rows)
 
     def project_memory(self, memory: Memory) -> Memory:
         """Remembered hidden states as the keys and values that this model makes of them, exactly."""

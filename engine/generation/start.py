@@ -1,13 +1,16 @@
 """Memory in the form for inference: keys and values, so that nothing of the past is projected twice."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from engine.block import Block
-from engine.memory import Keeps, LayerMemory, Memory, zero_memory
+from engine.inputs import expect, in_range
+from engine.memory import Keeps, LayerMemory, Memory, check_memory, zero_memory
 from engine.positions import remembered_positions, rotation
 from engine.spec import axes
 
@@ -39,6 +42,23 @@ def project_memory(model: "Model", memory: Memory) -> Memory:
         made = block.project(layer.hidden, turns)
         layers.append(replace(layer, hidden=None, keys=made.keys, values=made.values))
     return replace(memory, layers=tuple(layers))
+
+
+def reset_memory(model: "Model", memory: Memory, rows: Tensor | Sequence[int]) -> Memory:
+    """The same memory, of which some `rows` begin a new text: their numbers, or (b) True for each."""
+    check_memory(model.spec, memory, memory.batch)
+    held = next(iter(memory.layers[0].tensors().values()))
+    chosen = torch.as_tensor(rows, device=held.device)
+    if chosen.dtype == torch.bool:
+        expect("rows", chosen, (memory.batch,))
+    else:
+        in_range("rows", chosen, memory.batch, "the number of rows in the memory")
+        nobody = torch.zeros(memory.batch, dtype=torch.bool, device=held.device)
+        chosen = nobody.index_fill(0, chosen.flatten().long(), True)
+    fresh = zero_memory(model.spec, 1, held)
+    if fresh is not None and memory.projected:
+        fresh = project_memory(model, fresh)
+    return memory.with_rows(chosen, fresh)
 
 
 def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memory | None:

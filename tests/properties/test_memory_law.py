@@ -124,6 +124,28 @@ def test_reordered_memory_is_recomputed(spec: Spec, seed: int) -> None:
     agree(answer(reordered), answer(recomputed), "answers after reordering")
 
 
+@pytest.mark.parametrize("learning", (True, False), ids=("hidden states", "keys and values"))
+@examples(60)
+@given(valid_specs(memories=("keys_values", "recurrent")), st.integers(0, 999), st.booleans())
+def test_a_row_that_is_reset_answers_as_a_fresh_one(learning: bool, spec: Spec, seed: int, padded: bool) -> None:
+    """Rows 0 and 3 of a stream begin a new text, which is then read in two parts; the others go on."""
+    assume(not (isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 0))
+    model, rows = built(spec, seed=seed), [0, 3]
+    padded = padded and "padding" in spec.attention.mask
+    calls = [inputs_for(spec, batch=4, length=3, seed=seed + part, permuted=False, padded=padded) for part in range(4)]
+    for call in calls:
+        if spec.attention.cross:
+            call["encoder_hidden_states"] = calls[0]["encoder_hidden_states"]
+    with torch.set_grad_enabled(learning):
+        memory = model(**calls[1], memory=model(**calls[0], use_memory=True).memory, use_memory=True).memory
+        reset, fresh, kept = model.reset_memory(memory, rows), None, memory
+        for call in calls[2:]:
+            ours, new, old = (model(**call, memory=past, use_memory=True) for past in (reset, fresh, kept))
+            agree(answer(ours)[rows], answer(new)[rows], "rows that were reset")
+            agree(answer(ours)[1:3], answer(old)[1:3], "rows that go on")
+            reset, fresh, kept = ours.memory, new.memory, old.memory
+
+
 @examples(30)
 @given(REMEMBERING, st.integers(0, 999))
 def test_memory_is_never_changed_under_its_holder(spec: Spec, seed: int) -> None:
@@ -183,6 +205,8 @@ def test_a_segment_that_overlaps_goes_on_behind_what_is_reused(spec: Spec, seed:
 def test_recurrent_memory_holds_what_entered_each_block() -> None:
     spec = family("transformer-xl", **{"memory.length": LONGEST, "memory.initial": "empty"})
     model = built(spec)
-    result = model(**inputs_for(spec, length=LENGTH), use_memory=True, output_hidden_states=True)
-    assert result.memory.length == LENGTH
-    agree(result.memory.hidden_states, result.hidden_states[:-1], "mems")
+    for asked, learning in ((True, True), ("hidden_states", False)):
+        with torch.set_grad_enabled(learning):
+            result = model(**inputs_for(spec, length=LENGTH), use_memory=asked, output_hidden_states=True)
+        assert result.memory.length == LENGTH
+        agree(result.memory.hidden_states, result.hidden_states[:-1], "mems")
