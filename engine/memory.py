@@ -86,9 +86,9 @@ class Memory:
         layers = tuple(
             layer.holding({name: change(value) for name, value in layer.tensors().items()}) for layer in self.layers
         )
-        mask, seen, vacant = (
-            change(given) if isinstance(given, Tensor) else given for given in (self.mask, self.seen, self.vacant)
-        )
+        mask = None if self.mask is None else change(self.mask)
+        vacant = None if self.vacant is None else change(self.vacant)
+        seen = change(self.seen) if isinstance(self.seen, Tensor) else self.seen
         return replace(self, layers=layers, mask=mask, seen=seen, vacant=vacant)
 
     def select(self, rows: Tensor) -> "Memory":
@@ -212,7 +212,8 @@ class Memory:
             raise InputError(f"a memory of {self.length} tokens cannot give up {count}")
         kept = self.length - count
         layers = tuple(layer.between(0, kept) for layer in self.layers)
-        given_up = count if self.mask is None else self.mask[:, kept:].long().sum(-1)
+        counted = [known[:, kept:] for known in (self.mask, self.held()) if known is not None]
+        given_up = count if not counted else torch.stack(counted).all(0).long().sum(-1)
         mask = None if self.mask is None else self.mask[:, :kept]
         vacant = None if self.vacant is None else self.vacant.clamp(max=kept)
         return replace(self, layers=layers, length=kept, mask=mask, seen=self.seen - given_up, vacant=vacant)
@@ -304,7 +305,9 @@ def form_of(spec: Spec, past: Memory | None, asked: Form | None, learns: bool) -
         owner = "the memory that was given" if held else f"memory.kind {spec.memory.kind}"
         raise InputError(f"use_memory asks for hidden_states, {owner} holds keys and values")
     if asked == "keys_values" and spec.position.kind == "from_end":
-        raise InputError("use_memory asks for keys_values, which change with every token where position.kind is from_end")
+        raise InputError(
+            "use_memory asks for keys_values, which change with every token where position.kind is from_end"
+        )
     if held or spec.memory.kind == "keys_values":
         return "keys_values"
     if asked is None and (learns or spec.position.kind == "from_end"):

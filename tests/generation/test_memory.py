@@ -22,7 +22,10 @@ CACHED = [name for name in CONTINUED if name != "xlnet"]
 @torch.no_grad()
 def remembered(model: Model, tokens: Tensor, projected: bool = True) -> Memory:
     batch = len(tokens)
-    memory = model(tokens, memory=model.start_memory(batch) if projected else None, use_memory=True).memory
+    if projected:
+        return model(tokens, memory=model.start_memory(batch), use_memory="keys_values").memory
+    hidden = model.spec.memory.kind == "recurrent"
+    memory = model(tokens, use_memory="hidden_states" if hidden else True).memory
     assert memory is not None
     return memory
 
@@ -122,7 +125,7 @@ def test_projected_memory_is_hidden_memory(spec: Spec, seed: int) -> None:
             part = texts[:, start : start + 3]
             if hidden is not None:
                 agree(answer(model(part, memory=model.project_memory(hidden))), answer(model(part, memory=hidden)))
-            one = model(part, memory=hidden, use_memory=True)
+            one = model(part, memory=hidden, use_memory="hidden_states")
             other = model(part, memory=projected, use_memory=True)
             hidden, projected = one.memory, other.memory
             agree(answer(other), answer(one))
@@ -131,6 +134,75 @@ def test_projected_memory_is_hidden_memory(spec: Spec, seed: int) -> None:
             assert len(hidden.hidden_states) == spec.dims.layers
             with pytest.raises(InputError, match="keys and values, not hidden states"):
                 _ = projected.hidden_states
+            with pytest.raises(InputError, match="the memory that was given holds keys and values"):
+                model(part, memory=projected, use_memory="hidden_states")
+
+
+@pytest.mark.parametrize("name", ["transformer-xl", "xlnet"])
+@pytest.mark.parametrize("saved", [False, True], ids=("begun here", "hidden states from a file"))
+def test_without_gradients_nothing_remembered_is_projected_again(name: str, saved: bool, tmp_path: Path) -> None:
+    """The natural loop, `memory=out.memory`, costs what the loop that starts from keys and values does."""
+    model, text = network(name), ids(2, 12)
+    rows: list[int] = []
+    for block in model.blocks:
+        block.attention.key.register_forward_hook(lambda _, given, out: rows.append(given[0].shape[1]))
+    memory = None
+    if saved:
+        model(text, use_memory="hidden_states").memory.save(tmp_path / "memory.safetensors")
+        memory = Memory.load(tmp_path / "memory.safetensors")
+    for step in range(4):
+        rows.clear()
+        _, memory = after(model, text[:, 3 * step : 3 * step + 3], memory)
+        assert memory.projected
+        assert step == 0 or set(rows) == {3}
+    with pytest.raises(InputError, match="ask for use_memory='hidden_states' from its start"):
+        _ = memory.hidden_states
+
+
+def test_forms_of_memory_are_asked_for() -> None:
+    model, decoder, text = network("transformer-xl"), network("xglm"), ids(2, 5)
+    assert not model(text).memory.projected, "gradients reach the projections through hidden states"
+    assert model(text, use_memory="keys_values").memory.projected
+    assert not any(layer.keys.requires_grad for layer in model(text, use_memory="keys_values").memory.layers)
+    with torch.no_grad():
+        assert model(text).memory.projected
+        assert not model(text, use_memory="hidden_states").memory.projected
+        assert not model.train()(text).memory.projected
+    with refused(match="use_memory is 'keys', expected True, False, None or 'hidden_states' or 'keys_values'"):
+        model(text, use_memory="keys")
+    with refused(match="memory.kind keys_values holds keys and values"):
+        decoder(text, use_memory="hidden_states")
+    changes = {"position": {"kind": "from_end", "table": "sinusoid"}, "attention.score": ["content"]}
+    counted = network("transformer-xl", **changes, **{"attention.query_bias": "none"})
+    with torch.no_grad(), refused(match="change with every token where position.kind is from_end"):
+        counted(text, use_memory="keys_values")
+
+
+def test_rows_that_no_memory_has() -> None:
+    model = network("xglm")
+    memory = remembered(model, ids(2, 5))
+    with refused(match="rows holds 2, outside 0 … 1"):
+        model.reset_memory(memory, [2])
+    with refused(match=r"rows has shape \(3,\), expected \(2,\)"):
+        model.reset_memory(memory, torch.tensor([True, False, True]))
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_reset_rows_are_selected_joined_and_saved(name: str, tmp_path: Path) -> None:
+    model, text = network(name), ids(3, 8)
+    first = remembered(model, text[:, :4])
+    reset = model.reset_memory(first, torch.tensor([False, True, False]))
+    expected = torch.cat((after(model, text[:1, 4:], first.select(torch.tensor([0])))[0],
+                          after(model, text[1:2, 4:], model.start_memory(1))[0]))  # fmt: skip
+    agree(after(model, text[:, 4:], reset)[0][:2], expected)
+    reset.save(tmp_path / "memory.safetensors")
+    again = Memory.load(tmp_path / "memory.safetensors").select(torch.tensor([1, 0, 2]))
+    agree(after(model, text[[1, 0, 2], 4:], again)[0][:2], expected.flip(0))
+    parts = [first.select(torch.tensor([0])), reset.select(torch.tensor([1]))]
+    agree(after(model, text[:2, 4:], Memory.concatenate(parts))[0], expected)
+    if name != "transformer-xl":  # which would begin with more zeros than that
+        shorter = model.reset_memory(first, [1]).last(3).without_newest(1)
+        agree(after(model, text[:, 4:], shorter)[0][1], expected[1])
 
 
 @pytest.mark.parametrize("projected", [True, False])

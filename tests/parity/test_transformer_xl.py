@@ -56,7 +56,8 @@ def test_segments_with_memory(name: str, train: bool, tmp_path: Path, monkeypatc
         assert not model.load_report, str(model.load_report)
         model.train(train or case.bent)
         with torch.no_grad():
-            answer = model(**asked(case, segment), memory=memory, output_hidden_states=True, output_attentions=True)
+            kept = {"memory": memory, "use_memory": "hidden_states"}
+            answer = model(**asked(case, segment), **kept, output_hidden_states=True, output_attentions=True)
         compare(case, segment, answer)
         if model.head is not None:
             compare_losses(case, segment, model, memory)

@@ -40,7 +40,8 @@ def test_segments_with_memory(name: str, train: bool, fixed_draw: Any, monkeypat
         given = memory if remembers_alike(settings) else published_memory(case, segment, model)
         arguments = {**asked(case, segment), "memory": given}
         with torch.no_grad():
-            answer = model(**arguments, output_hidden_states=True, output_attentions=True)
+            shown = {"output_hidden_states": True, "output_attentions": True}
+            answer = model(**arguments, **shown, use_memory="hidden_states")
         compare(case, segment, answer, settings)
         if segment == 1:
             model.zero_grad(set_to_none=True)

@@ -162,10 +162,12 @@ def check(run: Run, dtype: torch.dtype = torch.float32, attentions: bool = False
     for index, length in enumerate(run.lengths):
         inputs = segment(run, config, length, random, dtype)
         published = {"mems": mems, "use_mems": run.use_memory, "return_dict": True}
-        mine = {"memory": memory, "use_memory": run.use_memory}
+        mine = {"memory": memory, "use_memory": "hidden_states" if run.use_memory else run.use_memory}
         asked = {"output_hidden_states": True, "output_attentions": True}
         with torch.no_grad():
-            expected, answer = theirs(**inputs, **published, **asked), ours(**inputs, **mine, **asked)
+            expected = theirs(**inputs, **published, **asked)
+        with torch.set_grad_enabled(run.use_memory is None):  # by default gradients decide what memory holds
+            answer = ours(**inputs, **mine, **asked)
         compare(expected, answer, inputs.get("target_mapping"))
         if index == len(run.lengths) - 1:
             mine["output_attentions"] = published["output_attentions"] = attentions
