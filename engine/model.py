@@ -29,6 +29,7 @@ from engine.pooler import Pooler
 from engine.positions import FromEndPositions
 from engine.resize import resize_vocabulary
 from engine.spec import Spec, axes
+from engine.ties import fit_state
 
 
 class Model(TextMethods, nn.Module):
@@ -52,6 +53,8 @@ class Model(TextMethods, nn.Module):
         self.head = head
         self.gradient_checkpointing = False
         self.load_report: object = None
+        self.register_load_state_dict_pre_hook(fit_state)
+        self.register_load_state_dict_post_hook(_tie_again)
         self.tie()
 
     def tie(self) -> None:
@@ -239,6 +242,10 @@ class Model(TextMethods, nn.Module):
         return replace(
             context, head_mask=mask, cross_head_mask=mask if self.spec.attention.cross_head_mask == "shared" else cross
         )
+
+
+def _tie_again(model: Model, _: object) -> None:
+    model.tie()
 
 
 def _streams(states: Tensor, grid: Grid) -> list[Tensor]:

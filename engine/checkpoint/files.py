@@ -5,7 +5,7 @@ import json
 import os
 import pickle
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
+from engine.checkpoint.stored import state_in
 from engine.errors import CheckpointError
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")
@@ -44,6 +46,10 @@ class Weights:
         """One tensor, on pages of the file that are copied when written to."""
         return self._files[name].read(name)
 
+    def metadata(self) -> dict[str, str]:
+        """What safetensors files say beside their tensors."""
+        return {name: text for file in set(self._files.values()) for name, text in file.metadata.items()}
+
 
 class _File:
     """One weight file, mapped into memory, and mapped anew now and then so that pages of copied tensors do not pile up."""
@@ -51,6 +57,8 @@ class _File:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.metadata: dict[str, str] = {}
+        refuse_pointer(path)
         self._get = self._map()
         self._bytes = 0
 
@@ -65,6 +73,7 @@ class _File:
         try:
             if self.path.suffix == ".safetensors":
                 file = safe_open(self.path, framework="pt")
+                self.metadata = file.metadata() or {}
                 names = () if self.shapes else file.keys()
                 self.shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in names})
                 return file.get_tensor
@@ -76,7 +85,8 @@ class _File:
         except Exception as error:  # readers of broken bytes raise all sorts
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(f"{self.path} is damaged or no weight file: {text}") from None
-        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        state = state_in(state)
+        if state is None:
             raise CheckpointError(f"{self.path} holds no tensors by name")
         self.shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         return dict(state).__getitem__
@@ -103,6 +113,7 @@ def resolve_folder(source: str | os.PathLike[str], revision: str | None = None) 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file (raises CheckpointError for a missing or damaged one)."""
     try:
+        refuse_pointer(path)
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"there is no {path.name} in {path.parent}") from None
@@ -169,7 +180,7 @@ def _weight_files(folder: Path) -> list[Path]:
             if missing:
                 raise CheckpointError(f"{folder} lacks shards that its index names: {', '.join(missing)}")
             return files
-    raise CheckpointError(f"{folder} holds no weights: expected {' or '.join(SINGLE)}, or an index of shards")
+    raise nothing_to_open(folder, f"holds no weights: expected {' or '.join(SINGLE)}, or an index of shards")
 
 
 def _is_zip(path: Path) -> bool:

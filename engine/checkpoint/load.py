@@ -2,9 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -12,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from engine.build import assemble
-from engine.checkpoint.files import REMAP_BYTES, Weights, resolve_folder
-from engine.checkpoint.names import Slot, axis_sizes, slots_of
-from engine.checkpoint.opening import Source, open_source
+from engine.checkpoint.files import REMAP_BYTES, resolve_folder
+from engine.checkpoint.names import Slot
+from engine.checkpoint.opening import Source, open_source, stored_in
+from engine.checkpoint.plan import Plan, make_plan, some
+from engine.checkpoint.stored import Stored
 from engine.embeddings import TokenEmbedding
 from engine.errors import CheckpointError, InputError, SpecError
 from engine.init import initialize
@@ -23,7 +24,6 @@ from engine.kernels.linear import Linear
 from engine.model import Model
 from engine.output_layer import AdaptiveOutput, LinearOutput
 from engine.spec import SpecSource
-from engine.spec.axes import Layout
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class LoadReport:
     left_over: tuple[str, ...] = ()
     other_shape: tuple[str, ...] = ()
     config_left_over: tuple[str, ...] = ()
+    taken_over: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return any((self.initialised, self.left_over, self.other_shape, self.config_left_over))
+        return any(vars(self).values())
 
     def __str__(self) -> str:
         parts = {
@@ -44,8 +45,9 @@ class LoadReport:
             "left over in the checkpoint": self.left_over,
             "of another shape, initialised anew": self.other_shape,
             "fields of config.json that no axis reads": self.config_left_over,
+            "taken over from another head": self.taken_over,
         }
-        return "; ".join(f"{title}: {_some(names)}" for title, names in parts.items() if names) or "all taken over"
+        return "; ".join(f"{title}: {some(names)}" for title, names in parts.items() if names) or "all taken over"
 
 
 def load_model(
@@ -77,12 +79,9 @@ def load_model(
     if weights not in (None, "int8"):
         raise ValueError(f"weights is {weights!r}; allowed: None, 'int8'")
     opened = open_source(resolve_folder(source, revision), spec, overrides)
-    stored = Weights(opened.folder)
+    stored = stored_in(opened)
     model = _assembled(opened, head, head_options)
-    report = replace(
-        _fill(model, stored, opened.layout, dtype, device, seed, weights == "int8"),
-        config_left_over=opened.config_left_over,
-    )
+    report = _fill(model, make_plan(model, stored, opened), stored, dtype, device, seed, weights == "int8")
     model.load_report = report
     if model.head is None and any(name.startswith("pooler.") for name in report.initialised):
         model.pooler = None  # a checkpoint without a pooler loads without one
@@ -103,96 +102,33 @@ def _assembled(opened: Source, head: str | None, options: Mapping[str, Any]) -> 
 
 def _fill(
     model: Model,
-    weights: Weights,
-    layout: Layout | None,
+    plan: Plan,
+    stored: Stored,
     dtype: torch.dtype | None,
     device: torch.device | str,
     seed: int,
     narrow: bool,
 ) -> LoadReport:
     """Put a checkpoint's tensors into a model on the meta device; nothing of the model is touched before all is checked."""
-    groups = shared_names(model)
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
-    plan, copies = _plan(model, groups, weights.names(), layout)
-    used = {slot.theirs for slot in plan.values()} | set(copies)
-    optional = {name for name in groups if name.startswith(("head.", "pooler."))}
-    missing = [name for name in groups if name not in plan]
-    if lost := [name for name in missing if name not in optional]:
-        raise CheckpointError(
-            f"{weights.folder} lacks {_some(lost)}: it holds another network, or only a part of this one"
-        )
-    sizes = axis_sizes(model.spec)
-    other = _other_shapes(plan, weights, shapes, sizes)
-    if wrong := [f"{name} {found} instead of {shapes[name]}" for name, found in other.items() if name not in optional]:
-        raise CheckpointError(f"{weights.folder} has tensors of another shape: {_some(wrong)}")
-    for copy, theirs in copies.items():
-        if not torch.equal(weights.read(copy), weights.read(theirs)):
+    plan.check()
+    for copy, theirs in plan.copies.items():
+        if not torch.equal(stored.read(copy), stored.read(theirs)):
             raise CheckpointError(f"{copy} and {theirs} differ, but the spec ties them: untie them in the spec")
-    fresh = [name for name in groups if name in missing or name in other]
-    filled: dict[str, Tensor] = {}
-    for slot in dict.fromkeys(plan.values()):
-        for name, tensor in slot.read(weights.read(slot.theirs), sizes).items():
-            if name in groups and name not in other:
-                filled[name] = tensor
-        for name in [name for name in slot.ours if name in filled]:
-            again = partial(_read, weights, slot, sizes, name) if narrow else None
+    taken = {row.ours for row in plan.rows if row.fits}
+    for slot in plan.slots:
+        filled = {name: tensor for name, tensor in plan.read(slot, stored).items() if name in taken}
+        for name in list(filled):
+            again = partial(_read, plan, slot, stored, name) if narrow else None
             _assign(model, name, filled.pop(name), dtype, device, again)
-    _fresh(model, fresh, dtype, device, seed)
+    _fresh(model, [row.ours for row in plan.rows if not row.fits], dtype, device, seed)
     model.tie()
-    ignored = tuple(layout.unused) if layout else ()
-    unused = [name for name in weights.names() if name not in used and not _matches(name, ignored)]
-    return LoadReport(tuple(name for name in fresh if name not in other), tuple(unused), tuple(other))
-
-
-def shared_names(model: nn.Module) -> dict[str, list[str]]:
-    """Every parameter by its first name, with all the names under which it is shared."""
-    first: dict[int, str] = {}
-    groups: dict[str, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        groups.setdefault(first.setdefault(id(parameter), name), []).append(name)
-    return groups
-
-
-def _plan(
-    model: Model, groups: Mapping[str, list[str]], present: list[str], layout: Layout | None
-) -> tuple[dict[str, Slot], dict[str, str]]:
-    """Which of their tensors fills each of ours, and further copies of shared ones with the name of the one that is read."""
-    found = set(present)
-    if layout is None:
-        return {name: Slot(name, (name,)) for name in groups if name in found}, {}
-    prefixed = layout.prefix and any(name.startswith(f"{layout.prefix}.") for name in present)
-    prefix = f"{layout.prefix}." if prefixed else ""
-    owner = {name: first for first, names in groups.items() for name in names}
-    plan: dict[str, Slot] = {}
-    copies: dict[str, str] = {}
-    for slot in slots_of(owner, model.spec.heads.default, layout, prefix, new_heads=True):
-        stand_ins = [
-            a
-            for alias, name in layout.aliases.items()
-            for a in (alias, prefix + alias)
-            if slot.theirs in (name, prefix + name)
-        ]
-        here = [name for name in (slot.theirs, *stand_ins) if name in found]
-        owners = tuple(owner[name] for name in slot.ours)
-        for name in owners if here else ():
-            chosen = plan.setdefault(name, Slot(here[0], owners, slot.pattern))
-            copies.update({other: chosen.theirs for other in here if other != chosen.theirs})
-    return plan, copies
-
-
-def _other_shapes(
-    plan: Mapping[str, Slot], weights: Weights, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int]
-) -> dict[str, tuple[int, ...]]:
-    """Our parameters for which the checkpoint has a tensor of another shape, with that shape."""
-    other = {}
-    for slot in dict.fromkeys(plan.values()):
-        blank = torch.empty(weights.shape(slot.theirs), device="meta")
-        try:
-            read = {name: tuple(tensor.shape) for name, tensor in slot.read(blank, sizes).items()}
-        except (RuntimeError, ValueError):
-            read = dict.fromkeys(slot.ours, tuple(blank.shape))
-        other.update({name: shape for name, shape in read.items() if shape != shapes[name]})
-    return other
+    return LoadReport(
+        initialised=plan.unfilled,
+        left_over=plan.left_over,
+        other_shape=plan.other_shape,
+        config_left_over=plan.source.config_left_over,
+        taken_over=tuple(f"{name} (of {plan.other_head})" for name in plan.taken_over),
+    )
 
 
 def _assign(
@@ -245,8 +181,8 @@ def _rounded(name: str, blank: Int8Weight, read: Callable[[], Tensor]) -> Int8We
     return blank
 
 
-def _read(weights: Weights, slot: Slot, sizes: Mapping[str, int], name: str) -> Tensor:
-    return slot.read(weights.read(slot.theirs), sizes)[name]
+def _read(plan: Plan, slot: Slot, stored: Stored, name: str) -> Tensor:
+    return plan.read(slot, stored)[name]
 
 
 def _fresh(model: Model, names: list[str], dtype: torch.dtype | None, device: torch.device | str, seed: int) -> None:
@@ -259,11 +195,3 @@ def _fresh(model: Model, names: list[str], dtype: torch.dtype | None, device: to
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         initialize(model, model.spec, only=set(names))
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

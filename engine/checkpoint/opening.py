@@ -8,7 +8,10 @@ from typing import Any
 
 from engine.build import head_options, load_spec
 from engine.checkpoint.config import left_over, read_config
-from engine.checkpoint.files import read_json
+from engine.checkpoint.files import Weights, read_json
+from engine.checkpoint.foreign import nothing_to_open, refuse_quantised, refuse_quantised_tensors
+from engine.checkpoint.pruning import WHOLE, Pruned, pruned_heads
+from engine.checkpoint.stored import Stored, Tensors
 from engine.errors import CheckpointError, SpecError, nearest
 from engine.spec import Spec, SpecSource
 from engine.spec.axes import Layout
@@ -19,19 +22,27 @@ LABEL_FIELDS = ("num_labels", "id2label", "label2id", "problem_type")
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint folder with its spec, the layout of its names (None: our own), and what its config said in vain."""
+    """A checkpoint folder with its spec, the layout of its names (None: our own), and what its config said in vain.
+
+    `tensors` are those of a file that holds both settings and tensors; others are looked for in the folder.
+    """
 
     folder: Path
     spec: Spec
     layout: Layout | None
     config_left_over: tuple[str, ...] = ()
+    pruned: Pruned = WHOLE
+    tensors: Tensors | None = None
 
 
 def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None) -> Source:
     """The spec of a checkpoint folder: its spec.yaml, or a family's spec with the settings of its config.json."""
     if (folder / "spec.yaml").is_file() and spec is None:
         return Source(folder, load_spec(folder / "spec.yaml", overrides), None)
+    if not (folder / "config.json").is_file():
+        raise nothing_to_open(folder, f"there is no config.json in {folder}")
     config = read_json(folder / "config.json")
+    refuse_quantised(folder, config)
     family = (
         read(spec) if spec is not None and not isinstance(spec, Spec) else spec.to_dict() if spec else _family(config)
     )
@@ -44,7 +55,15 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
     except SpecError as error:
         where = str(folder / "config.json")
         raise SpecError(replace(p, source=where) if p.source == "spec" else p for p in error.problems) from None
-    return Source(folder, resolved, layout, tuple(left_over(config, layout)))
+    pruned = pruned_heads(config, resolved)
+    return Source(folder, resolved, layout, tuple(left_over(config, layout)), pruned)
+
+
+def stored_in(source: Source) -> Stored:
+    """The tensors of a checkpoint under the names of its layout."""
+    stored = Stored(source.tensors or Weights(source.folder))
+    refuse_quantised_tensors(source.folder, stored.names())
+    return stored
 
 
 @cache

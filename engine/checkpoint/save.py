@@ -12,7 +12,6 @@ from torch import Tensor
 from engine.build import head_options
 from engine.checkpoint.config import differences, read_config, write_config
 from engine.checkpoint.files import save_tensors, staged
-from engine.checkpoint.load import shared_names
 from engine.checkpoint.names import axis_sizes, slots_of
 from engine.checkpoint.opening import LABEL_FIELDS, families
 from engine.errors import CheckpointError
@@ -20,6 +19,7 @@ from engine.kernels.int8 import holds_int8
 from engine.model import Model
 from engine.spec import Spec
 from engine.spec.axes import Layout
+from engine.ties import shared_names
 from tokenization.plain_yaml import write_yaml
 
 # How fresh weights were drawn says nothing of those that are saved.

@@ -86,7 +86,7 @@ def test_a_pickle_that_would_run_code_runs_nothing(theirs, tmp_path, zipped):
 
 
 def test_a_pickle_of_something_else(theirs):
-    as_bin(theirs, {"state_dict": tensors(theirs)})
+    as_bin(theirs, {"weights": tensors(theirs), "epoch": 3})
     refused(theirs, "holds no tensors by name")
 
 
@@ -144,7 +144,10 @@ def test_missing_body_tensors_are_named(theirs):
     kept = tensors(theirs)
     del kept["model.layers.1.fc1.weight"], kept["model.layer_norm.bias"]
     replace_tensors(theirs, kept)
-    refused(theirs, "lacks blocks.1.feed_forward.up.weight, final_norm.bias:")
+    refused(
+        theirs,
+        "lacks blocks.1.feed_forward.up.weight (there model.layers.1.fc1.weight), final_norm.bias (there model.layer_norm.bias):",
+    )
 
 
 def test_body_tensors_of_another_shape_are_named_with_both_shapes(theirs):

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine import CheckpointError, InputError, Model, build_model, load_model, save_model
-from engine.checkpoint.load import shared_names
 from engine.kernels.int8 import Int8Weight
 from engine.kernels.linear import Linear, linear
 from engine.kernels.tuning import tuned
+from engine.ties import shared_names
 from engine.training import train
 from tests.checkpoint.folders import memory_to_open, save_large
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 from engine import Model, load_model
-from engine.checkpoint.load import shared_names
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
 from engine.spec.axes import Layout
+from engine.ties import shared_names
 from tests.strategies import randomise as randomise
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}

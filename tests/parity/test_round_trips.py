@@ -10,7 +10,7 @@ import transformers as t
 from torch import Tensor
 
 from engine import Model, load_model, save_model
-from engine.checkpoint.load import shared_names
+from engine.ties import shared_names
 from tests.parity.both import tokens
 from tests.parity.helpers import randomise
 

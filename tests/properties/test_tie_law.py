@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, Spec, load_model, save_model
-from engine.checkpoint.load import shared_names
+from engine.ties import shared_names
 from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, randomise, valid_specs
 
 

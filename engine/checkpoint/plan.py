@@ -1,0 +1,238 @@
+"""Which tensors of a checkpoint fill which parameters of a network: decided from names and shapes, before any is read."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor
+
+from engine.checkpoint.names import Slot, axis_sizes, slots_of
+from engine.checkpoint.opening import Source
+from engine.checkpoint.stored import Stored
+from engine.errors import CheckpointError
+from engine.model import Model
+from engine.spec.axes import Layout
+from engine.ties import shared_names
+
+OPTIONAL = ("head.", "pooler.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A parameter of ours, the tensor that fills it (None: it is drawn anew), and that tensor's shape as we read it."""
+
+    ours: str
+    shape: tuple[int, ...]
+    theirs: str | None
+    found: tuple[int, ...] | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the tensor is taken over."""
+        return self.found == self.shape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a load would do.
+
+    `rows`: each parameter once. `slots`: the tensors to read. `copies`: further tensors of a tied parameter, with the one
+    that is read. `looked_for`: published names by ours. `taken_over`: parameters of the head from that of `other_head`.
+    """
+
+    source: Source
+    rows: tuple[Row, ...]
+    slots: tuple[Slot, ...]
+    copies: Mapping[str, str]
+    looked_for: Mapping[str, str]
+    left_over: tuple[str, ...]
+    taken_over: tuple[str, ...] = ()
+    other_head: str | None = None
+
+    @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Parameters for which there is no tensor."""
+        return tuple(row.ours for row in self.rows if row.theirs is None)
+
+    @property
+    def other_shape(self) -> tuple[str, ...]:
+        """Parameters for which there is a tensor of another shape."""
+        return tuple(row.ours for row in self.rows if row.theirs is not None and not row.fits)
+
+    def read(self, slot: Slot, stored: Stored) -> dict[str, Tensor]:
+        """Our tensors by name, of one of theirs; those of pruned heads in their places again."""
+        return _read(slot, stored.read(slot.theirs), self.source)
+
+    def check(self) -> None:
+        """Raise CheckpointError where the body of the network would not be filled."""
+        where = self.source.folder
+        if lost := [name for name in self.unfilled if not name.startswith(OPTIONAL)]:
+            raise CheckpointError(
+                f"{where} lacks {some([self._wanted(name) for name in lost[:8]], len(lost))}: it holds another network, "
+                "or only a part of this one"
+            )
+        wrong = [row for row in self.rows if row.ours in self.other_shape and not row.ours.startswith(OPTIONAL)]
+        if wrong:
+            names = [f"{row.ours} {row.found} instead of {row.shape}" for row in wrong]
+            raise CheckpointError(f"{where} has tensors of another shape: {some(names)}")
+
+    def _wanted(self, name: str) -> str:
+        """Our name with the one that was looked for, and the nearest that is left over."""
+        theirs = self.looked_for.get(name, name)
+        near = difflib.get_close_matches(theirs, self.left_over, n=1, cutoff=0.7)
+        told = [] if theirs == name else [f"there {theirs}"]
+        told += [f"left over and near it: {near[0]}"] if near else []
+        return f"{name} ({'; '.join(told)})" if told else name
+
+
+def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
+    """What fills a model on the meta device from these tensors."""
+    groups = shared_names(model)
+    found = _Found({}, {}, {}, ())
+    if source.layout is None:
+        found = _own(model, groups, stored, source)
+    else:
+        found = _theirs(model, groups, stored, source.layout, source.spec.heads.default)
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    slots = tuple(dict.fromkeys(found.slots.values()))
+    read = {name: shape for slot in slots for name, shape in _shapes(slot, stored, source).items()}
+    rows = []
+    for name in groups:
+        slot = found.slots.get(name)
+        rows.append(Row(name, shapes[name], slot.theirs if slot else None, read.get(name)))
+    used = {stored.place(name) for name in (*(slot.theirs for slot in slots), *found.copies)}
+    ignored = source.layout.unused if source.layout else ()
+    left = [name for name in stored.names() if stored.place(name) not in used and not _matches(name, ignored)]
+    return Plan(
+        source=source,
+        rows=tuple(rows),
+        slots=slots,
+        copies={copy: theirs for copy, theirs in found.copies.items() if stored.place(copy) != stored.place(theirs)},
+        looked_for=found.looked_for,
+        left_over=tuple(left),
+        taken_over=tuple(row.ours for row in rows if row.ours in found.foreign and row.fits),
+        other_head=source.spec.heads.default,
+    )
+
+
+def some(names: Sequence[str], total: int | None = None) -> str:
+    """The first eight names, and how many more there are."""
+    more = (total or len(names)) - 8
+    return ", ".join(names[:8]) + (f" and {more} more" if more > 0 else "")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Slots and published names by our names, copies of tied tensors, and which of ours come from another head."""
+
+    slots: dict[str, Slot]
+    copies: dict[str, str]
+    looked_for: dict[str, str]
+    foreign: tuple[str, ...]
+
+
+def _own(model: Model, groups: Mapping[str, list[str]], stored: Stored, source: Source) -> _Found:
+    """In our own format names are ours; another head's tensors count where the published layout gives both one name."""
+    present = set(stored.names())
+    head, theirs = model.spec.heads.default, source.spec.heads.default
+    swapped: dict[str, str] = {}
+    if head is not None and theirs is not None and head != theirs:
+        layout = source.spec.checkpoint.huggingface
+        swapped = _between_heads(groups, present, head, theirs, layout)
+        present = {name for name in present if not name.startswith("head.")} | set(swapped)
+    slots = {}
+    for first, names in groups.items():
+        here = [name for name in names if name in present]
+        if here:
+            slots[first] = Slot(swapped.get(here[0], here[0]), (first,))
+    copies = {
+        swapped.get(name, name): slots[first].theirs
+        for first, names in groups.items()
+        for name in names
+        if name in present and swapped.get(name, name) != slots[first].theirs
+    }
+    foreign = tuple(first for first in slots if first in swapped)
+    return _Found(slots, copies, {name: name for name in groups}, foreign)
+
+
+def _between_heads(
+    groups: Mapping[str, list[str]], present: Iterable[str], head: str, theirs: str, layout: Layout | None
+) -> dict[str, str]:
+    """Which of another head's tensors stands for each of ours: the one with the same published name."""
+    if layout is None:
+        return {}
+    ours = [name for names in groups.values() for name in names if name.startswith("head.")]
+    given = [name for name in present if name.startswith("head.")]
+    published = {
+        (slot.theirs, slot.pattern, place): name
+        for slot in slots_of(given, theirs, layout, "", new_heads=True)
+        for place, name in enumerate(slot.ours)
+    }
+    return {
+        name: published[slot.theirs, slot.pattern, place]
+        for slot in slots_of(ours, head, layout, "", new_heads=True)
+        for place, name in enumerate(slot.ours)
+        if (slot.theirs, slot.pattern, place) in published
+    }
+
+
+def _theirs(model: Model, groups: Mapping[str, list[str]], stored: Stored, layout: Layout, other: str | None) -> _Found:
+    """In a published layout the map says which tensor fills which of ours, aliases among them."""
+    present = stored.names()
+    here = set(present)
+    prefixed = layout.prefix and any(name.startswith(f"{layout.prefix}.") for name in present)
+    prefix = f"{layout.prefix}." if prefixed else ""
+    owner = {name: first for first, names in groups.items() for name in names}
+    head = model.spec.heads.default
+    found = _Found({}, {}, {}, ())
+    for slot in slots_of(owner, head, layout, prefix, new_heads=True):
+        stand_ins = [
+            spelt
+            for alias, name in layout.aliases.items()
+            for spelt in (alias, prefix + alias)
+            if slot.theirs in (name, prefix + name)
+        ]
+        names = [name for name in (slot.theirs, *stand_ins) if name in here]
+        owners = tuple(owner[name] for name in slot.ours)
+        for name in owners:
+            found.looked_for.setdefault(name, slot.theirs)
+        for name in owners if names else ():
+            chosen = found.slots.setdefault(name, Slot(names[0], owners, slot.pattern))
+            found.copies.update({copy: chosen.theirs for copy in names if copy != chosen.theirs})
+    foreign: tuple[str, ...] = ()
+    if head is not None and other is not None and head != other:
+        given = _names_of(other, layout)
+        foreign = tuple(
+            name
+            for name, slot in found.slots.items()
+            if name.startswith("head.") and any(fnmatchcase(f"{slot.theirs}.", f"{theirs}.*") for theirs in given)
+        )
+    return _Found(found.slots, found.copies, found.looked_for, foreign)
+
+
+def _names_of(head: str, layout: Layout) -> list[str]:
+    """Published names of a head's modules and parameters."""
+    entries = [theirs for ours, theirs in layout.names.items() if ours.startswith(f"heads.{head}.")]
+    return [theirs if isinstance(theirs, str) else theirs[0] for theirs in entries]
+
+
+def _shapes(slot: Slot, stored: Stored, source: Source) -> dict[str, tuple[int, ...]]:
+    """Shapes of our tensors in one of theirs; theirs where it does not come apart as the map says."""
+    blank = torch.empty(stored.shape(slot.theirs), device="meta")
+    try:
+        return {name: tuple(tensor.shape) for name, tensor in _read(slot, blank, source).items()}
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        return dict.fromkeys(slot.ours, tuple(blank.shape))
+
+
+def _read(slot: Slot, tensor: Tensor, source: Source) -> dict[str, Tensor]:
+    ours = slot.read(tensor, axis_sizes(source.spec))
+    return {name: source.pruned.restore(name, part) for name, part in ours.items()}
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns)
