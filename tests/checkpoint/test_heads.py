@@ -9,20 +9,19 @@ from tests.checkpoint.folders import loaded
 
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 # Published code gives these pairs one name for the same tensor; all other pairs of heads share nothing.
+SUMMARY = {"projection.weight", "projection.bias"}
+DENSE = {"output.bias", "output.dense.bias", "output.dense.weight", "output.norm.bias", "output.norm.weight"}
 SHARED = {
     "xlnet": {
-        ("sequence_classification", "multiple_choice"): {"projection.weight", "projection.bias"},
+        ("sequence_classification", "multiple_choice"): SUMMARY,
         ("causal_lm", "masked_lm", "permutation_lm"): {"output.bias"},
     },
     "xlm": {
+        ("sequence_classification", "multiple_choice"): SUMMARY,
         ("causal_lm", "masked_lm"): {"output.bias"},
     },
-    "xlm-roberta-xl": {
-        ("causal_lm", "masked_lm"): {
-            "output.bias", "output.dense.bias", "output.dense.weight", "output.norm.bias", "output.norm.weight",
-        },
-    },
-}  # fmt: skip
+    "xlm-roberta-xl": {("causal_lm", "masked_lm"): DENSE},
+}
 
 
 def built(family, head, seed=0):
