@@ -1,5 +1,6 @@
 """Piece models as transformers' fast classes read them: the `tokenizers` library, from its own file or converted."""
 
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,11 @@ class LibraryAlgorithm:
         return str(self.library.decoder.decode(tokens)) if self.library.decoder else " ".join(tokens)
 
     def files(self) -> dict[str, bytes]:
-        if self.library.post_processor is None:
-            self.library.post_processor = template(self.options, self.library)
-        files = {self.options.tokenizer_file: self.library.to_str(pretty=True).encode()}
+        written = self.library
+        if written.post_processor is None:
+            written = Tokenizer.from_str(written.to_str())  # other threads may be reading with ours
+            written.post_processor = template(self.options, written)
+        files = {self.options.tokenizer_file: written.to_str(pretty=True).encode()}
         return files if self._model is None else {**files, self.options.model_file: self._model}
 
 
@@ -153,7 +156,10 @@ def _normalizers(options: SentencePieceOptions, characters: bytes) -> list[norma
 
 
 class LibraryReader:
-    """Reads texts with the library, which finds added tokens by its own rules."""
+    """Reads texts with the library, which finds added tokens by its own rules.
+
+    The library's object is never changed once it reads: threads that read while a setting is written fail.
+    """
 
     def __init__(self, library: Tokenizer, added: AddedTokens, languages: Languages) -> None:
         self._library = library
@@ -161,20 +167,31 @@ class LibraryReader:
         for token in added.by_id.values():
             flags = token.model_dump(include={"lstrip", "rstrip", "single_word", "normalized", "special"})
             library.add_tokens([LibraryToken(token.content, **flags)])
+        self._splitting: Tokenizer | None = None
+        self._copying = threading.Lock()
+
+    def _for(self, whole: bool) -> Tokenizer:
+        """The library, or the copy of it that splits special tokens too, made when it is first asked for."""
+        if not whole:
+            return self._library
+        with self._copying:
+            if self._splitting is None:
+                copy = Tokenizer.from_str(self._library.to_str())
+                copy.encode_special_tokens = True
+                self._splitting = copy
+            return self._splitting
 
     def tokens(self, text: str, lang: str | None, whole: bool) -> list[str]:
         """The tokens of one text."""
         self._languages.resolve(lang)
-        self._library.encode_special_tokens = whole
-        return list(self._library.encode(text, add_special_tokens=False).tokens)
+        return list(self._for(whole).encode(text, add_special_tokens=False).tokens)
 
     def read(self, items: Sequence[tuple[RawText, ...]], offsets: bool, whole: bool) -> list[tuple[TokenizedText, ...]]:
         """Tokenize all texts of a call on all cores."""
-        self._library.encode_special_tokens = whole
         texts = [text for item in items for text in item]
         split = any(len(text.words) != 1 for text in texts)
         given = [list(text.words) for text in texts] if split else [text.words[0] for text in texts]
-        found = iter(self._library.encode_batch(given, is_pretokenized=split, add_special_tokens=False))
+        found = iter(self._for(whole).encode_batch(given, is_pretokenized=split, add_special_tokens=False))
         read = []
         for item in items:
             row = []

@@ -192,6 +192,7 @@ def _fresh(model: Model, names: list[str], dtype: torch.dtype | None, device: to
     kind = dtype or next(p.dtype for p in model.parameters() if p.device.type != "meta")
     for name in names:
         _assign(model, name, torch.empty(model.get_parameter(name).shape), kind, device)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        initialize(model, model.spec, only=set(names))
+    if torch.device(device).type == "meta":
+        return
+    generator = torch.Generator(device).manual_seed(seed)
+    initialize(model, model.spec, only=set(names), generator=generator)

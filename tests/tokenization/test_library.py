@@ -1,5 +1,6 @@
 """The backend `tokenizers` gives the results of the published fast classes, where they part from the piece model."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,19 @@ def test_trained_in_the_library() -> None:
     assert ours.decode(ours("All human beings").input_ids, skip_special_tokens=True) == "All human beings"
     with pytest.raises(VocabularyError, match="only unigram models"):
         train_tokenizer({**family_section("xglm"), "backend": "tokenizers", "model_type": "bpe"}, CORPUS, 500)
+
+
+@pytest.mark.parametrize("family", SENTENCEPIECE)
+def test_threads_read_side_by_side(fast: dict[str, Any], family: str, tmp_path: Path) -> None:
+    ours = fast[family][1]
+    expected = {whole: ours(BATCH, split_special_tokens=whole).input_ids for whole in (False, True)}
+
+    def read(number: int) -> bool:
+        whole = bool(number % 2)
+        if number % 25 == 0:
+            ours.save(tmp_path / str(number))
+        rows = [ours(text, split_special_tokens=whole).input_ids for text in BATCH[:3]]
+        return rows == expected[whole][:3] and ours(BATCH, split_special_tokens=whole).input_ids == expected[whole]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(read, range(100)))

@@ -1,0 +1,59 @@
+"""Building and opening in several threads: nothing of the process is read or changed."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from engine import InputError, build_model, load_model, save_model
+
+
+def test_threads_build_side_by_side():
+    seeds = range(2)
+    whole = {seed: dict(build_model("tiny/xglm", seed=seed).named_parameters()) for seed in seeds}
+    before = torch.get_rng_state()
+
+    def build(number):
+        dtype = (None, torch.bfloat16, torch.float64)[number % 3]
+        return number % 2, dtype or torch.float32, build_model("tiny/xglm", seed=number % 2, dtype=dtype)
+
+    with ThreadPoolExecutor(6) as threads:
+        made = list(threads.map(build, range(24)))
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.equal(torch.get_rng_state(), before)
+    for seed, dtype, model in made:
+        assert {weight.dtype for weight in model.parameters()} == {dtype}
+        for name, weight in model.named_parameters() if dtype == torch.float32 else ():
+            assert torch.equal(weight, whole[seed][name]), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_seed_draws_what_the_same_seed_of_the_process_draws(dtype):
+    seeded = build_model("tiny/xlnet", seed=7, dtype=dtype)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        unseeded = build_model("tiny/xlnet", dtype=dtype)
+    for (name, one), other in zip(seeded.named_parameters(), unseeded.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_the_values_of_a_seed_are_those_of_earlier_versions():
+    model = build_model("tiny/xglm", seed=3)
+    first = model.get_parameter("blocks.0.attention.query.weight").flatten()[:3]
+    assert torch.equal(first, torch.tensor([-0.15402847528457642, 0.11530716717243195, 0.09844300150871277])), (
+        first.tolist()
+    )
+
+
+def test_new_heads_leave_the_process_alone(tmp_path):
+    save_model(build_model("tiny/xglm", seed=0), tmp_path)
+    before = torch.get_rng_state()
+    with pytest.warns(UserWarning, match="initialised anew"):
+        one, other = (load_model(tmp_path, "sequence_classification", num_labels=3, seed=5) for _ in range(2))
+    assert torch.equal(one.get_parameter("head.output.weight"), other.get_parameter("head.output.weight"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_network_larger_than_the_machine_is_refused_before_anything_is_allocated():
+    with pytest.raises(InputError, match=r"GiB does not fit into this machine's memory"):
+        build_model("tiny/xglm", overrides={"dims.vocab": 2**31 - 1, "dims.model": 2**16})
