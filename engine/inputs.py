@@ -1,11 +1,21 @@
 """From the arguments of a call to checked tensors; an argument that the spec cannot honour is an error."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
 from torch import Tensor
 
+from engine.arguments import (
+    check_finite,
+    check_flag,
+    check_keeps,
+    check_mask,
+    read_ids,
+    read_mask,
+    read_tensor,
+    readable,
+)
 from engine.errors import InputError
 from engine.memory import Form, Memory, check_memory
 from engine.spec import Spec, axes
@@ -78,6 +88,26 @@ class Inputs:
         return torch.where(mapping.sum(-1) > 0, mapping.argmax(-1), -1)
 
 
+IDS = ("input_ids", "token_type_ids", "position_ids", "langs", "lengths")
+MASKS = (
+    "attention_mask", "input_mask", "perm_mask", "target_mapping", "head_mask", "cross_head_mask",
+    "encoder_attention_mask",
+)  # fmt: skip
+STATES = ("inputs_embeds", "encoder_hidden_states")
+FLAGS = ("output_hidden_states", "output_attentions")
+
+
+def read_inputs(inputs: Inputs, device: torch.device) -> Inputs:
+    """The same call in tensors, ids as int64; raises InputError for what cannot be read in one way only."""
+    changes: dict[str, Tensor] = {}
+    for names, read in ((IDS, read_ids), (MASKS, read_mask), (STATES, read_tensor)):
+        for name in names:
+            given = getattr(inputs, name)
+            if given is not None and not (isinstance(given, Tensor) and given.dtype == torch.int64):
+                changes[name] = read(name, given, device)
+    return replace(inputs, **changes)  # type: ignore[arg-type]
+
+
 def _numbers(mapping: Tensor) -> Tensor:
     return mapping.long() if mapping.dtype == torch.bool else mapping
 
@@ -91,6 +121,8 @@ def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
         raise InputError("give exactly one of input_ids and inputs_embeds")
     if inputs.memory is not None and not isinstance(inputs.memory, Memory):
         raise InputError(f"memory is a {type(inputs.memory).__name__}, expected the Memory that a call gave")
+    for name in FLAGS:
+        check_flag(name, getattr(inputs, name))
     _check_tokens(spec, inputs)
     _check_axes(spec, inputs)
     _check_states(spec, inputs, dtype)
@@ -100,7 +132,7 @@ def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
 
 def in_range(name: str, ids: Tensor, limit: int, axis: str, ignored: int | None = None) -> None:
     """Raise InputError where ids leave [0, limit); `ignored` is let through. Skipped where values cannot be read."""
-    if torch.compiler.is_compiling() or ids.device.type == "meta" or not ids.numel():
+    if not readable(ids) or not ids.numel():
         return
     if ids.is_floating_point() or ids.dtype == torch.bool:
         raise InputError(f"{name} must hold integers, found {ids.dtype}")
@@ -208,27 +240,36 @@ def _check_masks(spec: Spec, inputs: Inputs) -> None:
     if inputs.lengths is not None:
         in_range("lengths", inputs.lengths, length + 1, "the length of the input plus one")
     expect("perm_mask", inputs.perm_mask, (batch, length, length))
+    check_mask("attention_mask", inputs.attention_mask)
+    check_mask("input_mask", inputs.input_mask, "1 for padding and 0 for what is kept")
+    check_mask("perm_mask", inputs.perm_mask, "1 where a token may not see another, else 0")
+    check_mask("encoder_attention_mask", inputs.encoder_attention_mask)
+    check_keeps("attention_mask", inputs.attention_mask)
+    check_keeps("encoder_attention_mask", inputs.encoder_attention_mask)
     if inputs.target_mapping is not None:
         places = max(length, inputs.target_mapping.shape[-1])
         expect("target_mapping", inputs.target_mapping, (batch, inputs.target_mapping.shape[1], places))
         if not inputs.target_mapping.shape[1]:
             raise InputError("target_mapping has no rows: leave it out, or ask for at least one token")
-        if not torch.compiler.is_compiling() and inputs.target_mapping.device.type != "meta":
+        if readable(inputs.target_mapping):
             mapping = _numbers(inputs.target_mapping)
             if bool((mapping * (mapping - 1)).any()) or bool((mapping.sum(-1) > 1).any()):
                 raise InputError("each row of target_mapping is one-hot over the tokens, or all zero for no prediction")
     dims = spec.dims
     expect("head_mask", inputs.head_mask, (dims.heads,), (dims.layers, dims.heads))
     expect("cross_head_mask", inputs.cross_head_mask, (dims.heads,), (dims.layers, dims.heads))
+    check_finite("head_mask", inputs.head_mask)
+    check_finite("cross_head_mask", inputs.cross_head_mask)
 
 
 def _check_memory(spec: Spec, inputs: Inputs) -> None:
     memory = inputs.memory
-    if inputs.use_memory and spec.memory.kind == "none":
-        raise InputError("use_memory needs a memory: this spec has memory.kind none")
-    if isinstance(inputs.use_memory, str) and inputs.use_memory not in get_args(Form):
+    asked = inputs.use_memory
+    if asked is not None and not isinstance(asked, bool) and asked not in get_args(Form):
         allowed = " or ".join(f"'{form}'" for form in get_args(Form))
-        raise InputError(f"use_memory is '{inputs.use_memory}', expected True, False, None or {allowed}")
+        raise InputError(f"use_memory is {asked!r}, expected True, False, None or {allowed}")
+    if asked and spec.memory.kind == "none":
+        raise InputError("use_memory needs a memory: this spec has memory.kind none")
     if memory is None:
         return
     if spec.memory.kind == "none":

@@ -14,7 +14,7 @@ from engine.embeddings import Embeddings
 from engine.errors import InputError, nearest
 from engine.generation.methods import TextMethods
 from engine.head import Head
-from engine.inputs import Inputs, check
+from engine.inputs import Inputs, check, read_inputs
 from engine.kernels.allocation import return_large_buffers
 from engine.kernels.dropout import Dropout
 from engine.kernels.int8 import holds_int8
@@ -139,6 +139,7 @@ class Model(TextMethods, nn.Module):
             target_mapping, head_mask, cross_head_mask, encoder_hidden_states, encoder_attention_mask, memory, use_memory,
             output_hidden_states, output_attentions,
         )  # fmt: skip
+        inputs = read_inputs(inputs, self.embeddings.tokens.tables[0].device)
         if self.head is None:
             if head_inputs:
                 taken = ", ".join(vars(inputs))

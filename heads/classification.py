@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
+from engine.arguments import check_finite, read_ids, read_tensor, readable
 from engine.errors import InputError
 from engine.feed_forward import ACTIVATIONS
 from engine.head import Head, HeadOptions
@@ -158,16 +159,18 @@ class SequenceClassification(Summary):
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         rows, count = logits.shape
+        labels = read_tensor("labels", labels, logits.device)
         problem = self.options.problem_type or _problem(labels, count)
         if problem == "single_label_classification":
-            labels = one_a_row(f"labels ({problem})", labels, rows)
+            labels = one_a_row(f"labels ({problem})", labels, logits)
             in_range("labels", labels, count, "num_labels", ignored=IGNORED)
             return mean_cross_entropy(logits, labels)
         expect(f"labels ({problem})", labels, (rows, count), *([(rows,)] if count == 1 else []))
         wanted = labels.reshape(rows, count).to(logits.dtype)
         if problem == "regression":
+            check_finite("labels (regression)", wanted)
             return functional.mse_loss(logits, wanted)
-        if not torch.compiler.is_compiling() and bool(((wanted < 0) | (wanted > 1)).any()):
+        if readable(wanted) and not bool(((wanted >= 0) & (wanted <= 1)).all()):
             raise InputError("labels (multi_label_classification) must lie between 0 and 1")
         return functional.binary_cross_entropy_with_logits(logits, wanted)
 
@@ -205,6 +208,7 @@ class TokenClassification(Head):
         assert result.last_hidden_state is not None
         result.logits = self.output(self.dropout(result.last_hidden_state))
         if labels is not None:
+            labels = read_ids("labels", labels, result.logits.device)
             expect("labels", labels, tuple(result.logits.shape[:2]))
             in_range("labels", labels, self.options.num_labels, "num_labels", ignored=IGNORED)
             real = masked_tokens(self.spec, inputs) if self.options.ignore_padding else None
@@ -251,12 +255,13 @@ class MultipleChoice(Summary):
         }
         flat = replace(inputs, **changes)
         if cls_index is not None:
+            cls_index = read_ids("cls_index", cls_index, given.device)
             expect("cls_index", cls_index, (rows, choices))
             cls_index = cls_index.flatten()
         result = body(flat)
         result.logits = self.summarise(result, flat, cls_index).view(rows, choices)
         if labels is not None:
-            labels = one_a_row("labels", labels, rows)
+            labels = one_a_row("labels", labels, result.logits)
             in_range("labels", labels, choices, "the number of choices", ignored=IGNORED)
             result.loss = mean_cross_entropy(result.logits, labels)
         return result

@@ -1,14 +1,16 @@
 """Heads that predict tokens: causal, masked, permutation."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.arguments import check_flag, read_ids
 from engine.embeddings import TokenEmbedding
 from engine.errors import InputError
-from engine.inputs import Inputs, in_range
+from engine.inputs import Inputs, expect, in_range
 from engine.kernels.losses import IGNORED, score_losses
 from engine.output_layer import build_output_layer
 from engine.outputs import Output
@@ -43,6 +45,7 @@ class LanguageModelHead(Head):
         logits_to_keep: int | Tensor | None = None,
         output_logits: bool | None = None,
     ) -> Output:
+        check_flag("output_logits", output_logits)
         result = body(inputs)
         states = result.last_hidden_state
         assert states is not None
@@ -56,10 +59,9 @@ class LanguageModelHead(Head):
 
     def _losses(self, states: Tensor, labels: Tensor, logits: Tensor | None) -> tuple[Tensor, Tensor]:
         """Losses (b i) and their mean, from the logits (b i v) where these are there anyway."""
-        if labels.shape != states.shape[:2]:
-            raise InputError(f"labels has shape {tuple(labels.shape)}, expected {tuple(states.shape[:2])}")
+        labels = read_ids("labels", labels, states.device)
+        expect("labels", labels, tuple(states.shape[:2]))
         in_range("labels", labels, self.spec.dims.vocab, "dims.vocab", ignored=IGNORED)
-        labels = labels.long()
         if self.shifted:
             labels = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
         if logits is None:
@@ -70,18 +72,24 @@ class LanguageModelHead(Head):
         return losses[:, :-1] if self.shifted else losses, losses.sum() / (labels != IGNORED).sum().clamp(min=1)
 
 
-def _given(places: int | Tensor | None) -> bool:
+def _given(places: Any) -> bool:
     return places is not None and not (isinstance(places, int) and places == 0)
 
 
-def _keep(states: Tensor, places: int | Tensor | None) -> Tensor:
+def _keep(states: Tensor, places: Any) -> Tensor:
+    if isinstance(places, bool):
+        raise InputError(f"logits_to_keep is {places}: give the number of last places, or a tensor of places")
     if places is None or not _given(places):
         return states
-    if isinstance(places, int):
+    if isinstance(places, int | torch.SymInt):
         if places < 0:
             raise InputError(f"logits_to_keep is {places}: give the number of last places, or a tensor of places")
         return states[:, -places:]
-    return states.index_select(1, places.to(torch.long))
+    places = read_ids("logits_to_keep", places, states.device)
+    if places.dim() != 1:
+        raise InputError(f"logits_to_keep has shape {tuple(places.shape)}, expected one axis of places")
+    in_range("logits_to_keep", places, states.shape[1], "the length of the sequence")
+    return states.index_select(1, places)
 
 
 @register_head("causal_lm")

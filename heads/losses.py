@@ -1,15 +1,22 @@
 """What the losses of heads share: checked labels, and means over labels that count."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.arguments import read_tensor
 from engine.inputs import expect
 from engine.kernels.losses import IGNORED
 
 
-def one_a_row(name: str, values: Tensor, rows: int) -> Tensor:
-    """Values (b) from (b) or (b 1); the given tensor stays as it is (raises InputError for another shape)."""
+def one_a_row(name: str, values: Any, like: Tensor) -> Tensor:
+    """Values (b) from (b) or (b 1), one for each row of `like`; a given tensor stays as it is.
+
+    Raises InputError for another shape, and for what is no tensor and cannot be read as one.
+    """
+    rows, values = like.shape[0], read_tensor(name, values, like.device)
     expect(name, values, (rows,), (rows, 1))
     return values.reshape(rows)
 

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
+from engine.arguments import read_ids, readable
 from engine.errors import InputError
 from engine.head import HeadOptions
 from engine.inputs import Inputs, in_range
@@ -112,7 +113,7 @@ class Pooling(nn.Module):
         if inputs.input_ids is None or inputs.target_mapping is not None:
             raise InputError("pooling.kind token finds a token by its id: it needs input_ids, without target_mapping")
         found = inputs.input_ids.eq(self.token)
-        if not torch.compiler.is_compiling() and found.device.type != "meta" and not bool(found.any(1).all()):
+        if readable(found) and not bool(found.any(1).all()):
             row = int((~found.any(1)).nonzero()[0])
             raise InputError(f"row {row} of input_ids has no token {self.token} to pool at")
         return _pick(states, found.long().argmax(1))
@@ -166,7 +167,7 @@ def real_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
 
 def at_index(states: Tensor, index: Tensor, name: str = "cls_index") -> Tensor:
     """States (b i d) at one place a row, index (b) or (b 1), as (b d) (raises InputError outside the sequence)."""
-    places = one_a_row(name, index, states.shape[0])
+    places = one_a_row(name, read_ids(name, index, states.device), states)
     in_range(name, places, states.shape[1], "the length of the sequence")
     return _pick(states, places)
 

@@ -1,13 +1,14 @@
 """Heads that find the answer in the text: start and end scores, and a beam over spans."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.arguments import check_flag, check_mask, read_ids, read_mask, readable
 from engine.errors import InputError
 from engine.head import Head, HeadOptions
 from engine.inputs import Inputs, expect
@@ -45,8 +46,8 @@ class QuestionAnswering(Head):
         result = body(inputs)
         assert result.last_hidden_state is not None
         result.start_logits, result.end_logits = self.output(result.last_hidden_state).unbind(-1)
-        rows, length = result.start_logits.shape
-        positions = _both(start_positions, end_positions, rows)
+        length = result.start_logits.shape[1]
+        positions = _both(start_positions, end_positions, result.start_logits)
         if positions is not None:
             start, end = (places.clamp(0, length) for places in positions)
             start_loss = mean_cross_entropy(result.start_logits, start, ignored=length)
@@ -149,11 +150,11 @@ class BeamQuestionAnswering(Head):
         result = body(inputs)
         states = result.last_hidden_state
         assert states is not None
-        positions = _both(start_positions, end_positions, states.shape[0])
+        positions = _both(start_positions, end_positions, states)
         if is_impossible is not None and positions is None:
             raise InputError("is_impossible needs start_positions and end_positions")
-        expect("p_mask", p_mask, tuple(states.shape[:2]))
-        masked = None if p_mask is None else p_mask > 0.5
+        check_flag("output_spans", output_spans)
+        masked = None if p_mask is None else self._masked(states, p_mask)
         start_logits = _without(self.start(states).squeeze(-1), masked)
         if positions is None or output_spans or is_impossible is not None:
             token = self._token(result, inputs, states, cls_index, is_impossible)
@@ -172,6 +173,13 @@ class BeamQuestionAnswering(Head):
         if positions is None or output_spans:
             self._candidates(result, states, start_logits, masked, token)
         return result
+
+    def _masked(self, states: Tensor, p_mask: Any) -> Tensor:
+        """True (b i) for places at which no answer starts or ends."""
+        p_mask = read_mask("p_mask", p_mask, states.device)
+        expect("p_mask", p_mask, tuple(states.shape[:2]))
+        check_mask("p_mask", p_mask, "1 where no answer starts or ends, else 0")
+        return p_mask > 0.5
 
     def _token(
         self, result: Output, inputs: Inputs, states: Tensor, cls_index: Tensor | None, is_impossible: Tensor | None
@@ -193,8 +201,8 @@ class BeamQuestionAnswering(Head):
 
     def _impossible(self, starts: Tensor, token: Tensor, is_impossible: Tensor) -> Tensor:
         logits = wide(self._no_answer(starts, token))
-        wanted = one_a_row("is_impossible", is_impossible, logits.shape[0]).to(logits.dtype)
-        if not torch.compiler.is_compiling() and bool(((wanted < 0) | (wanted > 1)).any()):
+        wanted = one_a_row("is_impossible", is_impossible, logits).to(logits.dtype)
+        if readable(wanted) and not bool(((wanted >= 0) & (wanted <= 1)).all()):
             raise InputError("is_impossible must be 1 where there is no answer, else 0")
         return functional.binary_cross_entropy_with_logits(logits, wanted)
 
@@ -221,18 +229,16 @@ class BeamQuestionAnswering(Head):
         result.cls_logits = self._no_answer(soft, token)
 
 
-def _both(start: Tensor | None, end: Tensor | None, rows: int) -> tuple[Tensor, Tensor] | None:
-    """Both positions (b), or None where neither is given."""
+def _both(start: Any, end: Any, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Both positions (b), one for each row of `like`, or None where neither is given."""
     if start is None and end is None:
         return None
     if start is None or end is None:
         missing = "start_positions" if start is None else "end_positions"
         raise InputError(f"{missing} is missing: give both start_positions and end_positions, or neither")
-    pairs = (("start_positions", start), ("end_positions", end))
-    for name, places in pairs:
-        if places.is_floating_point() or places.dtype == torch.bool:
-            raise InputError(f"{name} must hold integers, found {places.dtype}")
-    return one_a_row(*pairs[0], rows), one_a_row(*pairs[1], rows)
+    start = read_ids("start_positions", start, like.device)
+    end = read_ids("end_positions", end, like.device)
+    return one_a_row("start_positions", start, like), one_a_row("end_positions", end, like)
 
 
 def _inside(places: Tensor, length: int) -> Tensor:

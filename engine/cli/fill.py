@@ -20,10 +20,10 @@ def fill(
     as_json: Json = False,
 ) -> None:
     """Show the candidates for every <mask>, or with --rounds the texts with all of them filled."""
-    from engine.generation.fill import check_both_ways
+    from engine.generation.guards import check_text_method
 
     network, tokenizer = open_both(model)
-    check_both_ways(network)
+    check_text_method(network, "fill_mask")
     hidden = hidden_token(network, tokenizer)
     name = str(tokenizer.convert_ids_to_tokens(hidden))
     texts = (each.replace(place, name) for each in lines(text, file))

@@ -1,8 +1,11 @@
 """The best tokens at a state, without looking at clusters of the vocabulary that provably cannot hold them."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from engine.generation.rules import check_choice
 from engine.output_layer import AdaptiveOutput, LinearOutput
 
 
@@ -15,11 +18,20 @@ def best_tokens(output: LinearOutput | AdaptiveOutput, states: Tensor, count: in
     return _best_in_clusters(output, states, count)
 
 
-def best_token(output: LinearOutput | AdaptiveOutput, states: Tensor) -> Tensor:
-    """The id (b) of the best token at states (b d)."""
+def best_token(output: LinearOutput | AdaptiveOutput, states: Tensor, prompts: Sequence[int] = ()) -> Tensor:
+    """The id (b) of the best token at states (b d).
+
+    Raises InputError where its score is not finite, and names the row's number among `prompts`.
+    """
     if isinstance(output, LinearOutput):
-        return output(states).argmax(-1)
-    return _best_in_clusters(output, states, 1)[1][:, 0]
+        logits = output(states)
+        ids = logits.argmax(-1)
+        best = logits.gather(1, ids[:, None]).squeeze(1)
+    else:
+        found, places = _best_in_clusters(output, states, 1)
+        best, ids = found[:, 0], places[:, 0]
+    check_choice(best, prompts or range(len(best)), ruled=False)
+    return ids
 
 
 def _best_in_clusters(output: AdaptiveOutput, states: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from engine.arguments import check_count
 from engine.errors import InputError
 from engine.generation.candidates import best_tokens
+from engine.generation.guards import check_text_method
 from engine.generation.prompts import mask_token, output_layer
+from engine.generation.rules import check_choice
 from engine.generation.texts import Texts, equal_lengths, read_texts
 
 if TYPE_CHECKING:
@@ -28,13 +31,15 @@ class Filling:
 @torch.no_grad()
 def fill_mask(model: "Model", texts: Texts, mask_token_id: int | None, top_n: int) -> list[Filling]:
     """The `top_n` best tokens at every hidden place, places left to right, rows top to bottom."""
-    check_both_ways(model)
+    check_text_method(model, "fill_mask")
     hidden = mask_token(model, mask_token_id)
-    if not 1 <= top_n <= model.spec.dims.vocab:
+    check_count("top_n", top_n)
+    if top_n > model.spec.dims.vocab:
         raise InputError(f"top_n is {top_n}, expected 1 … {model.spec.dims.vocab}")
-    if not bool((texts.tokens == hidden).any()):
+    aligned = read_texts(model, texts)
+    given = aligned.as_given()
+    if not bool((given == hidden).any()):
         raise InputError(f"no place to fill: input_ids holds no mask token {hidden}")
-    aligned = read_texts(texts)
     found: dict[tuple[int, int], tuple[list[float], list[int]]] = {}
     for rows, group in _groups(model, aligned):
         places, log_probs, ids = _predict(model, group, group.tokens == hidden, top_n)
@@ -42,7 +47,7 @@ def fill_mask(model: "Model", texts: Texts, mask_token_id: int | None, top_n: in
             found[int(rows[row]), place] = (scores, tokens)
     now = aligned.places
     result = []
-    for row, place in (texts.tokens == hidden).nonzero().tolist():
+    for row, place in (given == hidden).nonzero().tolist():
         scores, tokens = found[row, place if now is None else int(now[row, place])]
         result.append(Filling(row, place, tokens, scores))
     return result
@@ -54,12 +59,11 @@ def mask_predict(model: "Model", texts: Texts, mask_token_id: int | None, rounds
 
     Ghazvininejad et al. (2019), section 3: of N hidden tokens, N (T - t) / T are hidden again before round t of T.
     """
-    check_both_ways(model)
+    check_text_method(model, "mask_predict")
     hidden = mask_token(model, mask_token_id)
-    if rounds < 1:
-        raise InputError(f"rounds is {rounds}: at least one is needed")
-    aligned = read_texts(texts)
-    result = texts.tokens.clone()
+    check_count("rounds", rounds)
+    aligned = read_texts(model, texts)
+    result = aligned.as_given()
     for rows, group in _groups(model, aligned):
         filled = _rounds(model, group, hidden, rounds)
         back = aligned.places
@@ -95,7 +99,7 @@ def _rounds(model: "Model", texts: Texts, hidden: int, rounds: int) -> Tensor:
 def _predict(model: "Model", texts: Texts, asked: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Places asked for (n 2), and log-probabilities and ids (n count) of their best tokens."""
     places = asked.nonzero()
-    inputs = texts.inputs(slice(None))
+    inputs = texts.inputs(slice(None), model.spec.attention.infer_padding != "none")
     if model.spec.streams.kind == "two":
         widest = int(asked.sum(1).max())
         order = asked.int().argsort(dim=1, descending=True, stable=True)[:, :widest]
@@ -110,19 +114,12 @@ def _predict(model: "Model", texts: Texts, asked: Tensor, count: int) -> tuple[T
         out = model.body(inputs).last_hidden_state
         assert out is not None
         states = out[asked]
-    return places, *best_tokens(output_layer(model), states, count)
+    best, ids = best_tokens(output_layer(model), states, count)
+    check_choice(best[:, 0], places[:, 0].tolist(), ruled=False)
+    return places, best, ids
 
 
 def _groups(model: "Model", texts: Texts) -> list[tuple[Tensor, Texts]]:
     if texts.mask is None or ("padding" in model.spec.attention.mask and model.spec.position.kind != "from_end"):
         return [(torch.arange(len(texts.tokens), device=texts.tokens.device), texts)]
     return equal_lengths(texts)
-
-
-def check_both_ways(model: "Model") -> None:
-    """Raise InputError for a model that sees only one side of a place."""
-    output_layer(model)
-    if "causal" in model.spec.attention.mask:
-        raise InputError(
-            f"'{model.spec.name}' sees only earlier tokens, so it cannot fill a place from both sides: use generate()"
-        )

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from engine.errors import InputError
-from engine.generation.beams import BeamSearch, Stops
+from engine.generation.beams import BeamSearch, Stops, Text
 from engine.generation.candidates import best_token, best_tokens
+from engine.generation.guards import check_text_method
 from engine.generation.options import GenerationOptions, read_options
-from engine.generation.prompts import Prompts, check_left_to_right, check_room, groups, output_layer, read_prompts
-from engine.generation.rules import rules_of
-from engine.generation.sampling import Dice, narrowed
+from engine.generation.prompts import Prompts, check_room, groups, output_layer, read_prompts
+from engine.generation.rules import check_choice, rules_of
+from engine.generation.sampling import Dice, narrowed, warmed
 from engine.generation.steps import Continuation
 from engine.kernels.linear import make_contiguous
-from engine.memory import check_memory
 
 if TYPE_CHECKING:
     from engine.model import Model
@@ -38,12 +38,15 @@ class Generation:
     """Finished texts (n t): each prompt with padding before it, its new tokens, and the fill id after their end.
 
     `new_tokens` are the same without prompt and fill; `scores` (n) are those of beam search: the sum of log-probabilities
-    over the new tokens, divided by their number to the power of `length_penalty`.
+    over the new tokens, divided by their number to the power of `length_penalty`. `step_scores`, where `output_scores`
+    asks for them, holds (t v) for each text: what each of its tokens was chosen by, after rules, temperature and sampling
+    bounds, with -inf for tokens that were left out. Prompts given as vectors alone are not part of `sequences`.
     """
 
     sequences: Tensor
     new_tokens: list[list[int]]
     scores: Tensor | None = None
+    step_scores: list[Tensor] | None = None
 
 
 class Generator:
@@ -52,25 +55,24 @@ class Generator:
     def __init__(
         self,
         model: "Model",
-        input_ids: Tensor,
+        input_ids: Tensor | None,
         attention_mask: Tensor | None,
         options: GenerationOptions | None,
         settings: dict[str, Any],
         tokenizer: object | None,
         **others: Any,
     ) -> None:
-        check_left_to_right(model)
+        check_text_method(model, "generate")
         self.model, self.output = model, output_layer(model)
-        self.options = read_options(options, settings, model.spec)
+        self.prompts = read_prompts(model, input_ids, attention_mask, **others)
+        self.options = read_options(options, settings, model.spec, self.prompts.tokens.shape[1])
         if self.options.stop_strings and tokenizer is None:
             raise InputError("stop_strings needs the tokenizer that decodes: generate(..., tokenizer=tokenizer)")
-        self.prompts = read_prompts(model.spec, input_ids, attention_mask, **others)
-        if self.prompts.memory is not None:
-            check_memory(model.spec, self.prompts.memory, len(input_ids))
         check_room(model.spec, self.prompts, self.options.max_new_tokens)
         self.ends = self.options.ends(model.spec)
         self.rules = rules_of(self.options, model.spec)
         self.stops = Stops(self.options.stop_strings, tokenizer)
+        self.kept: dict[int, list[Tensor]] = {}
         if self.options.max_new_tokens >= WORTH_LAYING_OUT:
             make_contiguous(model)
 
@@ -87,7 +89,8 @@ class Generator:
                 texts[text].append(token)
             if on_tokens is not None:
                 on_tokens(step)
-        return Generation(self._sequences(texts, count), texts)
+        kept = [torch.stack(self.kept[text]) for text in range(len(texts))] if self.kept else None
+        return Generation(self._sequences(texts, count), texts, step_scores=kept)
 
     @torch.no_grad()
     def steps(self) -> Iterator[NewTokens]:
@@ -128,42 +131,62 @@ class Generator:
 
     def _choose(self, continuation: Continuation, states: Tensor, new: int, texts: list[int], dice: Dice) -> Tensor:
         """The next token (b) at states (b d)."""
-        options = self.options
-        if not self.rules and not options.do_sample:
-            return best_token(self.output, states)
-        if not self.rules and options.top_k is not None:
+        options, everything = self.options, self.options.output_scores
+        prompts = [text // options.num_return_sequences for text in texts]
+        if not (self.rules or options.do_sample or everything):
+            return best_token(self.output, states, prompts)
+        if options.top_k and not (self.rules or everything):
             scores, ids = best_tokens(self.output, states, min(options.top_k, self.model.spec.dims.vocab))
+            check_choice(scores[:, 0], prompts, ruled=False)
         else:
             scores = self.output(states).float()
             for rule in self.rules:
-                scores = rule(scores, continuation.tokens, continuation.mask, new)
+                scores = rule(scores, continuation.before(prompts))
+            check_choice(scores.amax(-1), prompts, ruled=bool(self.rules))
             if not options.do_sample:
+                self._keep(texts, scores)
                 return scores.argmax(-1)
-            if options.top_k is not None:
+            if options.top_k:
                 scores, ids = scores.topk(min(options.top_k, scores.shape[1]), dim=-1)
             else:
                 ids = torch.arange(scores.shape[1], device=scores.device).expand(len(scores), -1)
-        scores = narrowed(scores / options.temperature, options)
+        scores = narrowed(warmed(scores, options.temperature), options)
+        if everything:
+            whole = scores.new_full((len(scores), self.model.spec.dims.vocab), -torch.inf)
+            self._keep(texts, whole.scatter(1, ids, scores))
         return ids.gather(1, dice.draw(scores, texts)[:, None]).squeeze(1)
+
+    def _keep(self, texts: list[int], scores: Tensor) -> None:
+        """Keep the scores (b v) behind a choice where they are asked for."""
+        if self.options.output_scores:
+            for text, row in zip(texts, scores, strict=True):
+                self.kept.setdefault(text, []).append(row)
 
     @torch.no_grad()
     def _beams(self) -> Generation:
         options = self.options
         count = options.num_return_sequences
-        found: list[tuple[float, list[int]]] = [(0.0, [])] * (len(self.prompts.tokens) * count)
+        found = [Text()] * (len(self.prompts.tokens) * count)
         search = BeamSearch(self.output, self.rules, options, self.ends, self.stops, self.prompts.tokens.shape[1])
         for rows, prompts in groups(self.model.spec, self.prompts):
             continuation = Continuation(self.model, prompts, options.decoding)
-            best = search.run(continuation, continuation.feed(prompts.tokens))
+            best = search.run(continuation, continuation.feed(prompts.tokens), rows.tolist())
             for row, texts in zip(rows.tolist(), best, strict=True):
+                if len(texts) < count:
+                    raise InputError(
+                        f"beam search finished {len(texts)} texts behind prompt {row}, num_return_sequences asks for "
+                        f"{count}: the rules leave too few"
+                    )
                 found[row * count : (row + 1) * count] = texts[:count]
-        written = [text for _, text in found]
-        return Generation(self._sequences(written, count), written, torch.tensor([score for score, _ in found]))
+        written = [list(text.tokens) for text in found]
+        kept = [torch.stack(text.steps) for text in found] if options.output_scores else None
+        scores = torch.tensor([text.score for text in found])
+        return Generation(self._sequences(written, count), written, scores, kept)
 
     def _sequences(self, texts: list[list[int]], count: int) -> Tensor:
         fill = self.options.fill(self.model.spec)
-        prompts = self.prompts.tokens
-        if self.prompts.mask is not None:
+        prompts = self.prompts.tokens if self.prompts.named else self.prompts.tokens[:, :0]
+        if self.prompts.mask is not None and self.prompts.named:
             prompts = torch.where(self.prompts.mask, prompts, fill)
         longest = max(map(len, texts))
         padded = [text + [fill] * (longest - len(text)) for text in texts]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from torch import Tensor
 
+from engine.arguments import check_flag
+from engine.errors import InputError
 from engine.generation.fill import Filling, fill_mask, mask_predict
 from engine.generation.generate import Generation, Generator, NewTokens
 from engine.generation.options import GenerationOptions
@@ -24,8 +26,9 @@ class TextMethods:
 
     def generate(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
+        inputs_embeds: Tensor | None = None,
         attention_mask: Tensor | None = None,
         langs: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
@@ -39,21 +42,26 @@ class TextMethods:
     ) -> Tensor | Generation:
         """Continue prompts (b n): returns (b t) with the prompts, or a Generation where `return_dict_in_generate` is set.
 
+        `inputs_embeds` (b n d) are read in the place of the prompts' ids; alone, only new tokens come back.
         `attention_mask` (b n) may pad on either side; `langs` (b) is the language of each row; `memory` is what stands
         before the prompts. `options` and `settings` (such as max_new_tokens=40): see GenerationOptions. `on_tokens` hears
         of tokens as they come.
         """
+        check_flag("return_dict_in_generate", return_dict_in_generate)
+        if settings.get("output_scores") and not return_dict_in_generate:
+            raise InputError("output_scores needs return_dict_in_generate=True, which gives a Generation")
         generator = Generator(
             cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
-            encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
+            vectors=inputs_embeds, encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
         )  # fmt: skip
         result = generator.result(on_tokens)
         return result if return_dict_in_generate else result.sequences
 
     def generate_tokens(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         *,
+        inputs_embeds: Tensor | None = None,
         attention_mask: Tensor | None = None,
         langs: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
@@ -66,7 +74,7 @@ class TextMethods:
         """The same tokens one step at a time, as they come; checked before the first one is asked for."""
         return Generator(
             cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
-            encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
+            vectors=inputs_embeds, encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
         ).steps()  # fmt: skip
 
     def fill_mask(
@@ -104,6 +112,7 @@ class TextMethods:
         self,
         input_ids: Tensor,
         *,
+        inputs_embeds: Tensor | None = None,
         attention_mask: Tensor | None = None,
         targets: Tensor | None = None,
         token_type_ids: Tensor | None = None,
@@ -120,6 +129,7 @@ class TextMethods:
         stride: int | None = None,
         carry: Literal["memory", "window"] | None = None,
         batch_size: int = 16,
+        greedy: bool = False,
     ) -> Scores:
         """Log-probabilities of the tokens of texts (b n), padded on either side by `attention_mask`.
 
@@ -127,7 +137,8 @@ class TextMethods:
         once; `orders`, the mean over factorization `orders` (n), (k n) or (k b n) of places, or over `samples` random ones;
         None: what the spec was made for. `targets` (b n) asks for some tokens only. A long text goes through in parts of
         `window` tokens: behind one another with memory where the spec is recurrent (or `carry` says so), else overlapping,
-        each with `stride` new tokens (half a window).
+        each with `stride` new tokens (half a window). `inputs_embeds` (b n d) are read in the place of the ids, which say
+        what is scored; `greedy` also looks whether each token is the best at its place.
         """
         texts = Texts(
             input_ids,
@@ -138,8 +149,11 @@ class TextMethods:
             encoder_hidden_states,
             encoder_attention_mask,
             memory,
+            inputs_embeds,
         )
-        options = ScoringOptions(method, orders, samples, seed, mask_token_id, window, stride, carry, batch_size)
+        options = ScoringOptions(
+            method, orders, samples, seed, mask_token_id, window, stride, carry, batch_size, greedy
+        )
         return score(cast("Model", self), texts, options)
 
     def stream(

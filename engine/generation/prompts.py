@@ -1,13 +1,15 @@
 """Prompts of unequal lengths: checked, moved to the right edge, and grouped where padding cannot be hidden."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from engine.arguments import check_count, check_mask, read_ids, read_mask, read_tensor
 from engine.errors import InputError
-from engine.memory import Memory
+from engine.inputs import expect
+from engine.memory import Memory, check_memory
 from engine.output_layer import AdaptiveOutput, LinearOutput
 from engine.spec import Spec, axes
 
@@ -20,6 +22,7 @@ class Prompts:
     """Texts (b n) that end together; `mask` (b n) is True for real tokens, None where all are.
 
     `langs` (b) is the language of each row; `encoder_states` (b s d) and `encoder_mask` are a decoder's encoder.
+    `vectors` (b n d) stand in for the ids where they are given; the ids are not `named` where they are all there is.
     """
 
     tokens: Tensor
@@ -28,6 +31,8 @@ class Prompts:
     encoder_states: Tensor | None = None
     encoder_mask: Tensor | None = None
     memory: Memory | None = None
+    vectors: Tensor | None = None
+    named: bool = True
 
     def select(self, rows: Tensor, length: int | None = None) -> "Prompts":
         """These rows, cut to their last `length` tokens, which are then all real."""
@@ -39,6 +44,8 @@ class Prompts:
             None if self.encoder_states is None else self.encoder_states[rows],
             None if self.encoder_mask is None else self.encoder_mask[rows],
             None if self.memory is None else self.memory.select(rows),
+            None if self.vectors is None else self.vectors[rows][:, -(length or 0) :],
+            self.named,
         )
 
 
@@ -58,57 +65,101 @@ def mask_token(model: "Model", given: int | None) -> int:
         raise InputError(
             f"'{model.spec.name}' does not say which id hides a token: give mask_token_id=tokenizer.mask_token_id"
         )
+    check_count("mask_token_id", token, least=0)
+    if token >= model.spec.dims.vocab:
+        raise InputError(f"mask_token_id is {token}, outside 0 … {model.spec.dims.vocab - 1}")
     return token
 
 
-def check_left_to_right(model: "Model") -> None:
-    """Raise InputError for a model that cannot continue a text."""
-    spec = model.spec
-    output_layer(model)
-    if spec.streams.kind == "one" and "causal" not in spec.attention.mask:
-        raise InputError(
-            f"'{spec.name}' attends both ways, so it cannot continue a text: use fill_mask() or mask_predict(), or override "
-            "attention.mask with a causal one if it was trained left to right"
-        )
-    if isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half:
-        raise InputError(
-            "position.reversed_half mirrors half of each training batch: override it with false to generate"
-        )
-
-
 def read_prompts(
-    spec: Spec,
-    tokens: Tensor,
-    mask: Tensor | None,
-    langs: Tensor | None = None,
-    encoder_states: Tensor | None = None,
-    encoder_mask: Tensor | None = None,
+    model: "Model",
+    tokens: Any,
+    mask: Any,
+    langs: Any = None,
+    encoder_states: Any = None,
+    encoder_mask: Any = None,
     memory: Memory | None = None,
+    vectors: Any = None,
 ) -> Prompts:
-    """Checked prompts, moved to the right edge; ids (b n), mask (b n) with padding on either side, langs (b) or (b n)."""
-    if tokens.dim() != 2:
-        raise InputError(f"input_ids has shape {tuple(tokens.shape)}, expected (batch, length)")
-    if not tokens.numel():
-        raise InputError("the prompt is empty: give at least one token, such as the id of the start token")
-    if mask is not None and mask.shape != tokens.shape:
-        raise InputError(f"attention_mask has shape {tuple(mask.shape)}, expected {tuple(tokens.shape)}")
+    """Checked prompts, moved to the right edge.
+
+    Ids (b n) or `vectors` (b n d), mask (b n) with padding on either side, langs (b) or (b n). Raises InputError.
+    """
+    spec, device = model.spec, next(model.parameters()).device
+    tokens, vectors, named = _tokens(tokens, vectors, device)
+    mask = None if mask is None else read_mask("attention_mask", mask, device)
+    expect("attention_mask", mask, tuple(tokens.shape))
+    check_mask("attention_mask", mask)
     padding = spec.embeddings.tables.tokens.padding
-    if mask is None and spec.attention.infer_padding == "count" and padding is not None:
+    if mask is None and named and spec.attention.infer_padding == "count" and padding is not None:
         mask = tokens != padding
     if langs is not None:
+        langs = read_ids("langs", langs, device)
         if langs.shape not in (tokens.shape[:1], tokens.shape):
             raise InputError(f"langs has shape {tuple(langs.shape)}, expected (batch,) or (batch, length)")
         if langs.dim() == 2:
             if bool((langs != langs[:, :1]).any()):
                 raise InputError("langs holds several languages in one row: a generated text has one language")
             langs = langs[:, 0]
+    if encoder_states is not None:
+        encoder_states = read_tensor("encoder_hidden_states", encoder_states, device)
+    if encoder_mask is not None:
+        encoder_mask = read_mask("encoder_attention_mask", encoder_mask, device)
+    check_encoder(spec, encoder_states, encoder_mask, len(tokens))
+    if memory is not None:
+        check_given_memory(spec, memory, len(tokens))
     real = None if mask is None else _unless_all(mask > 0)
     if real is not None:
-        tokens, real = _to_the_right(tokens, real)
-    return Prompts(tokens, real, langs, encoder_states, encoder_mask, memory)
+        tokens, real, source = _to_the_right(tokens, real)
+        if vectors is not None:
+            vectors = vectors.gather(1, source[..., None].expand_as(vectors))
+    return Prompts(tokens, real, langs, encoder_states, encoder_mask, memory, vectors, named)
 
 
-def _to_the_right(tokens: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+def _tokens(tokens: Any, vectors: Any, device: torch.device) -> tuple[Tensor, Tensor | None, bool]:
+    """Ids (b n), 0 where only vectors (b n d) are given; these; and whether the ids are known."""
+    if tokens is None and vectors is None:
+        raise InputError("give prompts as input_ids or inputs_embeds")
+    if vectors is not None:
+        vectors = read_tensor("inputs_embeds", vectors, device)
+        if vectors.dim() != 3:
+            raise InputError(f"inputs_embeds has shape {tuple(vectors.shape)}, expected (batch, length, width)")
+    named = tokens is not None
+    if named:
+        tokens = read_ids("input_ids", tokens, device)
+    else:
+        tokens = torch.zeros(vectors.shape[:2], dtype=torch.long, device=device)
+    if tokens.dim() != 2:
+        raise InputError(f"input_ids has shape {tuple(tokens.shape)}, expected (batch, length)")
+    if vectors is not None and vectors.shape[:2] != tokens.shape:
+        raise InputError(f"inputs_embeds has shape {tuple(vectors.shape)}, but input_ids {tuple(tokens.shape)}")
+    if not tokens.numel():
+        raise InputError("the prompt is empty: give at least one token, such as the id of the start token")
+    return tokens, vectors, named
+
+
+def check_encoder(spec: Spec, states: Tensor | None, mask: Tensor | None, batch: int) -> None:
+    """Raise InputError for states of an encoder (b s d) and their mask (b s) that do not go with a batch."""
+    if states is None:
+        return  # a memory may hold what they became
+    if not spec.attention.cross:
+        raise InputError("encoder_hidden_states needs cross-attention: this spec has attention.cross false")
+    count = states.shape[1] if states.dim() > 1 else 0
+    expect("encoder_hidden_states", states, (batch, count, spec.dims.model))
+    expect("encoder_attention_mask", mask, (batch, count))
+
+
+def check_given_memory(spec: Spec, memory: object, batch: int) -> None:
+    """Raise InputError for what is no memory of this network and batch."""
+    if not isinstance(memory, Memory):
+        raise InputError(f"memory is a {type(memory).__name__}, expected the Memory that a call gave")
+    if spec.memory.kind == "none":
+        raise InputError("memory was given but this spec has memory.kind none")
+    check_memory(spec, memory, batch)
+
+
+def _to_the_right(tokens: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Both with padding on the left, and which column each column was."""
     counts = real.sum(1)
     if not bool(counts.all()):
         raise InputError(f"prompt {int((counts == 0).nonzero()[0])} is empty: its attention_mask keeps no token")
@@ -119,7 +170,7 @@ def _to_the_right(tokens: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
             "attention_mask has a gap: the real tokens of a prompt stand together, padding before or after"
         )
     source = (columns + (last + 1)[:, None]) % tokens.shape[1]
-    return tokens.gather(1, source), real.gather(1, source)
+    return tokens.gather(1, source), real.gather(1, source), source
 
 
 def groups(spec: Spec, prompts: Prompts) -> list[tuple[Tensor, Prompts]]:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from engine.arguments import check_count, read_ids
 from engine.errors import InputError
-from engine.generation.prompts import output_layer
+from engine.generation.guards import check_text_method
 from engine.generation.scorer import METHODS, Method, Scorer, Scores, ScoringOptions
 from engine.generation.texts import Texts, equal_lengths, read_texts
 
@@ -17,22 +18,30 @@ if TYPE_CHECKING:
 @torch.no_grad()
 def score(model: "Model", texts: Texts, options: ScoringOptions) -> Scores:
     """Scores of texts under a model's language-model head (raises InputError for what the spec cannot do)."""
-    output_layer(model)
+    check_text_method(model, "score")
     options = replace(options, method=_method(model, options))
-    result = torch.zeros(texts.tokens.shape, device=texts.tokens.device)
-    counted = torch.zeros(texts.tokens.shape, dtype=torch.bool, device=texts.tokens.device)
-    aligned = read_texts(texts)
+    aligned = read_texts(model, texts)
+    if options.orders is not None:
+        options = replace(options, orders=read_ids("orders", options.orders, aligned.tokens.device))
+    result = torch.zeros(aligned.tokens.shape, device=aligned.tokens.device)
+    counted = torch.zeros_like(aligned.tokens, dtype=torch.bool)
+    greedy = torch.zeros_like(counted) if options.greedy else None
     hidden = "padding" in model.spec.attention.mask or "causal" in model.spec.attention.mask
     together = hidden and model.spec.position.kind != "from_end"
     for rows, group in [(None, aligned)] if together else equal_lengths(aligned):
         scored = Scorer(model, group, options).run()
         if rows is None:
-            result, counted = scored.log_probs, scored.counted
-        else:
-            length = group.tokens.shape[1]
-            result[rows, :length], counted[rows, :length] = scored.log_probs.float(), scored.counted
+            result, counted, greedy = scored.log_probs, scored.counted, scored.greedy
+            continue
+        length = group.tokens.shape[1]
+        result[rows, :length], counted[rows, :length] = scored.log_probs.float(), scored.counted
+        if greedy is not None and scored.greedy is not None:
+            greedy[rows, :length] = scored.greedy
     back = aligned.places
-    return Scores(result, counted) if back is None else Scores(result.gather(1, back), counted.gather(1, back))
+    if back is None:
+        return Scores(result, counted, greedy)
+    greedy = None if greedy is None else greedy.gather(1, back)
+    return Scores(result.gather(1, back), counted.gather(1, back), greedy)
 
 
 def _method(model: "Model", options: ScoringOptions) -> Method:
@@ -40,9 +49,9 @@ def _method(model: "Model", options: ScoringOptions) -> Method:
     causal, two = "causal" in spec.attention.mask, spec.streams.kind == "two"
     if options.method is not None and options.method not in METHODS:
         raise InputError(f"method is '{options.method}', expected one of {', '.join(METHODS)}")
-    for name, count in (("samples", options.samples), ("batch_size", options.batch_size)):
-        if count < 1:
-            raise InputError(f"{name} is {count}: at least one is needed")
+    check_count("samples", options.samples)
+    check_count("batch_size", options.batch_size)
+    check_count("seed", options.seed, least=-(2**63))
     method: Method = options.method or ("orders" if options.orders is not None else "left_to_right")
     if options.method is None and not causal and not two:
         method = "pseudo"

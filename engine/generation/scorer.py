@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
+from engine.arguments import check_count, check_flag
 from engine.errors import InputError
+from engine.generation.candidates import best_token
 from engine.generation.prompts import mask_token, output_layer, room_for
 from engine.generation.start import project_memory, remembers, start_memory
 from engine.generation.texts import Texts
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 Method = Literal["left_to_right", "pseudo", "orders"]
 METHODS: tuple[str, ...] = get_args(Method)
+AT_ONCE = 2**24  # scores of tokens
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,19 @@ class Scores:
     """Natural log-probabilities (b n) of the tokens of texts, 0 where `counted` (b n) is False.
 
     Not counted are padding, tokens that were not asked for, and the first token of a text or order, which has nothing to
-    go by.
+    go by. `greedy` (b n), where it was asked for, is True for counted tokens that are the best at their place.
     """
 
     log_probs: Tensor
     counted: Tensor
+    greedy: Tensor | None = None
+
+    @property
+    def is_greedy(self) -> Tensor:
+        """Whether (b) every counted token of a text is the best at its place (raises InputError where nobody asked)."""
+        if self.greedy is None:
+            raise InputError("score(..., greedy=True) looks whether each token is the best at its place")
+        return (self.greedy | ~self.counted).all(1)
 
     @property
     def sums(self) -> Tensor:
@@ -61,6 +72,7 @@ class ScoringOptions:
     stride: int | None = None
     carry: Literal["memory", "window"] | None = None
     batch_size: int = 16
+    greedy: bool = False
 
 
 class Scorer:
@@ -73,21 +85,28 @@ class Scorer:
         self.wanted = self.real if texts.targets is None else self.real & texts.targets
         self.log_probs = torch.zeros(texts.tokens.shape, device=texts.tokens.device)
         self.counted = torch.zeros_like(self.real)
+        self.missed = torch.zeros_like(self.real)
         self.two = model.spec.streams.kind == "two"
+        self.inferred = model.spec.attention.infer_padding != "none"
         self._check()
 
     def _check(self) -> None:
         spec, length, options = self.model.spec, self.texts.tokens.shape[1], self.options
+        check_flag("greedy", options.greedy)
         size = room_for(spec)
         if size is not None and min(length, options.window or length) > size:
             raise InputError(
                 f"the text has {length} tokens but '{spec.name}' has {size} positions: give window={size} or less"
             )
-        if options.window is not None and options.window < 2:
-            raise InputError(f"window is {options.window}: it takes at least 2 tokens to predict one")
+        if options.window is not None:
+            check_count("window", options.window, least=2)
+        if options.stride is not None:
+            check_count("stride", options.stride)
         if options.stride is not None and not (options.window and 0 < options.stride < options.window):
             raise InputError(f"stride is {options.stride}: it needs a window that is longer, found {options.window}")
         carries = remembers(self.model)
+        if options.carry not in (None, "memory", "window"):
+            raise InputError(f"carry is {options.carry!r}, expected 'memory' or 'window'")
         if options.carry == "memory" and not carries:
             raise InputError(f"carry='memory' needs a memory: '{spec.name}' has none, use carry='window'")
         if self.texts.memory is not None and not carries:
@@ -104,7 +123,8 @@ class Scorer:
         else:
             for start, first, stop in self._windows():
                 self._left_to_right(start, first, stop)
-        return Scores(self.log_probs, self.counted)
+        greedy = self.counted & ~self.missed if self.options.greedy else None
+        return Scores(self.log_probs, self.counted, greedy)
 
     def _carries(self) -> bool:
         if self.options.method == "orders":
@@ -202,29 +222,37 @@ class Scorer:
                 rows, places = part[:, 0], part[:, 1] + first - start
                 states = self._without(rows, places, slice(start, stop))
                 tokens = self.texts.tokens[rows, places + start]
-                self.log_probs[rows, places + start] = self._log_probs(states, tokens)
+                self.log_probs[rows, places + start] = self._log_probs(states, tokens, rows)
                 self.counted[rows, places + start] = True
+                if self.options.greedy:
+                    self.missed[rows, places + start] = self._misses(states, tokens)
 
     def _without(self, rows: Tensor, places: Tensor, columns: slice) -> Tensor:
         """States (n d) that predict one place of each of these rows from all the others."""
         index = torch.arange(len(rows), device=rows.device)
-        inputs = self.texts.select(rows).inputs(columns)
+        inputs = self.texts.select(rows).inputs(columns, self.inferred)
         if self.two:
             length = inputs.shape[1]
-            hidden = torch.nn.functional.one_hot(places, length).float()[:, None]
-            inputs = replace(inputs, perm_mask=hidden.expand(-1, length, -1), target_mapping=hidden, use_memory=False)
+            alone = torch.nn.functional.one_hot(places, length).float()[:, None]
+            inputs = replace(inputs, perm_mask=alone.expand(-1, length, -1), target_mapping=alone, use_memory=False)
             states = self.model.body(inputs).last_hidden_state
             assert states is not None
             return states[:, 0]
-        assert inputs.input_ids is not None
-        masked = inputs.input_ids.clone()
-        masked[index, places] = mask_token(self.model, self.options.mask_token_id)
-        states = self.model.body(replace(inputs, input_ids=masked)).last_hidden_state
+        hidden = mask_token(self.model, self.options.mask_token_id)
+        if inputs.input_ids is not None:
+            masked = inputs.input_ids.clone()
+            masked[index, places] = hidden
+            inputs = replace(inputs, input_ids=masked)
+        elif inputs.inputs_embeds is not None:
+            vectors = inputs.inputs_embeds.clone()
+            vectors[index, places] = self.model.embeddings.embed(torch.full_like(places, hidden)[None])[0]
+            inputs = replace(inputs, inputs_embeds=vectors)
+        states = self.model.body(inputs).last_hidden_state
         assert states is not None
         return states[index, places]
 
     def _inputs(self, columns: slice, ranks: Tensor, memory: Memory | None = None) -> Inputs:
-        inputs = self.texts.inputs(columns)
+        inputs = self.texts.inputs(columns, self.inferred)
         if self.two:
             batch, length = len(self.texts.tokens), ranks.shape[1]
             unseen = (ranks[:, :, None] <= ranks[:, None, :]).float().expand(batch, -1, -1)
@@ -234,10 +262,24 @@ class Scorer:
 
     def _add(self, states: Tensor, columns: slice, wanted: Tensor | None = None) -> None:
         wanted = (self.wanted if wanted is None else wanted)[:, columns]
-        found = self._log_probs(states[wanted], self.texts.tokens[:, columns][wanted])
+        states, tokens = states[wanted], self.texts.tokens[:, columns][wanted]
+        found = self._log_probs(states, tokens, wanted.nonzero()[:, 0])
+        if self.options.greedy:
+            missed = self._misses(states, tokens)
+            self.missed[:, columns] |= torch.zeros_like(wanted).masked_scatter(wanted, missed)
         self.log_probs[:, columns] += torch.zeros_like(self.log_probs[:, columns]).masked_scatter(wanted, found)
         self.counted[:, columns] |= wanted
 
-    def _log_probs(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """Log-probabilities (n) of tokens (n) at states (n d)."""
-        return -self.output.losses(states, tokens).float()
+    def _log_probs(self, states: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
+        """Log-probabilities (n) of tokens (n) of these rows (n) at states (n d)."""
+        found = -self.output.losses(states, tokens).float()
+        if bool(found.isnan().any()):
+            row = int(rows[found.isnan()][0])
+            raise InputError(f"the scores of text {row} are not numbers: the network's states are not finite")
+        return found
+
+    def _misses(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """True (n) where a token (n) is not the best at its state (n d)."""
+        each = max(1, AT_ONCE // self.model.spec.dims.vocab)
+        best = [best_token(self.output, part) for part in states.split(each)] if len(states) else [tokens]
+        return torch.cat(best) != tokens

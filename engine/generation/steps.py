@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engine.generation.options import Decoding
 from engine.generation.prompts import Prompts
+from engine.generation.rules import Before
 from engine.generation.start import project_memory, remembers, start_memory
 from engine.inputs import Inputs
 from engine.memory import Keeps, Memory
@@ -32,6 +33,7 @@ class Continuation:
         self.cached, self.overlap = decoding != "recompute" and remembers(model), int(decoding == "overlap")
         self.tokens = prompts.tokens[:, :0]
         self.mask = prompts.mask
+        self.prompt = prompts.tokens.shape[1]
         self.memory = None
         keeps: Keeps = "all" if self.two_streams else "tokens"
         if prompts.memory is not None:
@@ -46,6 +48,7 @@ class Continuation:
             self.mask = torch.nn.functional.pad(self.mask, (0, tokens.shape[1]), value=True)
         self.tokens = torch.cat((self.tokens, tokens), dim=1)
         given = self.tokens[:, -self.overlap - tokens.shape[1] :] if self.cached else self.tokens
+        vectors = self._vectors(given)
         batch, length = given.shape
         prompts, targets = self.prompts, None
         if self.two_streams:
@@ -53,7 +56,8 @@ class Continuation:
             targets[:, :, -1] = 1
         out = self.model.body(
             Inputs(
-                given,
+                given if vectors is None else None,
+                vectors,
                 attention_mask=self._attention_mask(length),
                 langs=None if prompts.langs is None else prompts.langs[:, None].expand(-1, length),
                 encoder_hidden_states=prompts.encoder_states if first or not self.cached else None,
@@ -67,6 +71,21 @@ class Continuation:
             self.memory = None if out.memory is None else self._kept(out.memory)
         assert out.last_hidden_state is not None
         return out.last_hidden_state[:, -1]
+
+    def before(self, prompts: list[int]) -> Before:
+        """What stands before the next choice; `prompts` numbers the prompt of each row."""
+        start = 0 if self.prompts.named else self.prompt
+        mask = None if self.mask is None else self.mask[:, start:]
+        return Before(self.tokens[:, start:], mask, self.tokens.shape[1] - self.prompt, prompts)
+
+    def _vectors(self, given: Tensor) -> Tensor | None:
+        """Vectors (b n d) of the newest tokens (b n), where a prompt that was given so is among them."""
+        vectors = self.prompts.vectors
+        start = self.tokens.shape[1] - given.shape[1]
+        if vectors is None or start >= self.prompt:
+            return None
+        new = self.model.embeddings.embed(self.tokens[:, self.prompt :])
+        return torch.cat((vectors[:, start:], new), dim=1)
 
     def _kept(self, memory: Memory) -> Memory:
         """What the next step remembers: all, or what transformers' XLNet keeps when it runs two tokens a step."""

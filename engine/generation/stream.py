@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from engine.arguments import check_count, check_flag, read_ids
 from engine.errors import InputError
-from engine.generation.prompts import output_layer
-from engine.generation.start import project_memory, remembers, start_memory
+from engine.generation.guards import check_text_method
+from engine.generation.prompts import check_given_memory, output_layer
+from engine.generation.start import project_memory, start_memory
 from engine.inputs import Inputs
-from engine.memory import Memory, check_memory
+from engine.memory import Memory
+from engine.spec import axes
 
 if TYPE_CHECKING:
     from engine.model import Model
@@ -40,24 +43,26 @@ def stream(
 ) -> Iterator[Segment]:
     """Segments of ids (b n), or of a source of ids that is read as it is needed, with what each leaves behind."""
     spec = model.spec
-    if spec.memory.kind != "recurrent" or not remembers(model):
-        raise InputError(
-            f"stream() needs memory.kind recurrent; '{spec.name}' has {spec.memory.kind}: use score(window=…)"
-        )
-    if segment < 1:
-        raise InputError(f"segment is {segment}: at least one token is needed")
-    if memory_length is not None and memory_length < 1:
-        raise InputError(f"memory_length is {memory_length}: at least one token is needed")
-    if memory_length is None and spec.memory.length is None:
+    check_text_method(model, "stream", predicts=predictions)
+    check_count("segment", segment)
+    check_flag("predictions", predictions)
+    if memory_length is not None:
+        check_count("memory_length", memory_length)
+    unbounded = isinstance(spec.memory, axes.Recurrent) and spec.memory.length is None
+    if memory_length is None and unbounded:
         raise InputError(
             f"'{spec.name}' keeps every token (memory.length null): give memory_length to stay in constant memory"
         )
-    if predictions:
-        output_layer(model)
-    if isinstance(tokens, Tensor) and (tokens.dim() != 2 or not tokens.numel()):
-        raise InputError(f"tokens has shape {tuple(tokens.shape)}, expected (batch, length) and not empty")
+    device = next(model.parameters()).device
+    if isinstance(tokens, Tensor | list | tuple) or hasattr(tokens, "__array__"):
+        tokens = read_ids("tokens", tokens, device)
+        tokens = tokens[None] if tokens.dim() == 1 else tokens
+        if tokens.dim() != 2 or not tokens.numel():
+            raise InputError(f"tokens has shape {tuple(tokens.shape)}, expected (batch, length) and not empty")
+    elif not isinstance(tokens, Iterable):
+        raise InputError(f"tokens is a {type(tokens).__name__}, expected ids (b n), or a source of ids")
     if memory is not None:
-        check_memory(spec, memory, len(tokens) if isinstance(tokens, Tensor) else 1)
+        check_given_memory(spec, memory, len(tokens) if isinstance(tokens, Tensor) else 1)
     return _segments(model, tokens, segment, memory, memory_length, predictions, on_progress)
 
 
@@ -70,13 +75,15 @@ def _segments(
     predictions: bool,
     on_progress: Callable[[int], None] | None,
 ) -> Iterator[Segment]:
-    start = 0
+    start, inferred = 0, model.spec.attention.infer_padding != "none"
     for part in _parts(tokens, size, next(model.parameters()).device):
         with torch.no_grad():
             if start == 0:
                 begun = project_memory(model, memory) if memory is not None else start_memory(model, len(part))
                 memory = begun
-            out = model.body(Inputs(part, memory=memory, use_memory=True))
+            # Said to be real: else some specs would take the newest tokens for padding, segment by segment.
+            mask = torch.ones_like(part, dtype=torch.bool) if inferred else None
+            out = model.body(Inputs(part, attention_mask=mask, memory=memory, use_memory=True))
             states, memory = out.last_hidden_state, out.memory
             assert states is not None and memory is not None
             memory = memory if memory_length is None else memory.last(memory_length)
@@ -93,4 +100,4 @@ def _parts(tokens: Tensor | Iterable[int], size: int, device: torch.device) -> I
         return
     source = iter(tokens)
     while part := list(islice(source, size)):
-        yield torch.tensor([part], device=device)
+        yield read_ids("tokens", [part], device)

@@ -1,20 +1,27 @@
 """Texts to score or fill: a batch with padding on either side, moved to the left edge."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from engine.arguments import check_mask, read_ids, read_mask, read_tensor
 from engine.errors import InputError
-from engine.inputs import Inputs
+from engine.generation.prompts import check_encoder, check_given_memory
+from engine.inputs import Inputs, expect, in_range
 from engine.memory import Memory
+
+if TYPE_CHECKING:
+    from engine.model import Model
 
 
 @dataclass(frozen=True)
 class Texts:
     """Ids (b n); `mask` is True for real tokens, `targets` for those that are asked for; `types`, `langs` (b n).
 
-    `places` (b n) says where each column of the texts as given stands now.
+    `vectors` (b n d) are read in the place of the ids where they are given. `places` (b n) says where each column of the
+    texts as given stands now.
     """
 
     tokens: Tensor
@@ -25,11 +32,16 @@ class Texts:
     encoder_states: Tensor | None = None
     encoder_mask: Tensor | None = None
     memory: Memory | None = None
+    vectors: Tensor | None = None
     places: Tensor | None = None
 
     def real(self) -> Tensor:
         """True for real tokens (b n)."""
         return torch.ones_like(self.tokens, dtype=torch.bool) if self.mask is None else self.mask
+
+    def as_given(self) -> Tensor:
+        """The ids (b n) where they stood before padding was moved to the right, in memory of their own."""
+        return self.tokens.clone() if self.places is None else self.tokens.gather(1, self.places)
 
     def select(self, rows: Tensor, length: int | None = None) -> "Texts":
         """These rows, cut to their first `length` tokens, which are then all real."""
@@ -47,18 +59,21 @@ class Texts:
             encoder_states=None if self.encoder_states is None else self.encoder_states[rows],
             encoder_mask=None if self.encoder_mask is None else self.encoder_mask[rows],
             memory=None if self.memory is None else self.memory.select(rows),
+            vectors=cut(self.vectors),
             places=None,
         )
 
-    def inputs(self, columns: slice) -> Inputs:
-        """Arguments of one call for these columns."""
+    def inputs(self, columns: slice, inferred: bool = False) -> Inputs:
+        """Arguments of one call for these columns; all are said to be real where padding is `inferred` otherwise."""
 
         def cut(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[:, columns]
 
+        mask = self.real() if inferred else self.mask
         return Inputs(
-            self.tokens[:, columns],
-            attention_mask=cut(self.mask),
+            self.tokens[:, columns] if self.vectors is None else None,
+            cut(self.vectors),
+            attention_mask=cut(mask),
             token_type_ids=cut(self.types),
             langs=cut(self.langs),
             encoder_hidden_states=self.encoder_states,
@@ -66,26 +81,52 @@ class Texts:
         )
 
 
-def read_texts(texts: Texts) -> Texts:
+def read_texts(model: "Model", texts: Texts) -> Texts:
     """Checked texts that start at column 0 (raises InputError for a wrong shape, an empty text or a gap)."""
-    tokens, mask = texts.tokens, texts.mask
+    spec, device = model.spec, next(model.parameters()).device
+    tokens = read_ids("input_ids", texts.tokens, device)
     if tokens.dim() != 2:
         raise InputError(f"input_ids has shape {tuple(tokens.shape)}, expected (batch, length)")
     if not tokens.numel():
         raise InputError("the text is empty: give at least one token")
-    langs = texts.langs
-    if langs is not None and langs.dim() == 1:
+    in_range("input_ids", tokens, spec.dims.vocab, "dims.vocab")
+    mask, targets, types, langs = (
+        None if given is None else read(name, given, device)
+        for name, given, read in (
+            ("attention_mask", texts.mask, read_mask),
+            ("targets", texts.targets, read_mask),
+            ("token_type_ids", texts.types, read_ids),
+            ("langs", texts.langs, read_ids),
+        )
+    )
+    if langs is not None and langs.shape == tokens.shape[:1]:
         langs = langs[:, None].expand(tokens.shape)
+    vectors = texts.vectors
+    if vectors is not None:
+        vectors = read_tensor("inputs_embeds", vectors, device)
+        expect("inputs_embeds", vectors, (*tokens.shape, spec.embedding_width))
     for name, given in (
-        ("attention_mask", mask),
-        ("targets", texts.targets),
-        ("token_type_ids", texts.types),
-        ("langs", langs),
-    ):
-        if given is not None and given.shape != tokens.shape:
-            raise InputError(f"{name} has shape {tuple(given.shape)}, expected {tuple(tokens.shape)}")
-    targets = None if texts.targets is None else texts.targets > 0
-    texts = replace(texts, langs=langs, targets=targets, mask=None)
+        ("attention_mask", mask), ("targets", targets), ("token_type_ids", types), ("langs", langs)
+    ):  # fmt: skip
+        expect(name, given, tuple(tokens.shape))
+    check_mask("attention_mask", mask)
+    check_mask("targets", targets, "1 for tokens that are asked for, else 0")
+    states, encoder_mask = texts.encoder_states, texts.encoder_mask
+    if states is not None:
+        states = read_tensor("encoder_hidden_states", states, device)
+    if encoder_mask is not None:
+        encoder_mask = read_mask("encoder_attention_mask", encoder_mask, device)
+    check_encoder(spec, states, encoder_mask, len(tokens))
+    if texts.memory is not None:
+        check_given_memory(spec, texts.memory, len(tokens))
+    padding = spec.embeddings.tables.tokens.padding
+    if mask is None and vectors is None and spec.attention.infer_padding == "count" and padding is not None:
+        mask = tokens != padding
+    targets = None if targets is None else targets > 0
+    texts = replace(
+        texts, tokens=tokens, mask=None, targets=targets, types=types, langs=langs, vectors=vectors,
+        encoder_states=states, encoder_mask=encoder_mask,
+    )  # fmt: skip
     if mask is None or bool((mask > 0).all()):
         return texts
     real = mask > 0
@@ -108,6 +149,7 @@ def read_texts(texts: Texts) -> Texts:
         targets=moved(targets),
         types=moved(texts.types),
         langs=moved(langs),
+        vectors=None if vectors is None else vectors.gather(1, source[..., None].expand_as(vectors)),
         places=(columns - start) % tokens.shape[1],
     )
 

@@ -40,7 +40,7 @@ def continuable(spec: Spec) -> bool:
 
 def stepwise(model: Model, tokens: Tensor, prompt: int, recompute: bool, **given: Any) -> Tensor:
     """The states (b p d) that predict each token after the prompt, and one more."""
-    prompts = read_prompts(model.spec, tokens[:, :prompt], None, **given)
+    prompts = read_prompts(model, tokens[:, :prompt], None, **given)
     continuation = Continuation(model, prompts, recompute)
     with torch.no_grad():
         states = [continuation.feed(tokens[:, :prompt])]
@@ -114,12 +114,12 @@ def test_company_changes_nothing_for_random_specs(spec: Spec, seed: int) -> None
     padding = spec.embeddings.tables.tokens.padding
     texts = torch.where(texts == (-1 if padding is None else padding), 2, texts)
     with torch.no_grad():
-        for rows, prompts in groups(spec, read_prompts(spec, texts, mask)):
+        for rows, prompts in groups(spec, read_prompts(model, texts, mask)):
             continuation = Continuation(model, prompts)
             states = [continuation.feed(prompts.tokens), continuation.feed(texts[rows, :1])]
             for place, row in enumerate(rows.tolist()):
                 single = Continuation(
-                    model, read_prompts(spec, texts[row : row + 1][mask[row : row + 1] > 0][None], None)
+                    model, read_prompts(model, texts[row : row + 1][mask[row : row + 1] > 0][None], None)
                 )
                 agree(states[0][place], single.feed(single.prompts.tokens)[0])
                 agree(states[1][place], single.feed(texts[row : row + 1, :1])[0])
@@ -213,7 +213,7 @@ def test_places_from_the_end_remember_the_whole_prompt() -> None:
     for reuse in (None, 2):
         memory = {"kind": "recurrent", "length": 24, "initial": "empty", "reuse": reuse}
         model = built(Spec.model_validate({**plain, **settings, "memory": memory}))
-        continuation = Continuation(model, read_prompts(model.spec, text[:, :8], None))
+        continuation = Continuation(model, read_prompts(model, text[:, :8], None))
         with torch.no_grad():
             found.append([continuation.feed(part) for part in text.split([8, 1, 1, 2], dim=1)])
         assert continuation.memory is not None and continuation.memory.length == 12

@@ -1,0 +1,91 @@
+"""From what a caller gives to tensors: lists, arrays and other number types, where they can be read in one way only."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.errors import InputError
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether values can be looked at: not under a compiler or a trace, nor where there are none."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return not traced and tensor.device.type != "meta"
+
+
+def read_tensor(name: str, given: Any, device: torch.device) -> Tensor:
+    """A tensor as it is, or numbers, lists or an array as a tensor on a device (raises InputError for anything else)."""
+    if isinstance(given, Tensor):
+        return given
+    array = hasattr(given, "__array__")
+    if not array and not isinstance(given, list | tuple | range | int | float):
+        raise InputError(f"{name} is a {type(given).__name__}, expected a tensor, or lists or an array of numbers")
+    try:
+        # A copy, since torch reads no array that runs backwards or that may not be written.
+        found = torch.as_tensor(given.copy()) if array else torch.tensor(given)
+    except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{name} cannot be read as one tensor of numbers: {error}") from None
+    return found.to(device)
+
+
+def read_ids(name: str, given: Any, device: torch.device) -> Tensor:
+    """Integers of any width, or lists or an array of them, as int64 (raises InputError for other values)."""
+    ids = read_tensor(name, given, device)
+    if ids.dtype == torch.int64:
+        return ids
+    whole = not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
+    if not whole and (ids.numel() or isinstance(given, Tensor)):
+        raise InputError(f"{name} must hold integers, found {ids.dtype}")
+    return ids.long()
+
+
+def read_mask(name: str, given: Any, device: torch.device) -> Tensor:
+    """Truth values or numbers; `check_mask` looks at their values (raises InputError for what is neither)."""
+    mask = read_tensor(name, given, device)
+    if mask.is_complex():
+        raise InputError(f"{name} must hold truth values or numbers, found {mask.dtype}")
+    return mask if mask.is_floating_point() or mask.dtype == torch.bool else mask.long()
+
+
+def check_mask(name: str, mask: Tensor | None, means: str = "1 for what is kept and 0 for padding") -> None:
+    """Raise InputError where a mask of numbers holds others than 0 and 1; skipped where values cannot be read."""
+    if mask is None or mask.dtype == torch.bool or not readable(mask) or not mask.numel():
+        return
+    wrong = (mask != 0) & (mask != 1)
+    if bool(wrong.any()):
+        first = mask[wrong][0].item()
+        # What is added to scores is 0 for what is kept: read as a mask it says the opposite.
+        added = ", as masks that are added to scores do: mask == 0 turns one of those into this" if first < 0 else ""
+        raise InputError(f"{name} holds {first}{added}; it is {means}")
+
+
+def check_keeps(name: str, mask: Tensor | None) -> None:
+    """Raise InputError for a mask of fractions that is 0 everywhere, which could as well be one that is added to scores."""
+    if mask is None or not mask.is_floating_point() or not readable(mask) or not mask.numel():
+        return
+    if not bool(mask.any()):
+        raise InputError(
+            f"{name} is 0.0 everywhere: it is 1 for what is kept and 0 for padding, so that nothing would be seen; "
+            "of a mask that is added to scores give mask == 0"
+        )
+
+
+def check_finite(name: str, values: Tensor | None) -> None:
+    """Raise InputError where numbers are not finite; skipped where values cannot be read."""
+    if values is None or not values.is_floating_point() or not readable(values):
+        return
+    if not bool(values.isfinite().all()):
+        raise InputError(f"{name} holds {values[~values.isfinite()][0].item()}: every entry must be finite")
+
+
+def check_flag(name: str, given: object) -> None:
+    """Raise InputError for what is neither true, false nor left out."""
+    if given is not None and not isinstance(given, bool):
+        raise InputError(f"{name} is {given!r}, expected True or False")
+
+
+def check_count(name: str, given: object, least: int = 1) -> None:
+    """Raise InputError for what is no whole number of at least `least`."""
+    if isinstance(given, bool) or not isinstance(given, int) or given < least:
+        raise InputError(f"{name} is {given!r}, expected a whole number of at least {least}")
