@@ -1,5 +1,6 @@
 """From the arguments of a call to checked tensors; an argument that the spec cannot honour is an error."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -16,7 +17,7 @@ from engine.arguments import (
     read_tensor,
     readable,
 )
-from engine.errors import InputError
+from engine.errors import InputError, nearest
 from engine.memory import Form, Memory, check_memory
 from engine.spec import Spec, axes
 
@@ -94,6 +95,23 @@ MASKS = (
     "encoder_attention_mask",
 )  # fmt: skip
 STATES = ("inputs_embeds", "encoder_hidden_states")
+# What transformers calls otherwise, with what it is called here.
+ELSEWHERE = {
+    "past_key_values": "what earlier tokens left behind is memory=, the Memory of an earlier output",
+    "past_key_value": "what earlier tokens left behind is memory=, the Memory of an earlier output",
+    "mems": "what earlier tokens left behind is memory=, the Memory of an earlier output",
+    "cache_params": "what earlier tokens left behind is memory=, the Memory of an earlier output",
+    "cache": "what earlier tokens left behind is memory=, the Memory of an earlier output",
+    "use_cache": "use_memory= says whether the output holds a memory",
+    "use_mems": "use_memory= says whether the output holds a memory",
+    "cache_position": "places follow from memory=, or from position_ids",
+    "return_dict": "every output reads as a tuple too: output.to_tuple()",
+    "num_logits_to_keep": "say logits_to_keep=",
+    "decoder_input_ids": "say input_ids=, and encoder_hidden_states= for what they attend to",
+    "masked_lm_labels": "say labels=",
+    "lm_labels": "say labels=",
+    "next_sentence_label": "no head predicts whether a sentence follows",
+}
 FLAGS = ("output_hidden_states", "output_attentions")
 
 
@@ -106,6 +124,21 @@ def read_inputs(inputs: Inputs, device: torch.device) -> Inputs:
             if given is not None and not (isinstance(given, Tensor) and given.dtype == torch.int64):
                 changes[name] = read(name, given, device)
     return replace(inputs, **changes)  # type: ignore[arg-type]
+
+
+def unknown(name: str, taken: Iterable[str] | None, inputs: Inputs) -> InputError:
+    """What to say of an argument that neither the body nor a head that has `taken` some takes (None: a bare body)."""
+    if name in ELSEWHERE:
+        return InputError(f"a call takes no '{name}': {ELSEWHERE[name]}")
+    if taken is None:
+        names = ", ".join(vars(inputs))
+        return InputError(f"a bare backbone takes no '{name}', which a head may; it takes {names}")
+    return InputError(f"this head takes no '{name}'{nearest(name, taken, vars(inputs))}")
+
+
+def says_nothing(name: str, given: object) -> bool:
+    """Whether an argument of transformers asks for what happens anyway, as wrappers around models pass it on."""
+    return name in ELSEWHERE and (given is None or (name == "return_dict" and given is True))
 
 
 def _numbers(mapping: Tensor) -> Tensor:

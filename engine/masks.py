@@ -97,7 +97,8 @@ def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[
     for start in range(0, grid.content, BLOCK):
         stop = min(start + BLOCK, grid.content)
         first = 0 if span is None else max(0, grid.remembered + start - span + 1)
-        cuts.append(Cut(slice(start, stop), slice(first, grid.remembered + stop if causal else grid.columns)))
+        last = grid.columns if span is None else min(grid.columns, grid.remembered + stop + span - 1)
+        cuts.append(Cut(slice(start, stop), slice(first, grid.remembered + stop if causal else last)))
     return (
         *cuts,
         *(Cut(slice(start, min(start + BLOCK, rows)), everything) for start in range(grid.content, rows, BLOCK)),
@@ -123,13 +124,16 @@ class Rules:
     def visible(self, cut: Cut) -> Tensor | None:
         """True where a row of a cut may see a column, (b or 1, 1, i or 1, j); None where everybody sees everybody.
 
-        causal, 2 remembered      same_length 2       window 2            padding on the left
-        1 1 1 . . .               . 1 1 . . .         . 1 1 . . .         . . 1 1
-        1 1 1 1 . .               . . 1 1 . .         . . 1 1 . .         . . 1 1
-        1 1 1 1 1 .               . . . 1 1 .         . . . 1 1 .         . . 1 1
+        causal, 2 remembered      same_length 2       window 2            window alone        padding on the left
+        1 1 1 . . .               . 1 1 . . .         . 1 1 . . .         . 1 1 1 . .         . . 1 1
+        1 1 1 1 . .               . . 1 1 . .         . . 1 1 . .         . . 1 1 1 .         . . 1 1
+        1 1 1 1 1 .               . . . 1 1 .         . . . 1 1 .         . . . 1 1 1         . . 1 1
+
+        Without the rule causal a window reaches as far ahead as back (Beltagy et al. 2020, 3.1).
         """
         grid, names, span = self.grid, self.spec.attention.mask, _span(self.spec, self.grid)
         causal = "causal" in names and (grid.content > 1 or grid.targets is not None)
+        # A text that the window spans is not bounded by it, on either side.
         near = span is not None and bool(span <= grid.farthest)
         distance = grid.distances(cut, self.device) if causal or near else None
         rules: list[Tensor] = []
@@ -137,6 +141,8 @@ class Rules:
             rules.append(distance >= 0)
         if near and distance is not None and span is not None:
             rules.append(distance < span)
+            if "causal" not in names:
+                rules.append(distance > -span)
         if "padding" in names and self.padding is not None:
             by_pair = self.padding.dim() == 3
             real = grid.by_rows(self.padding, cut.rows) if by_pair else self.padding[:, None, :]
@@ -238,7 +244,7 @@ def _known(every: Tensor) -> bool:
 
 
 def _span(spec: Spec, grid: Grid) -> int | None:
-    """How many tokens, itself included, a row sees back; None where there is no such rule."""
+    """How many tokens, itself included, a row sees back, and ahead where it may; None where there is no such rule."""
     spans = [spec.attention.window] if "window" in spec.attention.mask else []
     if "same_length" in spec.attention.mask:
         kept = spec.memory.length if isinstance(spec.memory, axes.Recurrent) else None

@@ -11,10 +11,10 @@ from engine.begin import begin
 from engine.block import Block, BlockResult
 from engine.context import Context
 from engine.embeddings import Embeddings
-from engine.errors import InputError, nearest
+from engine.errors import InputError
 from engine.generation.methods import TextMethods
 from engine.head import Head
-from engine.inputs import Inputs, check, read_inputs
+from engine.inputs import Inputs, check, read_inputs, says_nothing, unknown
 from engine.kernels.allocation import return_large_buffers
 from engine.kernels.dropout import Dropout
 from engine.kernels.int8 import holds_int8
@@ -140,16 +140,12 @@ class Model(TextMethods, nn.Module):
             output_hidden_states, output_attentions,
         )  # fmt: skip
         inputs = read_inputs(inputs, self.embeddings.tokens.tables[0].device)
+        taken = None if self.head is None else self.head.inputs
+        for name in [name for name in head_inputs if taken is None or name not in taken]:
+            if not says_nothing(name, head_inputs.pop(name)):
+                raise unknown(name, taken, inputs)
         if self.head is None:
-            if head_inputs:
-                taken = ", ".join(vars(inputs))
-                raise InputError(
-                    f"a bare backbone takes no '{next(iter(head_inputs))}', which a head may; it takes {taken}"
-                )
             return self.body(inputs)
-        for name in head_inputs:
-            if name not in self.head.inputs:
-                raise InputError(f"this head takes no '{name}'{nearest(name, self.head.inputs, vars(inputs))}")
         return self.head(self.body, inputs, **head_inputs)
 
     def body(self, inputs: Inputs) -> Output:

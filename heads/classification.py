@@ -230,7 +230,9 @@ class MultipleChoice(Summary):
     """Chooses among texts: every input has an axis of choices after the batch (b c i); `logits` (b c).
 
     `labels` (b) are numbers of choices, -100 for none; the mean `loss` is over the others. `cls_index` (b c) as for
-    sequence_classification. States and memory have one row a choice (b·c). Raises InputError for inputs without choices.
+    sequence_classification. A choice of whose tokens attention_mask, input_mask or lengths keep none is absent, so that rows
+    may have unequal numbers of them: its logit is minus infinity. States and memory have one row a choice (b·c). Raises
+    InputError for inputs without choices, and for a label that names an absent one.
     """
 
     Options = SummaryOptions
@@ -260,8 +262,36 @@ class MultipleChoice(Summary):
             cls_index = cls_index.flatten()
         result = body(flat)
         result.logits = self.summarise(result, flat, cls_index).view(rows, choices)
+        present = _present(flat, self.spec)
+        if present is not None:
+            present = present.view(rows, choices)
+            result.logits = self._without_absent(result.logits, present)
         if labels is not None:
             labels = one_a_row("labels", labels, result.logits)
             in_range("labels", labels, choices, "the number of choices", ignored=IGNORED)
+            _check_present(labels.long(), present)
             result.loss = mean_cross_entropy(result.logits, labels)
         return result
+
+    def _without_absent(self, logits: Tensor, present: Tensor) -> Tensor:
+        if readable(present) and not bool(present.any(1).all()):
+            row = int((~present.any(1)).nonzero()[0])
+            raise InputError(f"row {row} has no choice: its mask keeps no token of any")
+        return logits.masked_fill(~present, -torch.inf)
+
+
+def _present(flat: Inputs, spec: Spec) -> Tensor | None:
+    """True (b·c) for choices of which a mask keeps a token; None where no mask was given."""
+    if flat.attention_mask is None and flat.input_mask is None and flat.lengths is None:
+        return None
+    mask = flat.padding(spec)
+    return None if mask is None else mask.flatten(1).any(1)
+
+
+def _check_present(labels: Tensor, present: Tensor | None) -> None:
+    if present is None or not readable(labels):
+        return
+    named = present.gather(1, labels.clamp(min=0)[:, None]).squeeze(1) | (labels == IGNORED)
+    if not bool(named.all()):
+        row = int((~named).nonzero()[0])
+        raise InputError(f"labels names choice {int(labels[row])} of row {row}, of which the mask keeps no token")

@@ -113,8 +113,10 @@ class Pooling(nn.Module):
         if inputs.input_ids is None or inputs.target_mapping is not None:
             raise InputError("pooling.kind token finds a token by its id: it needs input_ids, without target_mapping")
         found = inputs.input_ids.eq(self.token)
-        if readable(found) and not bool(found.any(1).all()):
-            row = int((~found.any(1)).nonzero()[0])
+        real = masked_tokens(self.spec, inputs)
+        there = found.any(1) if real is None else found.any(1) | ~real.any(1)  # nothing to find in a row without tokens
+        if readable(found) and not bool(there.all()):
+            row = int((~there).nonzero()[0])
             raise InputError(f"row {row} of input_ids has no token {self.token} to pool at")
         return _pick(states, found.long().argmax(1))
 

@@ -206,6 +206,7 @@ class AttentionBias(Axis):
 class Attention(Axis):
     """Score terms, biases, the mask as rules joined by AND, and cross-attention.
 
+    The rule `window` shows each token `window` tokens up to itself, and without the rule causal as many from itself on.
     `query_bias` adds a learned vector to the query in each score term, one a layer or one for all layers.
     `same_length` says how far back that rule looks: `memory` (the spec's memory length) or `remembered` (as many
     tokens as memory holds at that moment, XLNet). `infer_padding: count` takes the number of padding ids in a row as

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine import Model, Spec
+from engine import InputError, Model, Spec
 from engine.spec.axes import Dropout
 from heads import registered_heads
-from tests.strategies import FAMILIES, built, family, inputs_for, valid_specs
+from tests.strategies import FAMILIES, agree, built, family, inputs_for, valid_specs
 
 OWN = {name: head for name, head in registered_heads().items() if head.__module__.startswith("heads.")}
 LENGTH, BATCH, CHOICES = 6, 2, 3
@@ -133,3 +133,25 @@ def test_a_few_steps_lower_the_loss(head, data):
 def test_every_head_on_every_family(name, head):
     options = {"start_n_top": 3, "end_n_top": 3} if head == "beam_question_answering" else {}
     check(family(name, dropout=dict.fromkeys(Dropout.model_fields, 0.0)), head, options, 0, False)
+
+
+def test_choices_that_a_row_lacks() -> None:
+    """A row with fewer choices has the answers that it has alone."""
+    model = built(family("xlm-roberta-xl"), "multiple_choice")
+    ids = torch.randint(5, 40, (2, 3, 6), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 2], mask[0, 0, 4:] = 0, 0
+    labels = torch.tensor([2, 1])
+    for call in ({"attention_mask": mask}, {"lengths": mask.sum(-1)}, {"input_mask": 1 - mask}):
+        found = model(ids, labels=labels, **call)
+        alone = model(ids[1:, :2], labels=labels[1:])
+        agree(found.logits[1, :2], alone.logits[0], "logits")
+        assert found.logits[1, 2] == -torch.inf
+        first = model(ids[:1], attention_mask=mask[:1], labels=labels[:1])
+        agree(found.loss, (first.loss + alone.loss) / 2, "loss")
+    found.loss.backward()
+    assert all(bool(weight.grad.isfinite().all()) for weight in model.parameters() if weight.grad is not None)
+    with pytest.raises(InputError, match="labels names choice 2 of row 1, of which the mask keeps no token"):
+        model(ids, labels=torch.tensor([2, 2]), attention_mask=mask)
+    with pytest.raises(InputError, match="row 1 has no choice"):
+        model(ids, attention_mask=mask * torch.tensor([1, 0])[:, None, None])
