@@ -1,7 +1,5 @@
 """The command line `engine`: one module a command; torch is imported only by a command that runs."""
 
-import os
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -9,25 +7,49 @@ from typer.core import TyperGroup
 
 from engine import __version__
 from engine.cli import demo, describe, fill, generate, schema, score, tokenize
+from engine.cli.streams import drop_output, prepare_output
 from engine.errors import CheckpointError, InputError, SpecError
 from tokenization.errors import TokenizationError
 
 EXPECTED = (SpecError, InputError, CheckpointError, TokenizationError, FileNotFoundError)
+CUT_OFF = (BrokenPipeError, SystemExit)  # rich ends the program where a pipe breaks, and nothing else here does
 
 
 class Commands(TyperGroup):
-    """Errors that users can mend end as plain lines on stderr and exit code 2, without a traceback."""
+    """Errors that users can mend end as plain lines on stderr and exit code 2, without a traceback.
+
+    An interruption ends with 130, and a pipe whose reader has seen enough with 0.
+    """
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run with streams that take every character."""
+        prepare_output()
+        return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the arguments; help may be cut off like any other output."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except CUT_OFF:
+            drop_output()
+            raise typer.Exit(0) from None
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except CUT_OFF:
+            drop_output()
+            raise typer.Exit(0) from None
         except EXPECTED as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from None
-        except BrokenPipeError:  # the reader of a pipe has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
+        except OSError as error:  # no permission, no space left, no file where a folder is asked for
+            drop_output()
+            typer.echo(": ".join(str(part) for part in (error.filename, error.strerror or error) if part), err=True)
+            raise typer.Exit(2) from None
 
 
 main = typer.Typer(

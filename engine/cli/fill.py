@@ -1,10 +1,10 @@
 """`engine fill`: the best tokens for hidden places of texts."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
+from engine.cli.streams import echo_json
 from engine.cli.texts import BatchSize, File, Given, Json, Language, Source, batches, hidden_token, lines, open_both
 
 
@@ -34,9 +34,10 @@ def fill(
             for row, ids in enumerate(filled):
                 kept = ids if batch.mask is None else ids[batch.mask[row] > 0]
                 done = tokenizer.decode(kept.tolist(), skip_special_tokens=True)
-                typer.echo(
-                    json.dumps({"text": batch.texts[row], "filled": done}, ensure_ascii=False) if as_json else done
-                )
+                if as_json:
+                    echo_json({"text": batch.texts[row], "filled": done})
+                else:
+                    typer.echo(done)
             continue
         for found in network.fill_mask(batch.ids, top, **given):
             pieces = [str(tokenizer.convert_ids_to_tokens(token)) for token in found.tokens]
@@ -45,7 +46,7 @@ def fill(
                     "text": batch.texts[found.row], "place": found.place, "tokens": pieces, "ids": found.tokens,
                     "probabilities": found.probabilities,
                 }  # fmt: skip
-                typer.echo(json.dumps(line, ensure_ascii=False))
+                echo_json(line)
             else:
                 shown = "  ".join(
                     f"{piece} {share:.3f}" for piece, share in zip(pieces, found.probabilities, strict=True)

@@ -1,10 +1,10 @@
 """`engine generate`: continue texts."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.cli.streams import echo_json
 from engine.cli.texts import Batch, BatchSize, File, Given, Json, Language, Source, batches, lines, open_both
 from engine.errors import InputError
 
@@ -96,6 +96,6 @@ def _print(model: "Model", tokenizer: "Tokenizer", batch: Batch, settings: dict[
         if as_json:
             score = {} if result.scores is None else {"score": float(result.scores[index])}
             line = {"prompt": batch.texts[row], "text": text, "new_tokens": new, **score}
-            typer.echo(json.dumps(line, ensure_ascii=False))
+            echo_json(line)
         else:
             typer.echo(text)

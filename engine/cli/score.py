@@ -1,11 +1,11 @@
 """`engine score`: how probable texts are."""
 
-import json
 import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.cli.streams import echo_json
 from engine.cli.texts import (
     Batch,
     BatchSize,
@@ -77,7 +77,7 @@ def _print(
         if as_json:
             shown = {"tokens": pieces, "token_log_probs": each} if tokens else {}
             line = {"text": text, "log_likelihood": total, "count": len(counted), "perplexity": perplexity, **shown}
-            typer.echo(json.dumps(line, ensure_ascii=False))
+            echo_json(line)
             continue
         typer.echo(f"{total:.4f}\t{len(counted)}\t{perplexity or math.nan:.4f}\t{text}")
         for piece, value in zip(pieces, each, strict=True) if tokens else ():

@@ -1,6 +1,5 @@
 """What the commands on texts share: opening a saved model with its tokenizer, reading texts, making batches."""
 
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engine.cli.streams import read_lines
 from engine.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,16 +49,10 @@ def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
 
     Raises InputError where no text is left.
     """
-    source: Iterable[str]
     if given and file:
         raise InputError("texts come from the command line or from --file, not from both")
-    if given:
-        source = given
-    else:
-        source = file.open(encoding="utf-8", newline="\n") if file else sys.stdin
     found = False
-    for line in source:
-        text = line if given else line.rstrip("\r\n")
+    for text in given or read_lines(file):
         if text.strip() or given:
             found = True
             yield text

@@ -1,11 +1,13 @@
 """`engine tokenize`: see what a tokenizer makes of text, or where two tokenizers part."""
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from engine.cli.streams import read_lines
+from engine.errors import InputError
 
 if TYPE_CHECKING:
     from tokenization import Tokenizer
@@ -73,10 +75,11 @@ def _other(source: str, other: str, vocabulary: Path | None) -> Any:
 
 
 def _texts(text: list[str] | None, file: Path | None) -> Iterable[str]:
+    if text and file:
+        raise InputError("texts come from the command line or from --file, not from both")
     if text:
         return text
-    lines = file.open(encoding="utf-8", newline="\n") if file else sys.stdin
-    return (line.rstrip("\r\n") for line in lines)
+    return read_lines(file)
 
 
 def _table(tokenizer: "Tokenizer", text: str, pair: str | None, lang: str | None, special: bool) -> Any:
