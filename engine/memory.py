@@ -1,19 +1,16 @@
 """What earlier tokens leave behind: one immutable value for key/value caches and for recurrence."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import InputError
 from engine.layer_memory import DistanceKeys, LayerMemory
+from engine.memory_file import read_memory, write_memory
 from engine.spec import Spec, axes
 
 Keeps = Literal["segments", "tokens", "all"]
@@ -221,49 +218,24 @@ class Memory:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same value."""
         tensors = {
-            f"layers.{index}.{name}": value.contiguous()
+            f"layers.{index}.{name}": value
             for index, layer in enumerate(self.layers)
             for name, value in layer.tensors().items()
         }
         if self.mask is not None:
-            tensors["mask"] = self.mask.contiguous()
+            tensors["mask"] = self.mask
         if self.vacant is not None:
             tensors["vacant"] = self.vacant
         tensors["seen"] = torch.as_tensor(self.seen)
         about = {"spec": self.spec, "length": self.length, "layers": len(self.layers), "keeps": self.keeps}
-        temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
-        try:
-            save_file(tensors, temporary, metadata={"memory": json.dumps(about)})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_memory(path, about, tensors)
 
     @staticmethod
     def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Memory":
-        """The memory that `save` wrote (raises InputError for a file that holds none)."""
-        try:
-            with safe_open(path, "pt", device=str(device)) as file:
-                about = json.loads((file.metadata() or {})["memory"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            layers: list[dict[str, Tensor]] = [{} for _ in range(about["layers"])]
-            length, spec, keeps, seen = about["length"], about["spec"], about["keeps"], tensors["seen"]
-        except FileNotFoundError:
-            raise InputError(f"no memory file '{os.fspath(path)}'") from None
-        except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
-            raise InputError(f"'{os.fspath(path)}' is not a file that Memory.save wrote: {error}") from None
-        for name, value in tensors.items():
-            if name.startswith("layers."):
-                _, index, part = name.split(".")
-                layers[int(index)][part] = value
-        return Memory(
-            tuple(LayerMemory().holding(layer) for layer in layers),
-            length,
-            tensors.get("mask"),
-            seen if seen.dim() else int(seen),
-            spec,
-            keeps,
-            tensors.get("vacant"),
-        )
+        """The memory that `save` wrote (raises InputError for a file that holds none, or is damaged)."""
+        about, layers, mask, counted, vacant = read_memory(path, device)
+        seen = counted if counted.dim() else int(counted)
+        return Memory(layers, about["length"], mask, seen, about["spec"], about["keeps"], vacant)
 
 
 def _oldest_empty(newest: Tensor | None, like: Tensor) -> Tensor:

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from tokenization.build import build_tokenizer
-from tokenization.errors import TokenizationError
+from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.published import SPECS, read_published, read_yaml
+from tokenization.staging import read_whole
 from tokenization.tokenizer import Tokenizer
 
 TOKENIZER_FILE = "tokenizer.yaml"
 SPEC_FILE = "spec.yaml"
 _FILES = ("*.json", "*.txt", "*.model", "vocab.pkl", "vocab.bin", TOKENIZER_FILE, SPEC_FILE)
+_WATCHED = ("*.json", "*.txt", "*.model", *_FILES[3:])
 
 
 def load_tokenizer(
@@ -27,6 +29,14 @@ def load_tokenizer(
         raise TokenizationError(f"{directory}: a tokenizer is opened by its directory, {directory.parent}")
     if not directory.is_dir():
         directory = _download(str(source), revision)
+    try:
+        return read_whole(directory, _WATCHED, lambda: _open(directory, Path(specs), changes))
+    except OSError as error:
+        told = error.strerror or str(error)
+        raise VocabularyError(f"{error.filename or directory}: cannot be read: {told}") from None
+
+
+def _open(directory: Path, specs: Path, changes: dict[str, Any]) -> Tokenizer:
     for name in (TOKENIZER_FILE, SPEC_FILE):
         if (directory / name).is_file():
             return build_tokenizer({**_own_section(directory / name), **changes}, directory)
@@ -36,7 +46,7 @@ def load_tokenizer(
             f"{directory}: no tokenizer here: needs {TOKENIZER_FILE} or {SPEC_FILE} (ours) or tokenizer_config.json "
             f"(transformers); it holds {there}"
         )
-    return build_tokenizer({**read_published(directory, Path(specs)).model_dump(), **changes}, directory)
+    return build_tokenizer({**read_published(directory, specs).model_dump(), **changes}, directory)
 
 
 def _own_section(path: Path) -> dict[str, Any]:

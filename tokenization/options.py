@@ -6,11 +6,22 @@ section is a union told apart by `algorithm`; each member is frozen and refuses 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+
+from tokenization.staging import is_plain
 
 Side = Literal["left", "right"]
 Role = Literal["bos", "eos", "unk", "sep", "pad", "cls", "mask"]
 ROLES: tuple[Role, ...] = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+def _plain(name: str) -> str:
+    if not is_plain(name):
+        raise ValueError("must be the name of a file in the tokenizer's directory, not a path")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_plain)]
 
 
 class Section(BaseModel):
@@ -171,9 +182,9 @@ class SentencePieceOptions(CommonOptions):
     """
 
     algorithm: Literal["sentencepiece"] = "sentencepiece"
-    model_file: str = "sentencepiece.bpe.model"
+    model_file: FileName = "sentencepiece.bpe.model"
     backend: Literal["sentencepiece", "tokenizers"] = "sentencepiece"
-    tokenizer_file: str = "tokenizer.json"
+    tokenizer_file: FileName = "tokenizer.json"
     library_spaces: Literal["mark", "one"] = "mark"
     remove_space: bool = False
     normalize_quotes: bool = False
@@ -193,8 +204,8 @@ class BytePairOptions(CommonOptions):
     """
 
     algorithm: Literal["bpe"] = "bpe"
-    vocabulary_file: str = "vocab.json"
-    merges_file: str = "merges.txt"
+    vocabulary_file: FileName = "vocab.json"
+    merges_file: FileName = "merges.txt"
     end_of_word: str = "</w>"
     splitting: Literal["moses", "spaces"] = "moses"
     lower_case_and_remove_accents: bool = True
@@ -213,7 +224,7 @@ class WordOptions(CommonOptions):
     """
 
     algorithm: Literal["words"] = "words"
-    vocabulary_file: str = "vocab.txt"
+    vocabulary_file: FileName = "vocab.txt"
     splitting: Literal["moses", "delimiter"] = "moses"
     delimiter: str | None = None
     lower_case: bool = False

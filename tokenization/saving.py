@@ -9,8 +9,8 @@ from tokenization.loading import TOKENIZER_FILE
 from tokenization.options import CommonOptions
 from tokenization.plain_yaml import write_yaml
 from tokenization.published import published_config
+from tokenization.staging import Step, is_plain, put_all, staged
 from tokenization.tokenizer import Tokenizer
-from tokenization.vocabulary_files import write_file
 
 Format = Literal["engine", "huggingface"]
 
@@ -37,10 +37,20 @@ def save_tokenizer(tokenizer: Tokenizer, directory: str | Path, format: Format =
         files["tokenizer_config.json"] = _json(config)
         files["special_tokens_map.json"] = _json(special)
     target = Path(directory)
-    target.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_file(target / name, content)
+    if strange := [name for name in files if not is_plain(name)]:
+        raise TokenizationError(f"{strange[0]!r} is no plain file name: a vocabulary is saved inside its directory")
+    try:
+        with staged(target, _arrange) as stage:
+            for name, content in files.items():
+                (stage / name).write_bytes(content)
+    except OSError as error:
+        raise TokenizationError(f"{target}: cannot be written, and is as it was: {error}") from error
     return target
+
+
+def _arrange(stage: Path, folder: Path) -> list[Step]:
+    """Our own description, which is read first, goes where the other one takes its place."""
+    return [*put_all(stage, folder), *([] if (stage / TOKENIZER_FILE).exists() else [("remove", TOKENIZER_FILE)])]
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -1,7 +1,5 @@
-"""Reading vocabulary files, with errors for people; and writing them so that a half-written one is never seen."""
+"""Reading vocabulary files, with errors for people."""
 
-import os
-import tempfile
 from pathlib import Path
 
 from tokenization.errors import VocabularyError
@@ -25,16 +23,3 @@ def read_text(path: Path) -> str:
         return read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise VocabularyError(f"{path}: not text in UTF-8 (byte {error.start})") from None
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and move it into place."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -1,25 +1,35 @@
-"""Weight files: opened lazily, read tensor by tensor, written to a temporary name and moved."""
+"""Weight files: opened lazily, read tensor by tensor, and written so that a save is seen whole or not at all."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pickle
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import safe_open
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
 from engine.checkpoint.stored import state_in
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, InputError, SpecError
+from tokenization import staging
+
+T = TypeVar("T")
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")
+INDEX = f"{SINGLE[0]}.index.json"
 DESCRIPTIONS = ("spec.yaml", "config.json")
+# The files by which a save is found.
+WATCHED = (*DESCRIPTIONS, *SINGLE, *(f"{name}.index.json" for name in SINGLE))
+# What readers of broken data raise: no slip of ours among them may be told as one of the file's, so these are few.
+FOREIGN = (RecursionError, UnicodeError, OverflowError, MemoryError, ValidationError, SafetensorError)
 REMAP_BYTES = 2**26
 DOWNLOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "spec.yaml")
 
@@ -59,6 +69,7 @@ class _File:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.metadata: dict[str, str] = {}
         refuse_pointer(path)
+        self._identity = self._stat()
         self._get = self._map()
         self._bytes = 0
 
@@ -66,8 +77,14 @@ class _File:
         tensor = self._get(name)
         self._bytes += tensor.numel() * tensor.element_size()
         if self._bytes > REMAP_BYTES:
+            if self._stat() != self._identity:
+                raise CheckpointError(f"{self.path} was replaced while it was read")
             self._get, self._bytes = self._map(), 0
         return tensor
+
+    def _stat(self) -> tuple[int, int, int]:
+        told = self.path.stat()
+        return told.st_ino, told.st_mtime_ns, told.st_size
 
     def _map(self) -> Callable[[str], Tensor]:
         try:
@@ -82,6 +99,8 @@ class _File:
             raise CheckpointError(
                 f"{self.path} is damaged, or holds more than tensors; nothing in it was run"
             ) from None
+        except PermissionError as error:
+            raise CheckpointError(f"{self.path} cannot be read: {_reason(error)}") from None
         except Exception as error:  # readers of broken bytes raise all sorts
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(f"{self.path} is damaged or no weight file: {text}") from None
@@ -126,28 +145,53 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose files take their places in `folder` when the block ends well, and vanish otherwise."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as name:
-        stage = Path(name)
-        yield stage
-        files = sorted(stage.iterdir())
-        for path in files:
-            path.replace(folder / path.name)
-    _remove_stale(folder, {path.name for path in files})
+    """A hidden folder whose files take the places of the last save's in `folder` when the block ends well, or vanish.
+
+    Only files that a save of ours wrote go, as its own weights say. Raises CheckpointError where the folder cannot be
+    written, with what it held unchanged.
+    """
+    try:
+        with staging.staged(folder, _arrange) as stage:
+            yield stage
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} cannot be written: {_reason(error)}; what it held is as it was") from error
 
 
-def save_tensors(tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_bytes: int) -> None:
-    """Write tensors as safetensors in shards of at most `shard_bytes`, with transformers' index where there are several."""
+def read_folder(folder: Path, read: Callable[[], T]) -> T:
+    """What `read` makes of a checkpoint folder as one save left it; raises CheckpointError for what stands in the way.
+
+    Whatever a file makes a library stumble over is an error of the folder.
+    """
+    try:
+        return staging.read_whole(folder, WATCHED, read)
+    except (CheckpointError, SpecError, InputError):
+        raise
+    except OSError as error:
+        where = error.filename or folder
+        raise CheckpointError(f"{where} cannot be read: {_reason(error)}") from None
+    except FOREIGN as error:
+        raise CheckpointError(f"{folder} is damaged, or holds what no network has: {_reason(error)}") from error
+
+
+def save_tensors(
+    tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_bytes: int, beside: Mapping[str, str]
+) -> None:
+    """Write tensors as safetensors in shards of at most `shard_bytes`, with transformers' index where there are several.
+
+    `beside` are the texts of further files by name. The weights say what they are, so that a later save knows its own.
+    """
+    about = {name: _digest(text.encode()) for name, text in beside.items()}
     shards: list[list[str]] = []
     shard: dict[str, Tensor] = {}
     filled = total = 0
 
     def write() -> None:
-        save_file(shard, folder / f"shard-{len(shards)}", metadata={"format": "pt"})
+        save_file(shard, folder / f"shard-{len(shards)}", metadata={"format": "pt", **about})
         shards.append(list(shard))
         shard.clear()
 
+    for name, text in beside.items():
+        (folder / name).write_text(text, encoding="utf-8")
     for name, tensor in tensors:
         size = tensor.numel() * tensor.element_size()
         if shard and filled + size > shard_bytes:
@@ -157,13 +201,103 @@ def save_tensors(tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_byte
         filled, total = filled + size, total + size
     write()
     many = len(shards) > 1
-    files = [f"model-{i:05}-of-{len(shards):05}.safetensors" if many else SINGLE[0] for i in range(1, len(shards) + 1)]
+    files = [_shard_name("model", i, len(shards)) if many else SINGLE[0] for i in range(1, len(shards) + 1)]
     for number, file in enumerate(files):
         (folder / f"shard-{number}").replace(folder / file)
     if many:
         where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
-        index = {"metadata": {"total_size": total}, "weight_map": where}
-        (folder / f"{SINGLE[0]}.index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", "utf-8")
+        _write_index(folder / INDEX, {"metadata": {"total_size": total, **about}, "weight_map": where})
+
+
+def _shard_name(stem: str, number: int, count: int) -> str:
+    return f"{stem}-{number:05}-of-{count:05}.safetensors"
+
+
+def _write_index(path: Path, index: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _arrange(stage: Path, folder: Path) -> list[staging.Step]:
+    """The moves of a save: shards, then the one file by which all others are found, then what describes them.
+
+    Transformers reads config.json first: while another one waits for its weights there is none, and that is an error
+    there, not a mixture.
+    """
+    index, owned, shards = _last_save(folder)
+    new = _apart(stage, folder)
+    steps: list[staging.Step] = []
+    for name in DESCRIPTIONS:
+        old = folder / name
+        if not old.is_file():
+            continue
+        content = old.read_bytes()
+        if name in new:
+            same = content == (stage / name).read_bytes()
+            steps += [] if same else [("hide", name)]
+        elif owned.get(name) == _digest(content):
+            steps.insert(0, ("remove", name))
+        elif name == "spec.yaml":
+            raise CheckpointError(
+                f"{folder} holds a spec.yaml that no save wrote, or that was changed since, and that load_model would read "
+                "in place of config.json: move it away, or save to another folder"
+            )
+    pointer = SINGLE[0] if SINGLE[0] in new else INDEX
+    steps += [("put", name) for name in new if name not in (pointer, *DESCRIPTIONS)]
+    steps.append(("put", pointer))
+    if pointer == INDEX or index:
+        steps.append(("remove", SINGLE[0] if pointer == INDEX else INDEX))
+    steps += [("put", name) for name in new if name in DESCRIPTIONS]
+    return steps + [("remove", name) for name in shards if name not in new]
+
+
+def _apart(stage: Path, folder: Path) -> list[str]:
+    """The names in a stage, once its shards have names that are free: those of an earlier save are still being read."""
+    stem, number = "model", 1
+    shards = sorted(path.name for path in stage.glob("model-*-of-*.safetensors"))
+    while any((folder / name.replace("model", stem, 1)).exists() for name in shards):
+        number += 1
+        stem = f"model.{number}"
+    if number > 1:
+        content = json.loads((stage / INDEX).read_text(encoding="utf-8"))
+        for name in shards:
+            (stage / name).replace(stage / name.replace("model", stem, 1))
+        places = content["weight_map"].items()
+        content["weight_map"] = {tensor: name.replace("model", stem, 1) for tensor, name in places}
+        _write_index(stage / INDEX, content)
+    return sorted(path.name for path in stage.iterdir())
+
+
+def _last_save(folder: Path) -> tuple[bool, dict[str, str], list[str]]:
+    """Whether an index of ours lies in a folder, the digests of what a save wrote beside its weights, and its shards."""
+    digests: dict[str, str] = {}
+    # A damaged file is none of ours.
+    with contextlib.suppress(Exception), safe_open(folder / SINGLE[0], framework="pt") as file:
+        digests = file.metadata() or {}
+    owned = {name: text for name, text in digests.items() if name in DESCRIPTIONS}
+    try:
+        content = read_json(folder / INDEX)
+        said, places = content["metadata"], content["weight_map"]
+        ours = {name: said[name] for name in DESCRIPTIONS if name in said}
+        shards = [name for name in set(places.values()) if _is_shard(name)] if ours else []
+    except (CheckpointError, KeyError, TypeError, AttributeError):
+        return False, owned, []
+    return bool(ours), {**owned, **ours}, sorted(shards)
+
+
+def _is_shard(name: object) -> bool:
+    return staging.is_plain(name) and re.fullmatch(r"model(\.\d+)?-\d{5}-of-\d{5}\.safetensors", str(name)) is not None
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -175,7 +309,10 @@ def _weight_files(folder: Path) -> list[Path]:
             places = read_json(index).get("weight_map")
             if not isinstance(places, dict) or not places:
                 raise CheckpointError(f"{index} is damaged: it has no weight_map")
-            files = [folder / Path(str(name)).name for name in sorted(set(places.values()))]
+            for name in places.values():
+                if not staging.is_plain(name):
+                    raise CheckpointError(f"{index}: {name!r} is no name of a file beside it")
+            files = [folder / name for name in sorted(set(places.values()))]
             missing = [file.name for file in files if not file.is_file()]
             if missing:
                 raise CheckpointError(f"{folder} lacks shards that its index names: {', '.join(missing)}")
@@ -186,10 +323,3 @@ def _weight_files(folder: Path) -> list[Path]:
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"PK"
-
-
-def _remove_stale(folder: Path, kept: set[str]) -> None:
-    """What an earlier save left would shadow the new files: weights in another number of shards, the other format."""
-    for path in (*folder.glob("model*.safetensors*"), *(folder / name for name in DESCRIPTIONS)):
-        if path.name not in kept:
-            path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.build import assemble
-from engine.checkpoint.files import REMAP_BYTES, resolve_folder
+from engine.checkpoint.files import REMAP_BYTES, read_folder, resolve_folder
 from engine.checkpoint.names import Slot
 from engine.checkpoint.opening import Source, open_source, stored_in
 from engine.checkpoint.plan import Plan, make_plan, some
@@ -78,15 +78,20 @@ def load_model(
     """
     if weights not in (None, "int8"):
         raise ValueError(f"weights is {weights!r}; allowed: None, 'int8'")
-    opened = open_source(resolve_folder(source, revision), spec, overrides)
-    stored = stored_in(opened)
-    model = _assembled(opened, head, head_options)
-    report = _fill(model, make_plan(model, stored, opened), stored, dtype, device, seed, weights == "int8")
+    folder = resolve_folder(source, revision)
+
+    def read() -> tuple[Model, LoadReport]:
+        opened = open_source(folder, spec, overrides)
+        stored = stored_in(opened)
+        model = _assembled(opened, head, head_options)
+        return model, _fill(model, make_plan(model, stored, opened), stored, dtype, device, seed, weights == "int8")
+
+    model, report = read_folder(folder, read)
     model.load_report = report
     if model.head is None and any(name.startswith("pooler.") for name in report.initialised):
         model.pooler = None  # a checkpoint without a pooler loads without one
     if report:
-        warnings.warn(f"{opened.folder}: {report}", stacklevel=2)
+        warnings.warn(f"{folder}: {report}", stacklevel=2)
     return model.eval()
 
 

@@ -38,7 +38,7 @@ class Source:
 def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None) -> Source:
     """The spec of a checkpoint folder: its spec.yaml, or a family's spec with the settings of its config.json."""
     if (folder / "spec.yaml").is_file() and spec is None:
-        return Source(folder, load_spec(folder / "spec.yaml", overrides), None)
+        return Source(folder, load_spec(folder, overrides), None)
     if not (folder / "config.json").is_file():
         raise nothing_to_open(folder, f"there is no config.json in {folder}")
     config = read_json(folder / "config.json")

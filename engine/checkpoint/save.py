@@ -36,7 +36,10 @@ def save_model(
     """Write a model to a folder that `load_model` opens, and transformers' `from_pretrained` too for "huggingface".
 
     Our own format is spec.yaml, fully resolved, beside safetensors. Shards hold at most `shard_bytes` bytes.
-    Raises CheckpointError where the other format cannot say what the spec says.
+    A save is seen whole or not at all by `load_model`, also where the process ends in the middle of one, or two save to
+    one folder at once (the later one stays); transformers sees the old one, the new one, or, while a changed config.json
+    gives way, none. Of what the folder held, only files of an earlier save go.
+    Raises CheckpointError where the other format cannot say what the spec says, or the folder cannot be written.
     """
     path = Path(folder)
     if format not in ("engine", "huggingface"):
@@ -51,8 +54,8 @@ def save_model(
         )
     if format == "engine":
         with staged(path) as stage:
-            save_tensors(model.named_parameters(), stage, shard_bytes)
-            (stage / "spec.yaml").write_text(write_yaml(model.spec.to_dict(), sort_keys=True), encoding="utf-8")
+            described = write_yaml(model.spec.to_dict(), sort_keys=True)
+            save_tensors(model.named_parameters(), stage, shard_bytes, {"spec.yaml": described})
         return
     layout = model.spec.checkpoint.huggingface
     if layout is None:
@@ -60,8 +63,7 @@ def save_model(
     config = json.dumps(_checked_config(model.spec, layout), indent=2, sort_keys=True) + "\n"
     tensors = _their_tensors(model, layout)
     with staged(path) as stage:
-        save_tensors(tensors, stage, shard_bytes)
-        (stage / "config.json").write_text(config, encoding="utf-8")
+        save_tensors(tensors, stage, shard_bytes, {"config.json": config})
 
 
 def _checked_config(spec: Spec, layout: Layout) -> dict[str, Any]:

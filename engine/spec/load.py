@@ -56,7 +56,11 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any], origins: Origins | 
     if isinstance(source, Mapping):
         return _extend(dict(source), Path.cwd(), origins, ())
     path = find(source)
-    return _extend(parse(path, origins), path.parent, origins, (path.resolve(),))
+    data = parse(path, origins)
+    if "extends" in data and Path(source).is_dir():
+        text = "the spec in a model's folder says everything itself: give the file, not the folder, to follow it"
+        raise SpecError([origins.problem(("extends",), text)])
+    return _extend(data, path.parent, origins, (path.resolve(),))
 
 
 def find(source: str | os.PathLike[str]) -> Path:

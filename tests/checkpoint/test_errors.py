@@ -114,9 +114,10 @@ def test_damaged_index(sharded, text):
 def test_an_index_leads_nowhere_else(sharded, tmp_path):
     outside = tmp_path / "outside.safetensors"
     save_file({"model.layer_norm.weight": torch.zeros(32)}, outside)
-    index = {"weight_map": {"model.layer_norm.weight": "../outside.safetensors"}}
-    (sharded / "model.safetensors.index.json").write_text(json.dumps(index))
-    refused(sharded, "lacks shards that its index names: outside.safetensors")
+    for name in ("../outside.safetensors", str(outside), "..", "", "a\\b", 3, None, ["x"], {}):
+        index = {"weight_map": {"model.layer_norm.weight": name}}
+        (sharded / "model.safetensors.index.json").write_text(json.dumps(index))
+        refused(sharded, f"index.json: {name!r} is no name of a file beside it")
 
 
 def test_foreign_model_type_names_the_nearest(theirs):

@@ -212,7 +212,7 @@ def test_an_interrupted_save_leaves_the_old_file(
         raise OSError("the disk is full")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(TokenizationError, match="cannot be written, and is as it was: the disk is full"):
         ours.save(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
