@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.begin import begin
 from engine.block import Block, BlockResult
+from engine.config import Config
 from engine.context import Context
 from engine.embeddings import Embeddings
 from engine.errors import InputError
@@ -76,6 +77,32 @@ class Model(TextMethods, nn.Module):
             make_contiguous(self)  # optimizers and launchers of training expect contiguous weights
         return super().train(mode)
 
+    def gradient_checkpointing_enable(self, **options: Any) -> None:
+        """`gradient_checkpointing = True`, as transformers' Trainer asks for it; its options are for reentrant recomputing.
+
+        Raises InputError where they ask for that, which the networks here never do.
+        """
+        if any((given or {}).get("use_reentrant") for given in options.values()):
+            raise InputError("gradient checkpointing is not reentrant here: leave use_reentrant out, or set it to False")
+        self.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """`gradient_checkpointing = False`."""
+        self.gradient_checkpointing = False
+
+    activation_checkpointing_enable = gradient_checkpointing_enable  # the name from transformers 6 on
+    activation_checkpointing_disable = gradient_checkpointing_disable
+
+    @property
+    def config(self) -> Config:
+        """What other libraries look for under this name, read off the spec."""
+        return Config(self.spec)
+
+    @property
+    def accepts_loss_kwargs(self) -> bool:
+        """Whether a loss can be divided by the targets of a whole accumulated batch (`num_items_in_batch`)."""
+        return self.head is not None and "num_items_in_batch" in self.head.inputs
+
     def prepack(self) -> "Model":
         """Keep a second copy of the weights in the blocks that the processor's products read, until `train()`.
 
@@ -120,6 +147,12 @@ class Model(TextMethods, nn.Module):
         use_memory: bool | Form | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        labels: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        is_impossible: Tensor | None = None,
+        cls_index: Tensor | None = None,
+        p_mask: Tensor | None = None,
         **head_inputs: Any,
     ) -> Output:
         """One pass over tokens (b i), or their vectors `inputs_embeds` (b i d).
@@ -132,13 +165,18 @@ class Model(TextMethods, nn.Module):
         `use_memory` asks for `memory` in the result (None: as the spec says), or for one of a recurrent spec's two forms of
         it: "hidden_states", through which gradients reach the projections, or "keys_values", which no later call makes
         again. By default it holds keys and values in inference without gradients, else hidden states. The head takes what is
-        left, such as `labels`. Raises InputError for what the spec cannot honour.
+        left, from `labels` on, as its class says. Raises InputError for what the spec cannot honour.
         """
         inputs = Inputs(
             input_ids, inputs_embeds, attention_mask, input_mask, token_type_ids, position_ids, langs, lengths, perm_mask,
             target_mapping, head_mask, cross_head_mask, encoder_hidden_states, encoder_attention_mask, memory, use_memory,
             output_hidden_states, output_attentions,
         )  # fmt: skip
+        published = {
+            "labels": labels, "start_positions": start_positions, "end_positions": end_positions,
+            "is_impossible": is_impossible, "cls_index": cls_index, "p_mask": p_mask,
+        }  # fmt: skip
+        head_inputs |= {name: value for name, value in published.items() if value is not None}
         inputs = read_inputs(inputs, self.embeddings.tokens.tables[0].device)
         taken = None if self.head is None else self.head.inputs
         for name in [name for name in head_inputs if taken is None or name not in taken]:

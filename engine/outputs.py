@@ -1,6 +1,6 @@
 """What a call returns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,14 +9,16 @@ from torch import Tensor
 
 from engine.memory import Memory
 
+WITHOUT_NUMBER = ("losses", "memory")
 Attentions = tuple[Tensor | tuple[Tensor, Tensor], ...]
 
 
-@dataclass
-class Output:
+@dataclass(eq=False)
+class Output(dict[str, Any]):
     """Results by the names that the field uses; those that were not asked for are None. All tensors are batch first.
 
-    Reads like transformers' outputs: by attribute, by name, or by number among the fields that are set.
+    Reads like transformers' outputs: by attribute, by name, or by number. As a mapping it holds the fields that are set,
+    in the order of the fields; `losses` and `memory`, which transformers' outputs lack there, have no number.
     """
 
     loss: Tensor | None = None
@@ -35,29 +37,48 @@ class Output:
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: Attentions | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
-    extra: dict[str, Any] | None = None
 
-    def keys(self) -> list[str]:
+    def __post_init__(self) -> None:
+        if isinstance(self.loss, Mapping):  # how other libraries make an output anew from its items
+            given, self.loss = self.loss, None
+            for name, value in given.items():
+                setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if value is None:
+            self.pop(name, None)
+        else:
+            super().__setitem__(name, value)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self, name, value)
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if not isinstance(key, str):
+            return self.to_tuple()[key]
+        if key not in self:
+            raise KeyError(f"'{key}' is not among the results of this call: {', '.join(self.keys())}")
+        return super().__getitem__(key)
+
+    def keys(self) -> list[str]:  # type: ignore[override]
         """Names of the fields that are set, in order."""
-        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        return [field.name for field in fields(self) if field.name in self]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.keys()
+    def values(self) -> list[Any]:  # type: ignore[override]
+        """Fields that are set, in order."""
+        return [self[name] for name in self.keys()]
 
-    def __getitem__(self, key: str | int | slice) -> Any:
-        if isinstance(key, str):
-            value = getattr(self, key, None)
-            if value is None:
-                raise KeyError(f"'{key}' is not among the results of this call: {', '.join(self.keys())}")
-            return value
-        return self.to_tuple()[key]
+    def items(self) -> list[tuple[str, Any]]:  # type: ignore[override]
+        """Names of the fields that are set, with their values, in order."""
+        return [(name, self[name]) for name in self.keys()]
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """The values that are set, in the order of the fields."""
-        return tuple(getattr(self, name) for name in self.keys())
+        """The values that have a number, in the order of the fields."""
+        return tuple(value for name, value in self.items() if name not in WITHOUT_NUMBER)
 
 
 torch.utils._pytree.register_dataclass(Output)

@@ -186,8 +186,11 @@ def _problem(labels: Tensor, count: int) -> ProblemType:
 class TokenClassification(Head):
     """One label for each token: `logits` (b i n), and the mean `loss` over `labels` (b i) that are not -100.
 
+    `num_items_in_batch` replaces their number where the gradients of several calls add up to one step.
     Raises InputError for labels of another shape or outside the label ids.
     """
+
+    inputs = frozenset({"labels", "num_items_in_batch"})
 
     class Options(LabelOptions):
         """Of token_classification.
@@ -203,7 +206,13 @@ class TokenClassification(Head):
         self.dropout = nn.Dropout(spec.dropout.residual if options.dropout is None else options.dropout)
         self.output = nn.Linear(spec.dims.model, options.num_labels)
 
-    def forward(self, body: Body, inputs: Inputs, labels: Tensor | None = None) -> Output:
+    def forward(
+        self,
+        body: Body,
+        inputs: Inputs,
+        labels: Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> Output:
         result = body(inputs)
         assert result.last_hidden_state is not None
         result.logits = self.output(self.dropout(result.last_hidden_state))
@@ -213,7 +222,7 @@ class TokenClassification(Head):
             in_range("labels", labels, self.options.num_labels, "num_labels", ignored=IGNORED)
             real = masked_tokens(self.spec, inputs) if self.options.ignore_padding else None
             counted = labels if real is None else labels.masked_fill(~real, IGNORED)
-            result.loss = mean_cross_entropy(result.logits.flatten(0, 1), counted.flatten())
+            result.loss = mean_cross_entropy(result.logits.flatten(0, 1), counted.flatten(), count=num_items_in_batch)
         return result
 
 

@@ -23,11 +23,12 @@ class LanguageModelHead(Head):
 
     `labels` (b i); `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all). `output_logits`:
     False leaves them out, and a loss over a large vocabulary is then made without holding all of them; None does so where
-    labels are given to an adaptive layer (as published) or to a sample. Gives `logits` (b i v; log-probabilities from an
+    labels are given to an adaptive layer (as published) or to a sample. `num_items_in_batch` is what the sum of losses is
+    divided by instead of the labels of this call: those of all calls whose gradients add up to one step. Gives `logits` (b i v; log-probabilities from an
     adaptive layer), `loss`, and `losses` (b i) with 0 where a label is -100.
     """
 
-    inputs = frozenset({"labels", "logits_to_keep", "output_logits"})
+    inputs = frozenset({"labels", "logits_to_keep", "output_logits", "num_items_in_batch"})
     shifted = False
 
     def __init__(self, spec: Spec, options: HeadOptions) -> None:
@@ -44,6 +45,7 @@ class LanguageModelHead(Head):
         labels: Tensor | None = None,
         logits_to_keep: int | Tensor | None = None,
         output_logits: bool | None = None,
+        num_items_in_batch: int | Tensor | None = None,
     ) -> Output:
         check_flag("output_logits", output_logits)
         result = body(inputs)
@@ -55,6 +57,8 @@ class LanguageModelHead(Head):
         if labels is not None:
             whole = result.logits if self.output.logits_with_loss and not _given(logits_to_keep) else None
             result.losses, result.loss = self._losses(states, labels, whole)
+            if num_items_in_batch is not None:
+                result.loss = result.losses.sum() / num_items_in_batch
         return result
 
     def _losses(self, states: Tensor, labels: Tensor, logits: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -21,10 +21,17 @@ def one_a_row(name: str, values: Any, like: Tensor) -> Tensor:
     return values.reshape(rows)
 
 
-def mean_cross_entropy(logits: Tensor, labels: Tensor, ignored: int = IGNORED) -> Tensor:
-    """Mean loss of logits (n c) against labels (n) that are not `ignored`; 0 with a gradient where all are."""
+def mean_cross_entropy(
+    logits: Tensor, labels: Tensor, ignored: int = IGNORED, count: int | Tensor | None = None
+) -> Tensor:
+    """Mean loss of logits (n c) against labels (n) that are not `ignored`; 0 with a gradient where all are.
+
+    `count` is how many labels the mean is over (None: those that are not ignored).
+    """
     total = functional.cross_entropy(wide(logits), labels.long(), ignore_index=ignored, reduction="sum")
-    return total / (labels != ignored).sum().clamp(min=1)
+    if count is None:
+        count = (labels != ignored).sum().clamp(min=1)
+    return total / count
 
 
 def wide(values: Tensor) -> Tensor:

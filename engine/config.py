@@ -1,0 +1,41 @@
+"""What other libraries look for under `model.config`."""
+
+import json
+from typing import Any, ClassVar
+
+from engine.spec import Spec
+
+
+class Config:
+    """A view of a spec under the names of transformers' configurations, for Trainer, accelerate and PEFT; read-only."""
+
+    keys_to_ignore_at_inference: ClassVar = ["memory", "losses"]
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("spec", "__setstate__") or name not in (fields := self.to_dict()):
+            raise AttributeError(f"model.config has no '{name}'; the whole network is described by model.spec")
+        return fields[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, plain."""
+        dims, tokens = self.spec.dims, self.spec.tokens
+        return {
+            "model_type": self.spec.name,
+            "hidden_size": dims.model,
+            "num_hidden_layers": dims.layers,
+            "num_attention_heads": dims.heads,
+            "intermediate_size": dims.inner,
+            "vocab_size": dims.vocab,
+            "pad_token_id": tokens.padding,
+            "bos_token_id": tokens.bos,
+            "eos_token_id": tokens.eos,
+            "tie_word_embeddings": self.spec.heads.output.tied,
+            "is_encoder_decoder": False,
+        }
+
+    def to_json_string(self) -> str:
+        """The fields as JSON."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True)
