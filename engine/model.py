@@ -77,13 +77,16 @@ class Model(TextMethods, nn.Module):
             make_contiguous(self)  # optimizers and launchers of training expect contiguous weights
         return super().train(mode)
 
-    def gradient_checkpointing_enable(self, **options: Any) -> None:
-        """`gradient_checkpointing = True`, as transformers' Trainer asks for it; its options are for reentrant recomputing.
+    def gradient_checkpointing_enable(self, every_n_layers: int = 1, offload: bool = False, **options: Any) -> None:
+        """`gradient_checkpointing = True`, as transformers' Trainer asks for it.
 
-        Raises InputError where they ask for that, which the networks here never do.
+        Raises InputError for what the networks here do not offer: reentrant recomputing, blocks left out, offloading.
         """
-        if any((given or {}).get("use_reentrant") for given in options.values()):
-            raise InputError("gradient checkpointing is not reentrant here: leave use_reentrant out, or set it to False")
+        if any((given or {}).get("use_reentrant") for given in options.values()) or every_n_layers != 1 or offload:
+            raise InputError(
+                "gradient checkpointing recomputes every block here, without reentrance or offloading: leave "
+                "use_reentrant, every_n_layers and offload as they are"
+            )
         self.gradient_checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 from torch.nn import functional
@@ -40,6 +40,14 @@ class LabelOptions(HeadOptions):
         if isinstance(data, Mapping) and "num_labels" not in data and isinstance(data.get("id2label"), Mapping):
             return {**data, "num_labels": len(data["id2label"])}
         return data
+
+    @field_validator("id2label", mode="before")
+    @classmethod
+    def _numbered(cls, names: Any) -> Any:
+        if not isinstance(names, Mapping):
+            return names
+        # JSON has no numbers for keys, so that files carry them as text.
+        return {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
 
     @model_validator(mode="after")
     def _named(self) -> Self:

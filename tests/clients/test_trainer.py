@@ -1,0 +1,71 @@
+"""transformers' Trainer, as its users call it."""
+
+import warnings
+
+import pytest
+import torch
+
+from engine import build_model
+
+pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
+transformers = pytest.importorskip("transformers")
+HEADS = {"causal_lm": ("xglm", {}), "sequence_classification": ("xlnet", {"num_labels": 3}), "masked_lm": ("xlm", {})}
+
+
+def rows(head: str, count: int = 8) -> list[dict[str, torch.Tensor]]:
+    ids = torch.randint(9, 300, (count, 6), generator=torch.Generator().manual_seed(0))
+    labels = ids[:, 0] % 3 if head == "sequence_classification" else ids
+    return [{"input_ids": text, "labels": label} for text, label in zip(ids, labels, strict=True)]
+
+
+def trainer(model: torch.nn.Module, folder: object, head: str, steps: int, **settings: object) -> object:
+    arguments = transformers.TrainingArguments(
+        str(folder), max_steps=steps, per_device_train_batch_size=4, per_device_eval_batch_size=4, learning_rate=1e-3,
+        save_steps=2, report_to=[], use_cpu=True, disable_tqdm=True, logging_steps=1, seed=0, **settings,
+    )  # fmt: skip
+    return transformers.Trainer(model=model, args=arguments, train_dataset=rows(head), eval_dataset=rows(head))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_train_predict_save_and_resume(head, tmp_path):
+    name, options = HEADS[head]
+    built = [build_model(f"tiny/{name}", head, seed=0, overrides={"dropout": {}}, **options) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = trainer(built[0], tmp_path / "whole", head, 4, gradient_checkpointing=True)
+        before = whole.evaluate()["eval_loss"]
+        whole.train()
+        assert whole.evaluate()["eval_loss"] < before
+        predictions = whole.predict(rows(head)).predictions
+        logits = predictions[0] if isinstance(predictions, tuple) else predictions
+        assert logits.shape[0] == 8 and logits.shape[-1] == (3 if options else built[0].spec.dims.vocab)
+        trainer(built[1], tmp_path / "parts", head, 2).train()
+        again = trainer(
+            build_model(f"tiny/{name}", head, seed=1, overrides={"dropout": {}}, **options), tmp_path / "parts", head, 4
+        )
+        again.train(resume_from_checkpoint=True)
+    for (key, one), (_, other) in zip(built[0].named_parameters(), again.model.named_parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_predict_without_labels_leaves_memory_out(tmp_path):
+    unlabelled = [{"input_ids": row["input_ids"]} for row in rows("causal_lm")]
+    found = trainer(
+        build_model("tiny/transformer-xl", seed=0, overrides={"memory.eval": True}), tmp_path, "causal_lm", 1
+    )
+    predictions = found.predict(unlabelled).predictions
+    assert isinstance(predictions, (tuple, list)) or predictions.shape[0] == 8
+
+
+def test_accumulated_gradients_are_those_of_one_batch():
+    """num_items_in_batch: rows of one and of five labels weigh as they do in one batch."""
+    ids = torch.randint(9, 300, (4, 6), generator=torch.Generator().manual_seed(0))
+    labels = ids.clone()
+    labels[:2, 2:] = -100
+    whole, parts = (build_model("tiny/xglm", seed=0).eval() for _ in range(2))
+    whole(ids, labels=labels).loss.backward()
+    count = int((labels[:, 1:] != -100).sum())
+    for row in range(4):
+        parts(ids[row : row + 1], labels=labels[row : row + 1], num_items_in_batch=count).loss.backward()
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
