@@ -9,6 +9,7 @@ from engine.context import Context, Turns
 from engine.embeddings import Embeddings
 from engine.errors import InputError
 from engine.inputs import Inputs
+from engine.kernels.eager import eager
 from engine.masks import AT_ONCE, BLOCK, Grid, Mask, Rules, additive, cut_rows
 from engine.memory import Memory, entering, join_masks, zero_memory
 from engine.positions import FromEndPositions, count_positions, remembered_positions, rotation
@@ -80,9 +81,9 @@ def begin(
     drops, half = training and spec.dropout.attention > 0, _better_in_steps(states, grid)
     in_steps = device.type == "cpu" and (drops or half)
     scores = batch * spec.dims.heads * length * grid.columns * states.itemsize if in_steps else 0
-    large = rules.large or half or scores > AT_ONCE
-    causal = plain and columns is None and grid.remembered == 0 and bool(length > 1) and not (in_steps and large)
-    cuts = cut_rows(spec, grid, inputs.output_attentions or causal, large)
+    large = eager() and (rules.large or half or scores > AT_ONCE)
+    causal = plain and columns is None and _alone(grid, memory) and not (in_steps and large)
+    cuts = cut_rows(spec, grid, inputs.output_attentions or causal or not eager(), large)
     real, encoder = padding.real, inputs.encoder_attention_mask
     context = Context(
         grid=grid,
@@ -107,7 +108,12 @@ def begin(
 def _better_in_steps(states: Tensor, grid: Grid) -> bool:
     """Whether the processor makes bfloat16 scores of more than a few rows faster than its fused kernel does without."""
     half = states.dtype == torch.bfloat16 and states.device.type == "cpu" and not torch.is_grad_enabled()
-    return half and grid.whole.rows.stop >= BLOCK // 2
+    return half and eager() and grid.whole.rows.stop >= BLOCK // 2
+
+
+def _alone(grid: Grid, memory: Memory | None) -> bool:
+    """Whether several tokens see each other only, so that a triangle says who sees whom; sizes are read where they may be."""
+    return (grid.remembered == 0 and grid.content > 1) if eager() else memory is None
 
 
 def _mask(rules: Rules, causal: bool, cuts: int) -> Mask:
@@ -163,7 +169,7 @@ def _turns(
         rows = torch.cat((positions.expand(targets.shape[0], -1), places + beyond), dim=1)
     if memory is not None and not memory.projected:
         past = remembered_positions(memory.seen, memory.length, positions.device)
-        batch = max(len(past), len(columns))
+        batch = columns.shape[0] if past.shape[0] == 1 else past.shape[0]
         columns = torch.cat((past.expand(batch, -1), columns.expand(batch, -1)), dim=1)
     head = spec.dims.head or 0
     return rotation(position, rows, head), rotation(position, columns, head)

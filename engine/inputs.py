@@ -177,9 +177,14 @@ def in_range(name: str, ids: Tensor, limit: int, axis: str, ignored: int | None 
 
 def expect(name: str, tensor: Tensor | None, *shapes: tuple[int, ...]) -> None:
     """Raise InputError where a tensor has none of these shapes."""
-    if tensor is not None and tuple(tensor.shape) not in shapes:
+    if tensor is not None and not any(_same(tensor.shape, shape) for shape in shapes):
         allowed = " or ".join(str(shape) for shape in shapes)
         raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected {allowed}")
+
+
+def _same(found: torch.Size, expected: tuple[int, ...]) -> bool:
+    """Whether shapes agree; sizes are compared only where there are as many, as a comparison binds symbols."""
+    return len(found) == len(expected) and all(one == other for one, other in zip(found, expected, strict=True))
 
 
 def _check_tokens(spec: Spec, inputs: Inputs) -> None:

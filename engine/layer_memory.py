@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.kernels.eager import eager
+
 
 class Room:
     """Keys and values in buffers (b g c k) wider than what they hold.
@@ -70,6 +72,12 @@ class LayerMemory:
         names = ("hidden", "keys", "values", "cross_keys", "cross_values")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
+    @property
+    def length(self) -> int:
+        """How many tokens are remembered."""
+        held = self.hidden if self.keys is None else self.keys
+        return 0 if held is None else held.shape[-2]
+
     def holding(self, tensors: Mapping[str, Any]) -> "LayerMemory":
         """The same with other tensors, by name, in buffers of their own."""
         return replace(self, room=None, stop=0, **tensors)
@@ -83,7 +91,7 @@ class LayerMemory:
         if self.keys is None or self.values is None:
             return LayerMemory(keys=keys, values=values)
         more, length = keys.shape[-2], self.keys.shape[-2]
-        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if torch.is_grad_enabled() or not eager():
             joined = torch.cat((self.keys, keys), dim=-2), torch.cat((self.values, values), dim=-2)
             return LayerMemory(keys=joined[0], values=joined[1])
         room, start = self.room, self.stop - length
@@ -96,7 +104,7 @@ class LayerMemory:
         """Remembered tokens `start` to `stop`, a view."""
         if self.keys is None or self.values is None:
             return self if self.hidden is None else replace(self, hidden=self.hidden[:, start:stop])
-        if start == 0 and stop == self.keys.shape[-2]:
+        if eager() and start == 0 and stop == self.keys.shape[-2]:
             return self
         end = self.stop - (self.keys.shape[-2] - stop)
         return replace(

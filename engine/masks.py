@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.kernels.eager import eager
 from engine.spec import Spec, axes
 
 AT_ONCE = 2**26  # bytes of masks or scores
@@ -29,7 +30,7 @@ class Grid:
     @property
     def shifted(self) -> int:
         """How many content rows find their distances by a shift; query rows look theirs up, and a lone token beside them."""
-        return self.content if self.targets is None or self.content > 1 else 0
+        return self.content if self.targets is None or not eager() or self.content > 1 else 0
 
     @property
     def farthest(self) -> int:
@@ -90,7 +91,7 @@ def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[
     """
     rows, everything = grid.whole.rows.stop, grid.whole.columns
     fused = set(spec.attention.score) == {"content"} and not large
-    if fused or rows <= BLOCK or whole:
+    if whole or fused or rows <= BLOCK:
         return (grid.whole,)
     causal, span = "causal" in spec.attention.mask, _span(spec, grid)
     cuts = []
@@ -132,9 +133,9 @@ class Rules:
         Without the rule causal a window reaches as far ahead as back (Beltagy et al. 2020, 3.1).
         """
         grid, names, span = self.grid, self.spec.attention.mask, _span(self.spec, self.grid)
-        causal = "causal" in names and (grid.content > 1 or grid.targets is not None)
+        causal = "causal" in names and (not eager() or grid.content > 1 or grid.targets is not None)
         # A text that the window spans is not bounded by it, on either side.
-        near = span is not None and bool(span <= grid.farthest)
+        near = span is not None and (not eager() or span <= grid.farthest)
         distance = grid.distances(cut, self.device) if causal or near else None
         rules: list[Tensor] = []
         if causal and distance is not None:
@@ -189,7 +190,7 @@ class Rules:
         if set(self.spec.attention.mask) <= {"padding"} and not by_pair:
             return False
         whole, given = self.grid.whole, (self.padding, self.permutation, self.grid.targets, self.vacant)
-        batch = max(1 if tensor is None else len(tensor) for tensor in given)
+        batch = max(1 if tensor is None else tensor.shape[0] for tensor in given)
         return bool(batch * whole.rows.stop * whole.columns.stop * self.dtype.itemsize > AT_ONCE)
 
 
@@ -234,13 +235,13 @@ def additive(allowed: Tensor | None, dtype: torch.dtype) -> Added | None:
     sighted = allowed.any(-1, keepdim=True)
     everybody = _known(sighted)
     allowed = allowed if everybody else allowed | ~sighted
-    scores = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -math.inf)
-    return Added(scores, None if everybody else sighted.to(dtype))
+    nothing = torch.zeros((), dtype=dtype, device=allowed.device)
+    return Added(nothing.masked_fill(~allowed, -math.inf), None if everybody else sighted.to(dtype))
 
 
 def _known(every: Tensor) -> bool:
     """Whether all are true, where that can be read without waiting for a device or a compiler."""
-    return every.device.type == "cpu" and not torch.compiler.is_compiling() and bool(every.all())
+    return every.device.type == "cpu" and eager() and bool(every.all())
 
 
 def _span(spec: Spec, grid: Grid) -> int | None:

@@ -1,14 +1,16 @@
 """What earlier tokens leave behind: one immutable value for key/value caches and for recurrence."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from engine.errors import InputError
+from engine.kernels.eager import eager
 from engine.layer_memory import DistanceKeys, LayerMemory
 from engine.memory_file import read_memory, write_memory
 from engine.spec import Spec, axes
@@ -215,6 +217,17 @@ class Memory:
         vacant = None if self.vacant is None else self.vacant.clamp(max=kept)
         return replace(self, layers=layers, length=kept, mask=mask, seen=self.seen - given_up, vacant=vacant)
 
+    def dynamic_shapes(self, batch: Any, length: Any) -> list[dict[int, Any]]:
+        """What `torch.export.export` is told of this memory in `dynamic_shapes`: its axes of rows and of remembered tokens."""
+        remembered = {"hidden": 1, "keys": 2, "values": 2}
+        axes_of = [
+            {0: batch, remembered[name]: length} if name in remembered else {0: batch}
+            for layer in self.layers
+            for name in layer.tensors()
+        ]
+        axes_of += [] if self.mask is None else [{0: batch, 1: length}]
+        return [*axes_of, {0: batch}, *([] if self.vacant is None else [{0: batch}])]
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same value."""
         tensors = {
@@ -236,6 +249,44 @@ class Memory:
         about, layers, mask, counted, vacant = read_memory(path, device)
         seen = counted if counted.dim() else int(counted)
         return Memory(layers, about["length"], mask, seen, about["spec"], about["keeps"], vacant)
+
+
+def _flatten(memory: Memory) -> tuple[list[Tensor], list[Any]]:
+    """The tensors of a memory, with counts by row, and what names them: distances are made again."""
+    names = [list(layer.tensors()) for layer in memory.layers]
+    tensors = [value for layer in memory.layers for value in layer.tensors().values()]
+    others = (memory.mask, memory._seen_by_row(), memory.vacant)
+    present = [tensor is not None for tensor in others]
+    tensors += [tensor for tensor in others if tensor is not None]
+    if eager():  # an exporter would take the size of what a tensor views for one of its own
+        tensors = [tensor.clone() if tensor._is_view() else tensor for tensor in tensors]
+    return tensors, [names, present, memory.spec, memory.keeps]
+
+
+def _unflatten(tensors: Iterable[Any], context: list[Any]) -> Memory:
+    names, present, spec, keeps = context
+    rest = iter(tensors)
+    layers = tuple(LayerMemory(**{name: next(rest) for name in layer}) for layer in names)
+    mask, seen, vacant = (next(rest) if here else None for here in present)
+    first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
+    length = first.shape[-2] if isinstance(first, Tensor) else 0  # torch also passes what stands for tensors
+    return Memory(layers, length, mask, seen, spec, keeps, vacant)
+
+
+def _flatten_with_names(memory: Memory) -> tuple[list[tuple[Any, Tensor]], list[Any]]:
+    tensors, context = _flatten(memory)
+    names = [f"layers_{index}_{name}" for index, layer in enumerate(context[0]) for name in layer]
+    names += [name for name, here in zip(("mask", "seen", "vacant"), context[1], strict=True) if here]
+    return [(GetAttrKey(name), tensor) for name, tensor in zip(names, tensors, strict=True)], context
+
+
+register_pytree_node(
+    Memory,
+    _flatten,
+    _unflatten,
+    serialized_type_name="engine.Memory",
+    flatten_with_keys_fn=_flatten_with_names,
+)
 
 
 def _oldest_empty(newest: Tensor | None, like: Tensor) -> Tensor:
@@ -303,7 +354,7 @@ def remember(
         return _detached(replace(made, hidden=_newest(hidden, length, 1), keys=None, values=None))
     assert made.keys is not None and made.values is not None
     stop = made.keys.shape[-2] - entered.shape[1] + new
-    return _detached(made.between(0 if length is None else max(0, stop - length), stop))
+    return _detached(made.between(0 if length is None else torch.sym_max(0, stop - length), stop))
 
 
 def _detached(layer: LayerMemory) -> LayerMemory:
@@ -321,7 +372,7 @@ def entering(spec: Spec, past: Memory | None, new: int) -> int:
 def _limits(memory: axes.Recurrent, new: int, keeps: Keeps) -> tuple[int | None, int]:
     """How many tokens stay at most, and how many of the `new` ones enter."""
     if keeps == "segments" and memory.reuse is not None:
-        new = min(new, memory.reuse)
+        new = torch.sym_min(new, memory.reuse)
     return longest(memory, keeps), new
 
 
@@ -331,7 +382,7 @@ def longest(memory: axes.Memory, keeps: Keeps) -> int | None:
 
 
 def _newest(rows: Tensor, length: int | None, axis: int) -> Tensor:
-    start = 0 if length is None else max(0, rows.shape[axis] - length)
+    start = 0 if length is None else torch.sym_max(0, rows.shape[axis] - length)
     return rows.narrow(axis, start, rows.shape[axis] - start)
 
 
@@ -374,5 +425,8 @@ def check_memory(spec: Spec, memory: Memory, batch: int) -> None:
     expected = (dims.kv_heads, dims.head) if layer.keys is not None else (dims.model,)
     if tuple(found) != expected:
         raise InputError(f"this memory holds states of shape {tuple(found)}, '{spec.name}' has {expected}")
+    lengths = [layer.length for layer in memory.layers]
+    if any(length != memory.length for length in lengths):
+        raise InputError(f"this memory holds {lengths} tokens in its layers, all of them should hold {memory.length}")
     if memory.batch != batch:
         raise InputError(f"this memory holds {memory.batch} rows, the input has {batch}")

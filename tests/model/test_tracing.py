@@ -1,0 +1,115 @@
+"""One program for all sizes: exported, compiled and traced networks answer as eager ones do."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine import Memory, Model
+from tests.strategies import FAMILIES, agree, answer, built, family
+
+FREE = torch.export.Dim.DYNAMIC
+SIZES = ((1, 1), (1, 6), (2, 1), (5, 9), (2, 150))
+CHANGES: dict[str, dict[str, Any]] = {
+    "transformer-xl": {"attention.mask": ["padding", "causal"]},
+    "rotary, grouped, gated": {
+        "position": {"kind": "rotary"}, "dims.kv_heads": 2, "norm": {"kind": "rms", "bias": False},
+        "ffn": {"activation": "silu", "gated": True},
+    },
+    "window": {"attention.mask": ["padding", "causal", "window"], "attention.window": 3},
+    "one way, zeros first": {
+        "attention.mask": ["padding", "causal", "permutation"], "memory.length": 4, "memory.initial": "zeros",
+    },
+    "decoder": {"attention.mask": ["padding", "causal"], "memory": {"kind": "keys_values"}},
+    "same length": {"attention.mask": ["padding", "causal", "same_length"]},
+}  # fmt: skip
+OWNERS = {
+    "rotary, grouped, gated": "xglm", "window": "xglm", "one way, zeros first": "xlnet", "decoder": "xlm-roberta-xl",
+    "same length": "transformer-xl",
+}  # fmt: skip
+CASES = [*FAMILIES, *OWNERS]
+REMEMBERING = ["xlnet", "transformer-xl", "xglm", *OWNERS]
+
+
+def network(name: str, dtype: torch.dtype = torch.float32) -> Model:
+    changes = CHANGES.get(name, {})
+    if name in ("xlm", "xlm-roberta-xl"):
+        changes = {"position.size": 200}
+    if name == "decoder":
+        changes = {**changes, "position.size": 200}
+    return built(family(OWNERS.get(name, name), **changes), dtype=dtype)
+
+
+def texts(batch: int, length: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Ids and a mask with padding on the left of the first row and on the right of the last."""
+    ids = torch.randint(3, 40, (batch, length), generator=torch.Generator().manual_seed(seed))
+    mask = torch.ones(batch, length, dtype=torch.long)
+    mask[0, : length // 3] = 0
+    mask[-1, length - length // 3 :] = 0
+    return ids, mask
+
+
+class Plain(nn.Module):
+    """Logits of tokens and their mask, as a module of tensors."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.remembers = None if model.spec.memory.kind == "none" else False
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return answer(self.model(input_ids, attention_mask=attention_mask, use_memory=self.remembers))
+
+
+class Step(nn.Module):
+    """Logits of new tokens behind remembered ones, and the memory after them."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        result = self.model(input_ids, attention_mask=attention_mask, memory=memory, use_memory="keys_values")
+        return answer(result), result.memory
+
+
+def exported(model: Model) -> Any:
+    shapes = ({0: FREE, 1: FREE}, {0: FREE, 1: FREE})
+    return torch.export.export(Plain(model), texts(3, 7), dynamic_shapes=shapes, strict=False)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_export_serves_every_batch_length_and_padding(name: str) -> None:
+    model = network(name)
+    program = exported(model).module()
+    for batch, length in SIZES:
+        given = texts(batch, length, seed=length)
+        agree(program(*given), Plain(model)(*given), f"batch {batch}, length {length}", 1e-5)
+
+
+def begun(model: Model, batch: int, length: int) -> Memory:
+    ids, mask = texts(batch, length, seed=1)
+    memory = model(ids, attention_mask=mask, use_memory="keys_values").memory
+    assert memory is not None
+    return memory
+
+
+@pytest.mark.parametrize("name", REMEMBERING)
+@torch.no_grad()
+def test_an_exported_step_takes_and_gives_memory(name: str) -> None:
+    """It goes on with its own memory, from any number of remembered and new tokens on."""
+    model = network(name)
+    full = model.spec.memory.kind == "recurrent" and model.spec.memory.initial == "zeros"  # type: ignore[union-attr]
+    memory = begun(model, 3, 7)
+    shapes = ({0: FREE, 1: FREE}, {0: FREE, 1: FREE}, memory.dynamic_shapes(FREE, None if full else FREE))
+    step = Step(model)
+    program = torch.export.export(step, (*texts(3, 4), memory), dynamic_shapes=shapes, strict=False).module()
+    for batch, past, new in ((1, 1, 1), (1, 6, 1), (2, 1, 3), (4, 9, 2)):
+        ours = theirs = begun(model, batch, past)
+        for seed in range(2):
+            given = texts(batch, new, seed)
+            found, ours = program(*given, ours)
+            expected, theirs = step(*given, theirs)
+            agree(found, expected, f"batch {batch}, {past} remembered, {new} new, step {seed}", 1e-5)
+            assert ours.length == theirs.length
