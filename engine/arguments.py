@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from engine.errors import InputError
-from engine.kernels.eager import eager
+from engine.kernels.watched import transformed
 
 
 def readable(tensor: Tensor) -> bool:
     """Whether values can be looked at: not where a call is kept as a program or transformed, nor where there are none."""
-    return eager() and tensor.device.type != "meta"
+    return not transformed() and tensor.device.type != "meta"
 
 
 def read_tensor(name: str, given: Any, device: torch.device) -> Tensor:

@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.context import Context, Turns
 from engine.kernels.dropout import dropout
-from engine.kernels.eager import eager
 from engine.kernels.linear import Linear
+from engine.kernels.watched import transformed
 from engine.masks import Added, Cut, additive
 from engine.memory import LayerMemory
 from engine.positions import rotate
@@ -127,7 +127,7 @@ class Attention(_Projections):
     def project(self, tokens: Tensor, turns: Turns | None, asked: int | None = None) -> LayerMemory:
         """Keys and values (b g j k) of the `asked` first states (b j d), keys turned by rotary positions if there are any."""
         # A lone token takes its query row along: two rows go through a product faster than one (engine.kernels.linear).
-        rows = tokens if eager() and tokens.shape[:2] == (1, 2) else tokens[:, :asked]
+        rows = tokens if not transformed() and tokens.shape[:2] == (1, 2) else tokens[:, :asked]
         key, value = (_split(projection(rows), self.kv_heads)[:, :, :asked] for projection in (self.key, self.value))
         if isinstance(self.position, axes.RotaryPosition) and turns is not None:
             key = rotate(key, turns, self.position.interleaved)
@@ -186,7 +186,7 @@ def attend(
         return mixed, weights if keep_weights else None
     added = bias if mask is None else mask.scores
     if bias is not None and mask is not None:
-        added = bias + mask.scores if bias.requires_grad or not eager() else bias.add_(mask.scores)
+        added = bias + mask.scores if bias.requires_grad or transformed() else bias.add_(mask.scores)
     grouped = key.shape[1] != query.shape[1]
     mixed = scaled_dot_product_attention(
         query, key, value, attn_mask=added, dropout_p=rate, is_causal=causal, scale=scale, enable_gqa=grouped
@@ -215,7 +215,7 @@ def _attend_in_steps(
         mask = additive(torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril(), scores.dtype)
     for added in (bias, None if mask is None else mask.scores):
         if added is not None:
-            scores = scores.add_(added) if eager() else scores + added
+            scores = scores.add_(added) if not transformed() else scores + added
     weights = scores.softmax(dim=-1)
     if mask is not None and mask.sighted is not None:
         weights = weights * mask.sighted

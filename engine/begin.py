@@ -9,7 +9,7 @@ from engine.context import Context, Turns
 from engine.embeddings import Embeddings
 from engine.errors import InputError
 from engine.inputs import Inputs
-from engine.kernels.eager import eager
+from engine.kernels.watched import transformed
 from engine.masks import AT_ONCE, BLOCK, Grid, Mask, Rules, additive, cut_rows
 from engine.memory import Memory, entering, join_masks, zero_memory
 from engine.positions import FromEndPositions, count_positions, remembered_positions, rotation
@@ -81,9 +81,9 @@ def begin(
     drops, half = training and spec.dropout.attention > 0, _better_in_steps(states, grid)
     in_steps = device.type == "cpu" and (drops or half)
     scores = batch * spec.dims.heads * length * grid.columns * states.itemsize if in_steps else 0
-    large = eager() and (rules.large or half or scores > AT_ONCE)
+    large = not transformed() and (rules.large or half or scores > AT_ONCE)
     causal = plain and columns is None and _alone(grid, memory) and not (in_steps and large)
-    cuts = cut_rows(spec, grid, inputs.output_attentions or causal or not eager(), large)
+    cuts = cut_rows(spec, grid, inputs.output_attentions or causal or transformed(), large)
     real, encoder = padding.real, inputs.encoder_attention_mask
     context = Context(
         grid=grid,
@@ -108,12 +108,12 @@ def begin(
 def _better_in_steps(states: Tensor, grid: Grid) -> bool:
     """Whether the processor makes bfloat16 scores of more than a few rows faster than its fused kernel does without."""
     half = states.dtype == torch.bfloat16 and states.device.type == "cpu" and not torch.is_grad_enabled()
-    return half and eager() and grid.whole.rows.stop >= BLOCK // 2
+    return half and not transformed() and grid.whole.rows.stop >= BLOCK // 2
 
 
 def _alone(grid: Grid, memory: Memory | None) -> bool:
     """Whether several tokens see each other only, so that a triangle says who sees whom; sizes are read where they may be."""
-    return (grid.remembered == 0 and grid.content > 1) if eager() else memory is None
+    return (grid.remembered == 0 and grid.content > 1) if not transformed() else memory is None
 
 
 def _mask(rules: Rules, causal: bool, cuts: int) -> Mask:

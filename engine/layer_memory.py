@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.kernels.eager import eager
+from engine.kernels.watched import transformed
 
 
 class Room:
@@ -91,7 +91,7 @@ class LayerMemory:
         if self.keys is None or self.values is None:
             return LayerMemory(keys=keys, values=values)
         more, length = keys.shape[-2], self.keys.shape[-2]
-        if torch.is_grad_enabled() or not eager():
+        if torch.is_grad_enabled() or transformed():
             joined = torch.cat((self.keys, keys), dim=-2), torch.cat((self.values, values), dim=-2)
             return LayerMemory(keys=joined[0], values=joined[1])
         room, start = self.room, self.stop - length
@@ -104,7 +104,7 @@ class LayerMemory:
         """Remembered tokens `start` to `stop`, a view."""
         if self.keys is None or self.values is None:
             return self if self.hidden is None else replace(self, hidden=self.hidden[:, start:stop])
-        if eager() and start == 0 and stop == self.keys.shape[-2]:
+        if not transformed() and start == 0 and stop == self.keys.shape[-2]:
             return self
         end = self.stop - (self.keys.shape[-2] - stop)
         return replace(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.kernels.eager import eager
+from engine.kernels.watched import transformed
 from engine.spec import Spec, axes
 
 AT_ONCE = 2**26  # bytes of masks or scores
@@ -30,7 +30,7 @@ class Grid:
     @property
     def shifted(self) -> int:
         """How many content rows find their distances by a shift; query rows look theirs up, and a lone token beside them."""
-        return self.content if self.targets is None or not eager() or self.content > 1 else 0
+        return self.content if self.targets is None or transformed() or self.content > 1 else 0
 
     @property
     def farthest(self) -> int:
@@ -133,9 +133,9 @@ class Rules:
         Without the rule causal a window reaches as far ahead as back (Beltagy et al. 2020, 3.1).
         """
         grid, names, span = self.grid, self.spec.attention.mask, _span(self.spec, self.grid)
-        causal = "causal" in names and (not eager() or grid.content > 1 or grid.targets is not None)
+        causal = "causal" in names and (transformed() or grid.content > 1 or grid.targets is not None)
         # A text that the window spans is not bounded by it, on either side.
-        near = span is not None and (not eager() or span <= grid.farthest)
+        near = span is not None and (transformed() or span <= grid.farthest)
         distance = grid.distances(cut, self.device) if causal or near else None
         rules: list[Tensor] = []
         if causal and distance is not None:
@@ -241,7 +241,7 @@ def additive(allowed: Tensor | None, dtype: torch.dtype) -> Added | None:
 
 def _known(every: Tensor) -> bool:
     """Whether all are true, where that can be read without waiting for a device or a compiler."""
-    return every.device.type == "cpu" and eager() and bool(every.all())
+    return every.device.type == "cpu" and not transformed() and bool(every.all())
 
 
 def _span(spec: Spec, grid: Grid) -> int | None:

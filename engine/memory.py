@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from engine.errors import InputError
-from engine.kernels.eager import eager
+from engine.kernels.watched import transformed
 from engine.layer_memory import DistanceKeys, LayerMemory
 from engine.memory_file import read_memory, write_memory
 from engine.spec import Spec, axes
@@ -225,8 +225,9 @@ class Memory:
             for layer in self.layers
             for name in layer.tensors()
         ]
+        axes_of.append({0: batch})
         axes_of += [] if self.mask is None else [{0: batch, 1: length}]
-        return [*axes_of, {0: batch}, *([] if self.vacant is None else [{0: batch}])]
+        return axes_of + ([] if self.vacant is None else [{0: batch}])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same value."""
@@ -255,10 +256,11 @@ def _flatten(memory: Memory) -> tuple[list[Tensor], list[Any]]:
     """The tensors of a memory, with counts by row, and what names them: distances are made again."""
     names = [list(layer.tensors()) for layer in memory.layers]
     tensors = [value for layer in memory.layers for value in layer.tensors().values()]
-    others = (memory.mask, memory._seen_by_row(), memory.vacant)
+    tensors.append(memory._seen_by_row())
+    others = (memory.mask, memory.vacant)
     present = [tensor is not None for tensor in others]
     tensors += [tensor for tensor in others if tensor is not None]
-    if eager():  # an exporter would take the size of what a tensor views for one of its own
+    if not transformed():  # an exporter would take the size of what a tensor views for one of its own
         tensors = [tensor.clone() if tensor._is_view() else tensor for tensor in tensors]
     return tensors, [names, present, memory.spec, memory.keeps]
 
@@ -267,7 +269,8 @@ def _unflatten(tensors: Iterable[Any], context: list[Any]) -> Memory:
     names, present, spec, keeps = context
     rest = iter(tensors)
     layers = tuple(LayerMemory(**{name: next(rest) for name in layer}) for layer in names)
-    mask, seen, vacant = (next(rest) if here else None for here in present)
+    seen = next(rest)
+    mask, vacant = (next(rest) if here else None for here in present)
     first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
     length = first.shape[-2] if isinstance(first, Tensor) else 0  # torch also passes what stands for tensors
     return Memory(layers, length, mask, seen, spec, keeps, vacant)
@@ -276,7 +279,7 @@ def _unflatten(tensors: Iterable[Any], context: list[Any]) -> Memory:
 def _flatten_with_names(memory: Memory) -> tuple[list[tuple[Any, Tensor]], list[Any]]:
     tensors, context = _flatten(memory)
     names = [f"layers_{index}_{name}" for index, layer in enumerate(context[0]) for name in layer]
-    names += [name for name, here in zip(("mask", "seen", "vacant"), context[1], strict=True) if here]
+    names += ["seen", *(name for name, here in zip(("mask", "vacant"), context[1], strict=True) if here)]
     return [(GetAttrKey(name), tensor) for name, tensor in zip(names, tensors, strict=True)], context
 
 

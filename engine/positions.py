@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import InputError
-from engine.kernels.eager import eager
+from engine.kernels.watched import transformed
 from engine.memory import LayerMemory
 from engine.spec import Spec, axes
 
@@ -100,7 +100,7 @@ class PositionTable(nn.Module):
         rows = positions if as_rows else positions + self.start
         rows = rows if given else rows.clamp(min=0)  # padding that is not counted
         size = self.position.size
-        if not eager() or rows.device.type == "meta":
+        if transformed() or rows.device.type == "meta":
             return rows
         if size is not None and int(rows.max()) >= size:
             raise InputError(

@@ -8,10 +8,10 @@ from torch.nn import functional
 
 from engine.errors import InputError
 from engine.kernels.dropout import dropout
-from engine.kernels.eager import eager
 from engine.kernels.linear import Linear
 from engine.kernels.reordered import reordered
 from engine.kernels.tuning import tuning
+from engine.kernels.watched import transformed
 from engine.masks import BLOCK, Cut, Grid
 from engine.memory import DistanceKeys, Memory, longest
 from engine.positions import sinusoid
@@ -89,7 +89,7 @@ def build_frame(
         columns = functional.pad(token_types, (grid.remembered, 0))
         if grid.targets is not None:
             rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(0, grid.content - 1))), dim=1)
-    few = grid.targets is not None and (not eager() or grid.targets.shape[1] <= BLOCK)
+    few = grid.targets is not None and (transformed() or grid.targets.shape[1] <= BLOCK)
     few = few and "position" in spec.attention.score
     places = _places(grid, Cut(slice(grid.shifted, None), grid.whole.columns), like.device) if few else None
     return Frame(distances, sinusoids, rows, columns, lacking, places)
@@ -103,7 +103,7 @@ def _places(grid: Grid, cut: Cut, device: torch.device) -> Tensor:
 def _lacking(spec: Spec, grid: Grid, past: Memory | None) -> _Lacking | None:
     """Which distances of a grid are to be projected, None where memory holds them; one that grows gets some in advance."""
     top, bottom = grid.farthest, 1 - grid.content
-    if past is None or not past.projected or torch.is_grad_enabled() or not eager():
+    if past is None or not past.projected or torch.is_grad_enabled() or transformed():
         return _Lacking(top, bottom)
     spare, limit = top // 4 + 64, longest(spec.memory, past.keeps)
     ahead = top + (spare if limit is None else max(0, min(spare, limit - grid.remembered)))
@@ -123,7 +123,7 @@ def shift(scores: Tensor, columns: int) -> Tensor:
     Entry r stands for one step less than entry r - 1, and r is i + j - 1. The "relative shift" of Transformer-XL
     (Dai et al. 2019, appendix B) without a copy.
     """
-    if not eager():  # any number of rows has its view then, one too
+    if transformed():  # any number of rows has its view then, one too
         scores = functional.pad(scores, (0, 1))
     elif scores.shape[-2] == 1:
         return scores[..., :columns]
@@ -195,7 +195,7 @@ class RelativeScores(nn.Module):
     def _steady(self, projection: nn.Module) -> bool:
         """Whether a projection gives the same for the same distances again, but for a change of its weight."""
         plain = type(projection) is Linear and not projection._forward_hooks and not projection._forward_pre_hooks
-        traced = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or not eager()
+        traced = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or transformed()
         return plain and not traced and not self.training  # in training dropout may fall on what is projected
 
     def distance_keys(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
