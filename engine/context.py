@@ -45,8 +45,8 @@ class Context:
     def only_queries(self) -> "Context":
         """The same call where content rows are only asked, as in a last block whose content nobody reads."""
         first = self.grid.content
-        cuts = [Cut(slice(max(first, cut.rows.start), cut.rows.stop), cut.columns) for cut in self.cuts]
-        turns, asking = self.row_turns, Cut(slice(first, None), slice(None))
+        cuts = [replace(cut, first_row=max(first, cut.first_row)) for cut in self.cuts]
+        turns, asking = self.row_turns, Cut(first, None, 0, None)
         return replace(
             self,
             first_row=first,

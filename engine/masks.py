@@ -53,7 +53,7 @@ class Grid:
     def whole(self) -> "Cut":
         """All rows and all columns."""
         rows = self.content + (self.targets.shape[1] if self.targets is not None else 0)
-        return Cut(slice(0, rows), slice(0, self.columns))
+        return Cut(0, rows, 0, self.columns)
 
     def distances(self, cut: "Cut", device: torch.device) -> Tensor:
         """How many tokens each column of a cut lies before each of its rows, (1 i j) or (b i j)."""
@@ -79,8 +79,20 @@ class Grid:
 class Cut:
     """A block of asking rows, and the columns that they ask."""
 
-    rows: slice
-    columns: slice
+    first_row: int
+    last_row: int | None  # one past it, as in a slice
+    first_column: int
+    last_column: int | None
+
+    @property
+    def rows(self) -> slice:
+        """The rows, made anew, since a compiler binds the sizes in a slice that it finds in a value."""
+        return slice(self.first_row, self.last_row)
+
+    @property
+    def columns(self) -> slice:
+        """The columns."""
+        return slice(self.first_column, self.last_column)
 
 
 def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[Cut, ...]:
@@ -89,7 +101,7 @@ def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[
     The fused kernel blocks plain content scores by itself: only other terms need the blocks, and scores or masks too
     `large` to be made at once. `whole` keeps every row and column together.
     """
-    rows, everything = grid.whole.rows.stop, grid.whole.columns
+    rows = grid.whole.rows.stop
     fused = set(spec.attention.score) == {"content"} and not large
     if whole or fused or rows <= BLOCK:
         return (grid.whole,)
@@ -99,10 +111,10 @@ def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[
         stop = min(start + BLOCK, grid.content)
         first = 0 if span is None else max(0, grid.remembered + start - span + 1)
         last = grid.columns if span is None else min(grid.columns, grid.remembered + stop + span - 1)
-        cuts.append(Cut(slice(start, stop), slice(first, grid.remembered + stop if causal else last)))
+        cuts.append(Cut(start, stop, first, grid.remembered + stop if causal else last))
     return (
         *cuts,
-        *(Cut(slice(start, min(start + BLOCK, rows)), everything) for start in range(grid.content, rows, BLOCK)),
+        *(Cut(start, min(start + BLOCK, rows), 0, grid.columns) for start in range(grid.content, rows, BLOCK)),
     )
 
 

@@ -51,11 +51,11 @@ def count_positions(
     if count == "real" and tokens is not None:
         counted = tokens if real is None else tokens & _started(real, seen)
         steps = counted.long().cumsum(-1)
-        return torch.where(counted, steps + offset - 1, -1), _after(seen, steps[:, kept - 1])
+        return torch.where(counted, steps + offset - 1, -1), _after(seen, steps[:, :kept][:, -1])
     if count == "columns" or real is None:
         return (columns + offset).expand(1 if isinstance(seen, int) else -1, -1), seen + kept
     steps = _started(real, seen).long().cumsum(-1)
-    return (steps - 1).clamp(min=0) + offset, _after(seen, steps[:, kept - 1])
+    return (steps - 1).clamp(min=0) + offset, _after(seen, steps[:, :kept][:, -1])
 
 
 def _started(real: Tensor, seen: Tensor | int) -> Tensor:

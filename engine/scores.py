@@ -1,6 +1,6 @@
 """Score terms besides content: what distance and segment add to a query's score of a key."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ def build_frame(
             rows = torch.cat((rows, token_types.gather(1, grid.targets.clamp(0, grid.content - 1))), dim=1)
     few = grid.targets is not None and (transformed() or grid.targets.shape[1] <= BLOCK)
     few = few and "position" in spec.attention.score
-    places = _places(grid, Cut(slice(grid.shifted, None), grid.whole.columns), like.device) if few else None
+    places = _places(grid, Cut(grid.shifted, None, 0, grid.columns), like.device) if few else None
     return Frame(distances, sinusoids, rows, columns, lacking, places)
 
 
@@ -260,7 +260,7 @@ class RelativeScores(nn.Module):
         if cut.rows.stop > shifted:
             asking = slice(max(shifted, cut.rows.start), cut.rows.stop)
             if frame.places is None:
-                index = _places(grid, Cut(asking, cut.columns), query.device)
+                index = _places(grid, replace(cut, first_row=asking.start, last_row=asking.stop), query.device)
             else:
                 index = frame.places[:, asking.start - shifted : asking.stop - shifted, cut.columns]
             below = scores[:, :, rows:] if rows else scores

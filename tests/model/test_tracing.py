@@ -1,5 +1,6 @@
 """One program for all sizes: exported, compiled and traced networks answer as eager ones do."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -113,3 +114,25 @@ def test_an_exported_step_takes_and_gives_memory(name: str) -> None:
             expected, theirs = step(*given, theirs)
             agree(found, expected, f"batch {batch}, {past} remembered, {new} new, step {seed}", 1e-5)
             assert ours.length == theirs.length
+
+
+def counting(graphs: list[Any]) -> Callable[..., Any]:
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    return backend
+
+
+@pytest.mark.parametrize(
+    ("name", "training"), [*((name, False) for name in CASES), *((name, True) for name in FAMILIES)]
+)
+def test_one_graph_for_all_lengths(name: str, training: bool) -> None:
+    torch._dynamo.reset()
+    model, graphs = network(name).train(training), []
+    compiled = torch.compile(Plain(model), dynamic=True, fullgraph=True, backend=counting(graphs))
+    for batch, length in ((2, 5), (3, 7), (2, 9), (3, 16), (2, 140)):
+        found = compiled(*texts(batch, length))
+        if not training:
+            agree(found, Plain(model)(*texts(batch, length)), f"batch {batch}, length {length}", 1e-5)
+    assert len(graphs) == 1
