@@ -30,7 +30,7 @@ from engine.pooler import Pooler
 from engine.positions import FromEndPositions
 from engine.resize import resize_vocabulary
 from engine.spec import Spec, axes
-from engine.ties import fit_state
+from engine.ties import fit_state, keep_first_names
 
 
 class Model(TextMethods, nn.Module):
@@ -54,6 +54,7 @@ class Model(TextMethods, nn.Module):
         self.head = head
         self.gradient_checkpointing = False
         self.load_report: object = None
+        self.register_state_dict_post_hook(keep_first_names)
         self.register_load_state_dict_pre_hook(fit_state)
         self.register_load_state_dict_post_hook(_tie_again)
         self.tie()

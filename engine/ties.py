@@ -16,6 +16,13 @@ def shared_names(model: nn.Module) -> dict[str, list[str]]:
     return groups
 
 
+def keep_first_names(model: nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:
+    """After a state is read: a tied parameter stands in it once, under its first name, as files hold it."""
+    for _, *further in shared_names(model).values():
+        for name in further:
+            state.pop(prefix + name, None)
+
+
 def fit_state(
     model: nn.Module,
     state: dict[str, Any],

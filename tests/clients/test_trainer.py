@@ -21,7 +21,7 @@ def rows(head: str, count: int = 8) -> list[dict[str, torch.Tensor]]:
 def trainer(model: torch.nn.Module, folder: object, head: str, steps: int, **settings: object) -> object:
     arguments = transformers.TrainingArguments(
         str(folder), max_steps=steps, per_device_train_batch_size=4, per_device_eval_batch_size=4, learning_rate=1e-3,
-        save_steps=2, report_to=[], use_cpu=True, disable_tqdm=True, logging_steps=1, seed=0, **settings,
+        save_steps=2, report_to=[], use_cpu=True, disable_tqdm=True, logging_steps=1, seed=0, lr_scheduler_type="constant", **settings,
     )  # fmt: skip
     return transformers.Trainer(model=model, args=arguments, train_dataset=rows(head), eval_dataset=rows(head))
 
