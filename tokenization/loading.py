@@ -5,6 +5,7 @@ from typing import Any
 
 from tokenization.build import build_tokenizer
 from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.options import laid_over
 from tokenization.published import SPECS, read_published, read_yaml
 from tokenization.staging import read_whole
 from tokenization.tokenizer import Tokenizer
@@ -39,14 +40,14 @@ def load_tokenizer(
 def _open(directory: Path, specs: Path, changes: dict[str, Any]) -> Tokenizer:
     for name in (TOKENIZER_FILE, SPEC_FILE):
         if (directory / name).is_file():
-            return build_tokenizer({**_own_section(directory / name), **changes}, directory)
+            return build_tokenizer(laid_over(_own_section(directory / name), changes), directory)
     if not any((directory / name).is_file() for name in ("tokenizer_config.json", "config.json")):
         there = ", ".join(sorted(entry.name for entry in directory.iterdir())) or "nothing"
         raise TokenizationError(
             f"{directory}: no tokenizer here: needs {TOKENIZER_FILE} or {SPEC_FILE} (ours) or tokenizer_config.json "
             f"(transformers); it holds {there}"
         )
-    return build_tokenizer({**read_published(directory, specs).model_dump(), **changes}, directory)
+    return build_tokenizer(laid_over(read_published(directory, specs).model_dump(), changes), directory)
 
 
 def _own_section(path: Path) -> dict[str, Any]:

@@ -4,10 +4,12 @@ Everything in which published families differ is a named field here, so that a f
 section is a union told apart by `algorithm`; each member is frozen and refuses unknown keys.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
+from tokenization.section import Section
 from tokenization.staging import is_plain
 
 Side = Literal["left", "right"]
@@ -22,12 +24,6 @@ def _plain(name: str) -> str:
 
 
 FileName = Annotated[str, AfterValidator(_plain)]
-
-
-class Section(BaseModel):
-    """A part of the tokenizer section; raises pydantic's ValidationError for an unknown key or a wrong type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _or_text(schema: dict[str, Any]) -> None:
@@ -232,6 +228,16 @@ class WordOptions(CommonOptions):
     never_split: tuple[str, ...] | None = None
     min_freq: int = Field(default=0, ge=0)
     max_size: int | None = Field(default=None, gt=0)
+
+
+def laid_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` laid on `base` as specs are laid on each other: sections key by key, all else is replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        result[key] = laid_over(old, value) if both else value
+    return result
 
 
 TokenizerOptions = Annotated[SentencePieceOptions | BytePairOptions | WordOptions, Field(discriminator="algorithm")]

@@ -15,7 +15,7 @@ from tokenization.errors import TokenizationError
 from tokenization.formats import SequenceFormat
 from tokenization.languages import Languages
 from tokenization.library import LibraryDecoder, LibraryReader
-from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side, parse_options
+from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side, laid_over, parse_options
 from tokenization.reading import RawText, TextReader, read_inputs, readable
 from tokenization.request import Tensors, make_request
 
@@ -223,10 +223,11 @@ class Tokenizer:
     def with_options(self, **changes: Any) -> Self:
         """The same vocabulary under options of which some fields differ, e.g. `splitting="spaces"`.
 
+        Of a section such as `format`, the keys that are named differ and the others stay.
         Raises pydantic's ValidationError for a field that does not exist or a value that does not fit, and
         TokenizationError for a change that needs other files.
         """
-        options = parse_options({**self.options.model_dump(), **changes})
+        options = parse_options(laid_over(self.options.model_dump(), changes))
         for field in ("algorithm", "backend"):
             if getattr(options, field, None) != getattr(self.options, field, None):
                 raise TokenizationError(

@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from engine.errors import InputError, nearest
 from engine.spec import Spec
+from tokenization.section import Section
 
 Decoding = Literal["cached", "recompute", "overlap"]
 Share = Field(default=None, gt=0.0, le=1.0)
@@ -48,7 +49,7 @@ ELSEWHERE = {
 }
 
 
-class GenerationOptions(BaseModel):
+class GenerationOptions(Section):
     """How tokens are chosen, under the names that transformers gives them.
 
     `max_new_tokens` and `min_new_tokens` count tokens after the prompt. Greedy unless `do_sample` (with `temperature`,
@@ -68,8 +69,6 @@ class GenerationOptions(BaseModel):
     of a prompt and its text (n) so far. `output_scores` asks for the scores behind every choice. Raises pydantic's
     ValidationError.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_new_tokens: int = Field(default=20, ge=1)
     min_new_tokens: int = Field(default=0, ge=0)

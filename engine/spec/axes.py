@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     field_validator,
-    model_validator,
 )
+
+from tokenization.section import Section
 
 # Bounds that no network reaches, so that a slip of the pen is told before anything is allocated.
 Size = Annotated[int, Field(gt=0, le=2**31 - 1)]
@@ -23,21 +22,8 @@ ScoreTerm = Literal["content", "position", "segment"]
 PositionCount = Literal["all", "real", "columns"]
 
 
-class Axis(BaseModel):
-    """A frozen section of a spec that refuses unknown keys and values of another type; lists become tuples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _unchanging(cls, data: Any) -> Any:
-        return {key: _tuples(value) for key, value in data.items()} if isinstance(data, Mapping) else data
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(_tuples(part) for part in value) if isinstance(value, list | tuple) else value
+class Axis(Section):
+    """An axis of a spec."""
 
 
 class Dims(Axis):
@@ -367,7 +353,6 @@ class Tokens(Axis):
     unknown: Index | None = None
     mask: Index | None = None
     classification: Index | None = None
-    decoder_start: Index | None = None
 
 
 class ConfigField(Axis):

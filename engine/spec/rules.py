@@ -179,6 +179,7 @@ def _output(spec: "Spec") -> Iterator[Problem]:
     if output.kind != "adaptive":
         if output.cutoffs is not None or output.divisor is not None:
             yield "heads.output.cutoffs", "cutoffs and divisor belong to heads.output.kind adaptive"
+        yield from _tied_projection(spec)
         if output.tied and tokens.divisor > 1:
             yield "heads.output.tied", "a plain output layer cannot share an adaptive table: set tied false"
     else:
@@ -209,6 +210,22 @@ def _output(spec: "Spec") -> Iterator[Problem]:
         yield "heads.output.samples", f"{output.samples} of {spec.dims.vocab} tokens are all of them: leave it out"
     if output.scaled and output.kind != "linear":
         yield "heads.output.scaled", "scaled token vectors need heads.output.kind linear"
+
+
+def _tied_projection(spec: "Spec") -> Iterator[Problem]:
+    output = spec.heads.output
+    tied = output.tied_projections
+    width = spec.embeddings.tables.tokens.width or spec.embedding_width
+    if tied in (False, (False,)):
+        return
+    if output.kind != "linear" or width == spec.dims.model:
+        yield (
+            "heads.output.tied_projections",
+            f"an output layer of kind {output.kind} has no projection to share where tokens are as wide as the model: "
+            "set it false",
+        )
+    elif tied not in (True, (True,)):
+        yield "heads.output.tied_projections", "a plain output layer has one projection: set it true or false"
 
 
 def _tokens(spec: "Spec") -> Iterator[Problem]:

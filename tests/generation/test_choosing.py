@@ -173,6 +173,9 @@ def test_tokens_come_one_step_at_a_time() -> None:
         ({"num_return_sequences": 3}, "needs do_sample true or num_beams"),
         ({"length_penalty": 2.0}, "length_penalty needs num_beams"),
         ({"max_new_tokens": 0}, "max_new_tokens: Input should be greater than or equal to 1, found 0"),
+        ({"max_new_tokens": "3"}, "max_new_tokens: Input should be a valid integer, found '3'"),
+        ({"max_new_tokens": True}, "max_new_tokens: Input should be a valid integer, found True"),
+        ({"do_sample": "no"}, "do_sample: Input should be a valid boolean"),
         ({"temprature": 1}, "did you mean 'temperature'"),
         ({"eos_token_id": 99}, "eos_token_id holds 99, outside 0 … 39"),
         ({"stop_strings": ("a",)}, "stop_strings needs the tokenizer"),
@@ -186,6 +189,11 @@ def test_tokens_come_one_step_at_a_time() -> None:
 def test_contradictions_are_said(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         network("xglm").generate(ids(), **settings)
+
+
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    plain = network("xglm").generate(ids(), max_new_tokens=3)
+    assert network("xglm").generate(ids(), max_new_tokens=torch.tensor(3)).equal(plain)
 
 
 def test_prompts_that_cannot_be_continued() -> None:

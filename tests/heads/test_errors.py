@@ -167,6 +167,10 @@ BUILDS = {
         "heads.options.sequence_classification: id2label names 3 labels, but num_labels is 2",
     ),
     "no labels at all": ("xlnet", {"num_labels": 0}, "heads.options.sequence_classification.num_labels"),
+    "a number that is text": (
+        "xlnet", {"num_labels": "3"},
+        "heads.options.sequence_classification.num_labels: should be a whole number, found '3'",
+    ),
     "misspelt option": (
         "xlnet", {"num_lables": 3},
         "heads.options.sequence_classification.num_lables: unknown key 'num_lables', did you mean 'num_labels'?",

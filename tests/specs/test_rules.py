@@ -133,6 +133,12 @@ BROKEN = [
     ({**ADAPTIVE, "heads.output.kind": "linear"}, "heads.output.tied", "set tied false"),
     ({**ADAPTIVE, "heads.output.cutoffs": [20]}, "heads.output.tied", "need the cutoffs and divisor"),
     ({**ADAPTIVE, "heads.output.tied_projections": [True]}, "heads.output.tied_projections", "3 clusters"),
+    ({"heads.output.tied_projections": True}, "heads.output.tied_projections", "no projection to share"),
+    (
+        {"embeddings.tables.tokens.width": 4, "heads.output.tied_projections": [True, False]},
+        "heads.output.tied_projections",
+        "one projection",
+    ),
     (
         {"embeddings.width": 6, "heads.output.tied_projections": True},
         "heads.output.tied_projections",

@@ -31,6 +31,8 @@ def test_standard_input_and_files(sides: dict[str, Sides], tmp_path: Path) -> No
     (tmp_path / "lines").write_text("Hello\nworld\n", encoding="utf-8")
     from_file = run(directory, "--file", tmp_path / "lines").output
     assert from_file == run(directory, text="Hello\nworld\n").output == run(directory, "Hello", "world").output
+    both = run(directory, "Hello", "--file", tmp_path / "lines")
+    assert both.exit_code == 2 and "not from both" in both.output
 
 
 def test_a_spec_with_its_vocabulary(sides: dict[str, Sides]) -> None:

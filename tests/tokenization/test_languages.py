@@ -66,7 +66,7 @@ def test_a_wrong_or_missing_language(ours: Tokenizer) -> None:
 def test_start_token(sides: dict[str, Sides]) -> None:
     """The authors begin with </s>, transformers with <s>; a named field says which."""
     published = sides["xlm"].ours
-    authors = published.with_options(format={**published.options.format.model_dump(), "start": "sep"})
+    authors = published.with_options(format={"start": "sep"})
     assert published("a").input_ids[0] == published.bos_id
     assert authors("a").input_ids[0] == authors("a").input_ids[-1] == authors.sep_id
     assert authors("a").input_ids[1:] == published("a").input_ids[1:]

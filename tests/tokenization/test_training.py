@@ -140,6 +140,11 @@ def test_sampling_among_one_is_none(sides: dict[str, Sides], nbest_size: int) ->
         ({"format": {"single": "sep"}}, "must hold A once"),
         ({"format": {"pair": "A sep"}}, "must hold A and B once"),
         ({"languages": {"en": 0, "de": 0}}, "same id"),
+        ({"padding_type": "3"}, "padding_type\n.*valid integer"),
+        ({"padding_type": 5.0}, "padding_type\n.*valid integer"),
+        ({"padding_type": True}, "padding_type\n.*valid integer"),
+        ({"remove_space": "no"}, "remove_space\n.*valid boolean"),
+        ({"sampling": {"alpha": "0.1"}}, "sampling.alpha\n.*valid number"),
     ],
 )
 def test_options_are_checked(changes: dict[str, Any], says: str) -> None:

@@ -1,0 +1,37 @@
+"""The base of every section that a person writes: tokenizer options, the axes of a spec, heads, generation."""
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Section(BaseModel):
+    """A frozen section that refuses unknown keys and values of another type, infinities among them; lists become tuples.
+
+    A whole number of another library (numpy's, a tensor of one element) is taken as one. Raises pydantic's
+    ValidationError.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unchanging(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            return {key: _plain(value) for key, value in data.items()}
+        return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_plain(part) for part in value)
+    if hasattr(value, "__index__") and not isinstance(value, int):
+        try:
+            return operator.index(value)
+        except TypeError:
+            return value
+    return value
