@@ -15,7 +15,7 @@ from benchmarks.flops import useful_operations
 from benchmarks.serving import Side, serve
 from benchmarks.workloads import ENGINE, PREPACKED, Workload
 from engine import build_model, load_model, load_spec, save_model
-from engine.kernels.linear import linear
+from engine.kernels.linear import product
 
 # (rows, inputs, outputs) of ordinary linear maps of these networks
 SHAPES = ((1024, 768, 3072), (1024, 1024, 4096), (512, 2048, 2048), (512, 2560, 2560))
@@ -76,7 +76,7 @@ class Own(Side):
     def rate(self, dtype: str, threads: int) -> dict[str, Any]:
         """Operations a second of the best of some matrix products, each by torch's own operator and by the engine's."""
         torch.set_num_threads(threads)
-        kinds = (torch.nn.functional.linear, linear)
+        kinds = (torch.nn.functional.linear, product)
         return {"rate": max(product_rate(kind, *shape, getattr(torch, dtype)) for shape in SHAPES for kind in kinds)}
 
 

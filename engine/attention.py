@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.context import Context, Turns
 from engine.kernels.dropout import dropout
-from engine.kernels.linear import Linear
+from engine.kernels.linear import build_linear, linear
 from engine.kernels.watched import transformed
 from engine.masks import Added, Cut, additive
 from engine.memory import LayerMemory
@@ -28,10 +28,10 @@ class _Projections(nn.Module):
         assert dims.head is not None and dims.kv_heads is not None
         if isinstance(bias, bool):
             bias = axes.AttentionBias(query=bias, key=bias, value=bias, output=bias)
-        self.query = Linear(dims.model, dims.heads * dims.head, bias=bias.query)
-        self.key = Linear(dims.model, dims.kv_heads * dims.head, bias=bias.key)
-        self.value = Linear(dims.model, dims.kv_heads * dims.head, bias=bias.value)
-        self.output = Linear(dims.heads * dims.head, dims.model, bias=bias.output)
+        self.query = build_linear(dims.model, dims.heads * dims.head, bias=bias.query)
+        self.key = build_linear(dims.model, dims.kv_heads * dims.head, bias=bias.key)
+        self.value = build_linear(dims.model, dims.kv_heads * dims.head, bias=bias.value)
+        self.output = build_linear(dims.heads * dims.head, dims.model, bias=bias.output)
         self.heads, self.kv_heads = dims.heads, dims.kv_heads
         self.scale = dims.head**-0.5 if spec.attention.scale else 1.0
         self.dropout = spec.dropout.attention
@@ -59,7 +59,7 @@ class Attention(_Projections):
 
         Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j) where asked for.
         """
-        scores, query, turned = self.scores, _split(self.query(rows), self.heads), None
+        scores, query, turned = self.scores, _split(linear(self.query, rows), self.heads), None
         if isinstance(self.position, axes.RotaryPosition) and context.row_turns:
             turned = rotate(_biased(query, scores), context.row_turns, self.position.interleaved)
         known = 0 if past.keys is None else past.keys.shape[-2]
@@ -72,7 +72,7 @@ class Attention(_Projections):
             memory = replace(memory, distances=distances)
         assert memory.keys is not None and memory.values is not None
         mixed, weights = self._mix(query, turned, memory.keys, memory.values, table, context)
-        return self.output(_merge(mixed)), memory, weights
+        return linear(self.output, _merge(mixed)), memory, weights
 
     def _mix(
         self, query: Tensor, turned: Tensor | None, key: Tensor, value: Tensor, table: DistanceTable, context: Context
@@ -128,7 +128,9 @@ class Attention(_Projections):
         """Keys and values (b g j k) of the `asked` first states (b j d), keys turned by rotary positions if there are any."""
         # A lone token takes its query row along: two rows go through a product faster than one (engine.kernels.linear).
         rows = tokens if not transformed() and tokens.shape[:2] == (1, 2) else tokens[:, :asked]
-        key, value = (_split(projection(rows), self.kv_heads)[:, :, :asked] for projection in (self.key, self.value))
+        key, value = (
+            _split(linear(projection, rows), self.kv_heads)[:, :, :asked] for projection in (self.key, self.value)
+        )
         if isinstance(self.position, axes.RotaryPosition) and turns is not None:
             key = rotate(key, turns, self.position.interleaved)
         return LayerMemory(keys=key, values=value)
@@ -139,12 +141,12 @@ class CrossAttention(_Projections):
 
     def forward(self, rows: Tensor, past: LayerMemory, context: Context) -> tuple[Tensor, LayerMemory, Tensor | None]:
         """States (b i d) to results (b i d), the encoder's keys and values, and weights (b h i s) where asked for."""
-        query = _split(self.query(rows), self.heads)
+        query = _split(linear(self.query, rows), self.heads)
         key, value = past.cross_keys, past.cross_values
         if key is None or value is None:
             assert context.encoder_states is not None
-            key = _split(self.key(context.encoder_states), self.kv_heads)
-            value = _split(self.value(context.encoder_states), self.kv_heads)
+            key = _split(linear(self.key, context.encoder_states), self.kv_heads)
+            value = _split(linear(self.value, context.encoder_states), self.kv_heads)
         mixed, weights = attend(
             query,
             key,
@@ -157,7 +159,7 @@ class CrossAttention(_Projections):
             context.cross_head_mask,
             context.keep_attentions,
         )
-        return self.output(_merge(mixed)), LayerMemory(cross_keys=key, cross_values=value), weights
+        return linear(self.output, _merge(mixed)), LayerMemory(cross_keys=key, cross_values=value), weights
 
 
 def attend(

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from engine.errors import InputError
 from engine.kernels.dropout import Dropout
-from engine.kernels.linear import linear
+from engine.kernels.linear import product
 from engine.norms import build_norm
 from engine.positions import PositionTable
 from engine.spec import Spec, axes
@@ -52,7 +52,7 @@ class TokenEmbedding(nn.Module):
     def _project(self, vectors: Tensor, cluster: int) -> Tensor:
         if not len(self.projections):
             return vectors
-        return linear(vectors, self.projections[cluster], self.projection_bias)
+        return product(vectors, self.projections[cluster], self.projection_bias)
 
 
 class Embeddings(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.kernels.dropout import Dropout
-from engine.kernels.linear import Linear
+from engine.kernels.linear import build_linear, linear, linear_gelu
 from engine.spec import Spec
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -29,18 +29,20 @@ class FeedForward(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         assert spec.dims.inner is not None
-        self.up = Linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias)
-        self.gate = Linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias) if spec.ffn.gated else None
-        self.down = Linear(spec.dims.inner, spec.dims.model, bias=spec.ffn.bias)
+        self.up = build_linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias)
+        self.gate: nn.Linear | None = None
+        if spec.ffn.gated:
+            self.gate = build_linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias)
+        self.down = build_linear(spec.dims.inner, spec.dims.model, bias=spec.ffn.bias)
         self.activation = ACTIVATIONS[spec.ffn.activation]
-        self.fused = spec.ffn.activation == "gelu" and not spec.ffn.gated
+        self.exact_gelu = spec.ffn.activation == "gelu"
         self.dropout = Dropout(spec.dropout.inner)
 
     def forward(self, states: Tensor) -> Tensor:
-        if self.fused:
-            inner = self.up(states, gelu=True)
-        elif self.gate is None:
-            inner = self.activation(self.up(states))
+        if self.gate is not None:
+            inner = self.activation(linear(self.gate, states)) * linear(self.up, states)
+        elif self.exact_gelu:
+            inner = linear_gelu(self.up, states)
         else:
-            inner = self.activation(self.gate(states)) * self.up(states)
-        return self.down(self.dropout(inner))
+            inner = self.activation(linear(self.up, states))
+        return linear(self.down, self.dropout(inner))

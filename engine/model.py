@@ -19,7 +19,7 @@ from engine.inputs import Inputs, check, read_inputs, says_nothing, unknown
 from engine.kernels.allocation import return_large_buffers
 from engine.kernels.dropout import Dropout
 from engine.kernels.int8 import holds_int8
-from engine.kernels.linear import Linear, check_reorderable, make_contiguous
+from engine.kernels.linear import check_reorderable, make_contiguous
 from engine.kernels.reordered import forget, reorder
 from engine.masks import Grid
 from engine.memory import Form, Keeps, LayerMemory, Memory, form_of, memory_after, remember
@@ -119,7 +119,7 @@ class Model(TextMethods, nn.Module):
         """
         if self.training:
             raise InputError("prepack() is for inference: call eval() first")
-        layers = [layer for layer in self.modules() if isinstance(layer, Linear | LinearOutput)]
+        layers = [layer for layer in self.modules() if isinstance(layer, nn.Linear | LinearOutput)]
         for layer in layers:
             check_reorderable(layer.weight)
         make_contiguous(self)

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from engine.embeddings import TokenEmbedding
 from engine.feed_forward import ACTIVATIONS
-from engine.kernels.linear import Linear, linear
+from engine.kernels.linear import build_linear, linear, product
 from engine.kernels.losses import at_labels, precise, token_losses
+from engine.kernels.watched import transformed
 from engine.norms import build_norm
 from engine.spec import Spec
 
@@ -25,10 +26,10 @@ class LinearOutput(nn.Module):
         output, model = spec.heads.output, spec.dims.model
         width = spec.embeddings.tables.tokens.width or spec.embedding_width
         self.tied = output.tied
-        self.dense: Linear | None = None
+        self.dense: nn.Linear | None = None
         self.norm: nn.Module | None = None
         if output.kind == "transform":
-            self.dense = Linear(model, width)
+            self.dense = build_linear(model, width)
             self.norm = build_norm(spec.norm, width)
         self.activation = ACTIVATIONS[output.activation]
         projected = width != model and output.kind != "transform"
@@ -52,7 +53,7 @@ class LinearOutput(nn.Module):
             self.projection = tokens.projections[0]
 
     def forward(self, states: Tensor) -> Tensor:
-        return linear(self._entered(states), self.weight, self.bias)
+        return product(self._entered(states), self.weight, self.bias)
 
     def losses(self, states: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100."""
@@ -66,7 +67,7 @@ class LinearOutput(nn.Module):
     def _entered(self, states: Tensor) -> Tensor:
         """States (... d) as they meet the token vectors."""
         if self.dense is not None and self.norm is not None:
-            states = self.norm(self.activation(self.dense(states)))
+            states = self.norm(self.activation(linear(self.dense, states)))
         if self.projection is not None:
             states = states @ self.projection
         return states if self.scale == 1.0 else states * self.scale
@@ -119,7 +120,7 @@ class AdaptiveOutput(nn.Module):
     def cluster(self, states: Tensor, cluster: int) -> Tensor:
         """Log-probabilities of a cluster's tokens, given that cluster; the first one's, and of every further cluster."""
         entered = self._projected(states, cluster)
-        scores = [linear(entered, weight, bias) for weight, bias in self._scored(cluster)]
+        scores = [product(entered, weight, bias) for weight, bias in self._scored(cluster)]
         return precise(torch.cat(scores, dim=-1) if len(scores) > 1 else scores[0]).log_softmax(-1)
 
     def _scored(self, cluster: int) -> list[tuple[Tensor, Tensor]]:
@@ -150,6 +151,12 @@ class AdaptiveOutput(nn.Module):
         result = token_losses(self._projected(states, 0), *self._table(0), choices)
         for cluster in range(1, len(self.cutoffs) - 1):
             start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
+            if transformed():  # shapes must not depend on values
+                inside = (labels >= start) & (labels < end)
+                columns = torch.where(inside, labels - start, 0)
+                inner = token_losses(self._projected(states, cluster), *self._table(cluster), columns)
+                result = result + torch.where(inside, inner, 0.0)
+                continue
             rows = ((labels >= start) & (labels < end)).nonzero().squeeze(1)
             inner = token_losses(self._projected(states[rows], cluster), *self._table(cluster), labels[rows] - start)
             result = result.index_add(0, rows, inner)
@@ -166,7 +173,7 @@ def sampled_losses(states: Tensor, labels: Tensor, weight: Tensor, bias: Tensor 
     drawn = draw_tokens(probability, 2 * samples)
     expected = expected_count(probability, 2 * samples).log().to(states.dtype)
     right = (states * weight[labels]).sum(-1) - expected[labels]
-    wrong = linear(states, weight[drawn]) - expected[drawn]
+    wrong = product(states, weight[drawn]) - expected[drawn]
     if bias is not None:
         right, wrong = right + bias[labels], wrong + bias[drawn]
     wrong = wrong.masked_fill(labels[:, None] == drawn, -torch.inf)

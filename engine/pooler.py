@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from engine.feed_forward import ACTIVATIONS
-from engine.kernels.linear import Linear
+from engine.kernels.linear import build_linear, linear
 from engine.spec.axes import Activation
 
 
@@ -12,8 +12,8 @@ class Pooler(nn.Module):
 
     def __init__(self, model: int, activation: Activation) -> None:
         super().__init__()
-        self.dense = Linear(model, model)
+        self.dense = build_linear(model, model)
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, states: Tensor) -> Tensor:
-        return self.activation(self.dense(states[:, 0]))
+        return self.activation(linear(self.dense, states[:, 0]))

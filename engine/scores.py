@@ -8,10 +8,10 @@ from torch.nn import functional
 
 from engine.errors import InputError
 from engine.kernels.dropout import dropout
-from engine.kernels.linear import Linear
+from engine.kernels.linear import build_linear, is_plain, linear
 from engine.kernels.reordered import reordered
 from engine.kernels.tuning import tuning
-from engine.kernels.watched import transformed
+from engine.kernels.watched import transformed, watched
 from engine.masks import BLOCK, Cut, Grid
 from engine.memory import DistanceKeys, Memory, longest
 from engine.positions import sinusoid
@@ -156,11 +156,11 @@ class RelativeScores(nn.Module):
         self.position_bias = nn.Parameter(torch.empty(shape)) if biased and position.kind == "relative" else None
         self.segment_bias = nn.Parameter(torch.empty(shape)) if biased and "segment" in attention.score else None
         self.segments = nn.Parameter(torch.empty(2, *shape)) if "segment" in attention.score else None
-        self.projection: Linear | None = None
+        self.projection: nn.Linear | None = None
         self.table: nn.Parameter | None = None
         self.table_bias: nn.Parameter | None = None
         if isinstance(position, axes.RelativePosition):
-            self.projection = Linear(dims.model, dims.heads * dims.head, bias=False)
+            self.projection = build_linear(dims.model, dims.heads * dims.head, bias=False)
         elif isinstance(position, axes.RelativeKeyPosition):
             self.table = nn.Parameter(torch.empty(2 * position.size - 1, dims.head))
         elif isinstance(position, axes.LearnedRelativePosition):
@@ -187,16 +187,17 @@ class RelativeScores(nn.Module):
         held = None if ready is None else ready.distances
         if isinstance(held, DistanceKeys) and held.covers(lacking.top, lacking.bottom):
             return held.between(lacking.top, lacking.bottom)
-        keys = (self.projection(frame.sinusoids) * self.scale).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        keys = (linear(self.projection, frame.sinusoids) * self.scale).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         if ready is not None and keys.shape[-2] <= tuning().kept_distances:
             ready.distances = DistanceKeys(keys, lacking.top)
         return keys
 
     def _steady(self, projection: nn.Module) -> bool:
         """Whether a projection gives the same for the same distances again, but for a change of its weight."""
-        plain = type(projection) is Linear and not projection._forward_hooks and not projection._forward_pre_hooks
-        traced = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or transformed()
-        return plain and not traced and not self.training  # in training dropout may fall on what is projected
+        if self.training:  # dropout may fall on what is projected
+            return False
+        traced = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or watched()
+        return is_plain(projection) and not traced
 
     def distance_keys(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
         """A learned, scaled key a head and distance, (1 h r k), and its bias (h r)."""

@@ -20,7 +20,6 @@ from engine.embeddings import TokenEmbedding
 from engine.errors import CheckpointError, InputError, SpecError
 from engine.init import initialize
 from engine.kernels.int8 import Int8Weight
-from engine.kernels.linear import Linear
 from engine.model import Model
 from engine.output_layer import AdaptiveOutput, LinearOutput
 from engine.spec import SpecSource
@@ -167,12 +166,15 @@ def _assign(
 
 
 def _narrows(model: nn.Module, name: str) -> bool:
-    """Whether a parameter of that name is kept in 8 bits: a token table, or a matrix that `engine.kernels.linear` multiplies with."""
+    """Whether a parameter of that name is kept in 8 bits: a token table, or a matrix of a body's or output's layer."""
     path, _, last = name.rpartition(".")
     if last.isdigit():
         path, _, last = path.rpartition(".")
     holder = model.get_submodule(path)
-    takes = isinstance(holder, Linear | TokenEmbedding | LinearOutput | AdaptiveOutput)
+    if isinstance(holder, nn.Linear):
+        above = model.get_submodule(path.rpartition(".")[0])
+        return last == "weight" and (isinstance(above, LinearOutput) or path.startswith(("blocks.", "pooler.")))
+    takes = isinstance(holder, TokenEmbedding | LinearOutput | AdaptiveOutput)
     return takes and last in ("weight", "tables", "cluster_weight")
 
 

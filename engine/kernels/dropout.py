@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.kernels.watched import transformed
+
 _LEVELS = 1 << 16
 
 
@@ -21,7 +23,7 @@ def dropout(states: Tensor, rate: float) -> Tensor:
     """
     if rate <= 0.0:
         return states
-    if states.device.type != "cpu" or torch.compiler.is_compiling() or rate > 1 - 1 / _LEVELS:
+    if states.device.type != "cpu" or rate > 1 - 1 / _LEVELS or transformed():
         return functional.dropout(states, rate)
     dropped = max(1, round(rate * _LEVELS))
     words = torch.empty((states.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)

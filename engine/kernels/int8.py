@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from engine.errors import InputError
 from engine.kernels.tuning import tuning
+from engine.kernels.watched import watched
 
 _aten = torch.ops.aten
 
@@ -15,7 +17,7 @@ _aten = torch.ops.aten
 class Int8Weight(Tensor):
     """A matrix (r w) as 8-bit integers `integers` (r w) with a float32 `scale` (r): an entry is its integer times its scale.
 
-    It takes the place of a parameter of the `dtype` in which it is read. `engine.kernels.linear.linear` multiplies with it,
+    It takes the place of a parameter of the `dtype` in which it is read. `torch.nn.functional.linear` multiplies with it,
     `torch.nn.functional.embedding` reads rows of it; it can be moved, cast, copied, cut into rows and joined along them.
     Anything else raises InputError.
     """
@@ -87,7 +89,12 @@ class Int8Weight(Tensor):
     def __tensor_unflatten__(inner: dict[str, Tensor], dtype: torch.dtype, *_: object) -> "Int8Weight":
         return Int8Weight(inner["integers"], inner["scale"], dtype)
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # results are plain tensors
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Multiplies as one operation; other results are plain tensors."""
+        if func is functional.linear:
+            return int8_product(*args, **(kwargs or {}))
+        return torch._C._disabled_torch_function_impl(func, types, args, kwargs or {})
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -98,6 +105,24 @@ class Int8Weight(Tensor):
                 f"8-bit weights serve inference only, and {func} is more: load the model without weights='int8'"
             )
         return _OPERATORS[func](*args, **(kwargs or {}))
+
+
+def int8_product(states: Tensor, weight: Int8Weight, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b (... o) for states (... i) and 8-bit integers (o i), a part of which is dequantized at a time."""
+    rows = states.reshape(-1, states.shape[-1])
+    few = 0 < len(rows) <= tuning().int8_product_rows
+    if few and rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and not watched():
+        found = torch._weight_int8pack_mm(rows, weight.integers, rows.new_ones(len(weight)))
+        found = (found * weight.scale).to(states.dtype).view(*states.shape[:-1], len(weight))
+    else:
+        found = torch.cat([_part_product(states, part) for part in weight.parts()], dim=-1)
+    return found if bias is None else found + bias
+
+
+def _part_product(states: Tensor, weight: Int8Weight) -> Tensor:
+    if states.dtype == torch.float16:  # its range is too small for sums over the integers
+        return functional.linear(states, weight.dequantize().half())
+    return (functional.linear(states, weight.integers.to(states.dtype)) * weight.scale).to(states.dtype)
 
 
 def holds_int8(module: nn.Module) -> bool:

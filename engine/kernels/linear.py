@@ -1,33 +1,75 @@
-"""Matrix products with weights: one linear layer for the whole network, on the processor's fastest kernel."""
+"""Products with weights: linear layers of torch.nn, on the processor's fastest kernel where nothing interferes."""
 
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 
 from engine.errors import InputError
-from engine.kernels.int8 import Int8Weight
-from engine.kernels.reordered import forget, reordered
-from engine.kernels.tuning import tuning
+from engine.kernels.int8 import Int8Weight, int8_product
+from engine.kernels.reordered import any_reordered, forget, reordered
+from engine.kernels.tuning import instruction_set, tuning
+from engine.kernels.watched import watched
 
-# oneDNN's product outruns the default one on many processors (by a tenth to a fifth where measured), reads plain
-# weights, and applies the exact GELU on the way out.
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _PLAIN = (Tensor, nn.Parameter)
-_KINDS = {torch.float32} if _ONEDNN else set()
-if _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-    _KINDS.add(torch.bfloat16)
 
 
-class Linear(nn.Linear):
-    """y = x Wᵀ + b on (... inputs) to (... outputs), like torch.nn.Linear, with an optional exact GELU fused in."""
-
+class _Undrawn(nn.Linear):
     def reset_parameters(self) -> None:
-        """Draws nothing: `engine.init` fills every parameter of a model, or a checkpoint does."""
+        pass
 
-    def forward(self, states: Tensor, gelu: bool = False) -> Tensor:
-        return linear(states, self.weight, self.bias, gelu)
+
+def build_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """A torch.nn.Linear whose parameters are not drawn: `engine.init` or a checkpoint fills them."""
+    layer = _Undrawn(inputs, outputs, bias=bias)
+    layer.__class__ = nn.Linear  # type: ignore[assignment]  # exactly: torch's quantization replaces layers by their very class
+    return layer
+
+
+def linear(layer: nn.Module, states: Tensor) -> Tensor:
+    """What `layer(states)` gives, states (... i) to (... o), on the fastest kernel if it is a plain linear layer."""
+    if not is_plain(layer):
+        found: Tensor = layer(states)
+        return found
+    return product(states, layer.weight, layer.bias)  # type: ignore[arg-type]
+
+
+def linear_gelu(layer: nn.Module, states: Tensor) -> Tensor:
+    """The exact GELU of `layer(states)`, in one kernel where the processor has a fast one."""
+    if tuning().fused_gelu and is_plain(layer):
+        weight, bias = layer.weight, layer.bias
+        if not _learns(states, weight, bias) and _suits_onednn(states, weight):  # type: ignore[arg-type]
+            return _onednn_product(states, weight, bias, gelu=True)  # type: ignore[arg-type]
+    return functional.gelu(linear(layer, states))
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a call of the layer is W x + b and nothing else: no wrapper, hook or other forward stands in between."""
+    return type(layer) is nn.Linear and not (
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+        or "forward" in layer.__dict__
+        or _has_any_global_hook()
+    )
+
+
+def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b (... o) for states (... i), weight (o i), bias (o)."""
+    if isinstance(weight, Int8Weight):
+        return int8_product(states, weight, bias)
+    learns = _learns(states, weight, bias)
+    if learns and weight.requires_grad and any_reordered() and not torch.compiler.is_compiling():
+        forget([weight])  # it is about to change, and fused optimizers leave no trace of it
+    if not _suits_onednn(states, weight):
+        return functional.linear(states, weight, bias)
+    if learns:
+        return _Product.apply(states, weight, bias)
+    return _onednn_product(states, weight, bias)
 
 
 def make_contiguous(module: nn.Module) -> None:
@@ -44,83 +86,109 @@ def check_reorderable(weight: Tensor) -> None:
     """Raises InputError for a weight that oneDNN's products do not read here, so that it has no blocks."""
     if isinstance(weight, Int8Weight):
         raise InputError("8-bit weights have no blocks to prepack: load the model without weights='int8'")
-    if not (weight.is_cpu and weight.dtype in _KINDS):
-        able = " or ".join(sorted(str(kind).removeprefix("torch.") for kind in _KINDS)) or "nothing"
+    kinds = (torch.bfloat16, torch.float32)
+    able = [kind for kind in kinds if {"plain", "reordered"} <= onednn_forms(kind)]
+    if not (weight.is_cpu and weight.dtype in able):
+        names = " or ".join(str(kind).removeprefix("torch.") for kind in able) or "nothing"
         kind = str(weight.dtype).removeprefix("torch.")
         raise InputError(
-            f"weights of {kind} on {weight.device} cannot be prepacked; oneDNN here takes {able} on the cpu"
+            f"weights of {kind} on {weight.device} cannot be prepacked; oneDNN here takes {names} on the cpu"
         )
     if weight.is_inference():
         raise InputError(
-            "weights made under torch.inference_mode() keep no count of their changes: build or load the model outside it"
+            "weights made under torch.inference_mode() keep no count of their changes: "
+            "build or load the model outside it"
         )
 
 
-def linear(states: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
-    """x Wᵀ + b for states (... i), weight (o i), bias (o), then the exact GELU where asked for."""
-    learns = torch.is_grad_enabled() and _learns(states, weight, bias)
-    if learns and weight.requires_grad and not torch.compiler.is_compiling():
-        forget([weight])  # what learns is about to change, and fused optimizers leave no trace of it
-    if not _fast(states, weight):
-        if isinstance(weight, Int8Weight):
-            product = _int8_product(states, weight, bias)
-        else:
-            product = functional.linear(states, weight, bias)
-        return functional.gelu(product) if gelu else product
-    if learns:
-        product = _Product.apply(states, weight, bias)
-        return functional.gelu(product) if gelu else product
-    return _onednn(states, weight, bias, gelu)
+@cache
+def onednn_forms(dtype: torch.dtype) -> frozenset[str]:
+    """Which of oneDNN's products run here in this precision: plain, gelu, reordered.
+
+    Each is tried once, on a tiny product: what a build and a processor can do is known to the operator alone.
+    """
+    if not torch.backends.mkldnn.is_available() or dtype not in (torch.float32, torch.bfloat16):
+        return frozenset()
+    operators, forms = torch.ops.mkldnn, set()
+    with torch.no_grad():
+        states = torch.ones(2, 16, dtype=dtype, device="cpu")
+        weight = torch.ones(16, 16, dtype=dtype, device="cpu")
+        tries = {
+            "plain": lambda: operators._linear_pointwise(states, weight, None, "none", [], ""),
+            "gelu": lambda: operators._linear_pointwise(states, weight, None, "gelu", [], "none"),
+            "reordered": lambda: operators._linear_pointwise(
+                states, operators._reorder_linear_weight(weight, None), None, "none", [], ""
+            ),
+        }
+        for form, attempt in tries.items():
+            try:
+                attempt()
+            except (RuntimeError, AttributeError):  # refused, or not in this build
+                continue
+            forms.add(form)
+    return frozenset(forms)
 
 
-def _int8_product(states: Tensor, weight: Int8Weight, bias: Tensor | None) -> Tensor:
-    """x Wᵀ + b (... o) for states (... i) and 8-bit integers (o i), of which a part is widened at a time."""
-    rows = states.reshape(-1, states.shape[-1])
-    if rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and 0 < len(rows) <= tuning().int8_product_rows:
-        product = torch._weight_int8pack_mm(rows, weight.integers, rows.new_ones(len(weight)))
-        product = (product * weight.scale).to(states.dtype).view(*states.shape[:-1], len(weight))
-    else:
-        product = torch.cat([_part(states, part) for part in weight.parts()], dim=-1)
-    return product if bias is None else product + bias
+def describe_products() -> dict[str, str]:
+    """What was chosen for this processor, as `engine describe --machine` prints it."""
+    now = tuning()
+    few = f"from {now.onednn_multiplications:,} multiplications"
+    if now.onednn_rows_with_one_thread is not None:
+        few += f", with one thread up to {now.onednn_rows_with_one_thread} rows"
+    told = {"instruction set": instruction_set(), "threads": str(torch.get_num_threads())}
+    for kind in (torch.float32, torch.bfloat16):
+        forms, name = onednn_forms(kind), str(kind).removeprefix("torch.")
+        chosen = f"oneDNN {few}" if now.onednn and "plain" in forms else "torch's own"
+        told[f"products in {name}"] = chosen
+        told[f"GELU in {name}"] = "in the product" if now.fused_gelu and "gelu" in forms else "after the product"
+        told[f"prepack in {name}"] = "yes" if {"plain", "reordered"} <= forms else "no"
+    return told
 
 
-def _part(states: Tensor, weight: Int8Weight) -> Tensor:
-    if states.dtype == torch.float16:  # its range is too small for sums over the integers
-        return linear(states, weight.dequantize().half())
-    return (linear(states, weight.integers.to(states.dtype)) * weight.scale).to(states.dtype)
-
-
-def _fast(states: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's plain operator may be called: eager, on the processor, in a precision it has, with plain weights."""
-    kind = states.dtype
+def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN's operator pays and may be called: eager, plain tensors, in a precision that it has."""
+    if type(weight) not in _PLAIN or type(states) not in _PLAIN or watched():
+        return False
+    now, kind = tuning(), states.dtype
+    few = states.numel() * weight.shape[0] < now.onednn_multiplications
+    if not now.onednn or (few and kind == torch.float32):
+        return False
     return (
         states.is_cpu
-        and kind in _KINDS
         and kind == weight.dtype
-        and type(weight) in _PLAIN
-        and type(states) in _PLAIN
-        and not torch.compiler.is_compiling()
+        and "plain" in onednn_forms(kind)
+        and not _outgrows_one_thread(states, weight)
         and not torch.is_autocast_enabled("cpu")
     )
 
 
+def _outgrows_one_thread(states: Tensor, weight: Tensor) -> bool:
+    most = tuning().onednn_rows_with_one_thread
+    return most is not None and states.numel() > most * weight.shape[1] and torch.get_num_threads() == 1
+
+
 def _learns(*tensors: Tensor | None) -> bool:
+    if not torch.is_grad_enabled():
+        return False
     return any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
-def _onednn(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+def _onednn_product(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
     inputs = weight.shape[1]
     if 0 < states.numel() == 2 * inputs and inputs <= weight.shape[0] and weight.is_contiguous():
-        # Two rows, as in each step of two-stream decoding, go up to a third faster from the other side, unless they narrow.
+        # Two rows, as in each step of two-stream decoding, go up to a third faster from the other
+        # side, unless the product narrows.
         pair = states.reshape(2, -1).t()
-        product = torch.mm(weight, pair) if bias is None else torch.addmm(bias[:, None], weight, pair)
-        product = product.t().contiguous().view(*states.shape[:-1], -1)
-        return functional.gelu(product) if gelu else product
-    activation, algorithm = ("gelu", "none") if gelu else ("none", "")
-    if states.numel() > inputs or states.dtype != torch.float32:  # plain rows are faster for one row in float32
+        found = torch.mm(weight, pair) if bias is None else torch.addmm(bias[:, None], weight, pair)
+        found = found.t().contiguous().view(*states.shape[:-1], -1)
+        return functional.gelu(found) if gelu else found
+    fused = gelu and "gelu" in onednn_forms(states.dtype)
+    activation, algorithm = ("gelu", "none") if fused else ("none", "")
+    if states.numel() > inputs or states.dtype != torch.float32:  # one row in float32 reads plain rows faster
         ready = reordered(weight)
         weight = weight if ready is None else ready.blocks
-    return torch.ops.mkldnn._linear_pointwise.default(states, weight, bias, activation, [], algorithm)
+    found = torch.ops.mkldnn._linear_pointwise.default(states, weight, bias, activation, [], algorithm)
+    return functional.gelu(found) if gelu and not fused else found
 
 
 class _Product(torch.autograd.Function):
@@ -130,23 +198,25 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(states, weight)
         ctx.biased = bias is not None
-        return _onednn(states, weight, bias)
+        return _onednn_product(states, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (gradient,) = gradients
         states, weight = ctx.saved_tensors
         for_states = for_weight = for_bias = None
+        plain = torch.is_grad_enabled() or watched()  # gradients of gradients, or batches of them
         if ctx.needs_input_grad[0]:
-            again = torch.is_grad_enabled()
-            for_states = gradient @ weight if again else _onednn(gradient, weight.t(), None)
+            for_states = gradient @ weight if plain else _onednn_product(gradient, weight.t(), None)
         rows = gradient.reshape(-1, gradient.shape[-1])
         if ctx.needs_input_grad[1]:
             entered = states.reshape(-1, states.shape[-1])
             # oneDNN copies the transposed gradient, which pays where that is narrow, and refuses a sum over no rows.
             narrow = rows.dtype == torch.float32 and 0 < weight.shape[0] < weight.shape[1] and len(rows) > 0
-            again = torch.is_grad_enabled() or not narrow
-            for_weight = rows.t() @ entered if again else _onednn(rows.t(), entered.t(), None)
+            if plain or not narrow:
+                for_weight = rows.t() @ entered
+            else:
+                for_weight = _onednn_product(rows.t(), entered.t(), None)
         if ctx.biased and ctx.needs_input_grad[2]:
             for_bias = rows.sum(0)
         return for_states, for_weight, for_bias

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from engine import CheckpointError, InputError, Model, build_model, load_model, save_model
 from engine.kernels.int8 import Int8Weight
-from engine.kernels.linear import Linear, linear
+from engine.kernels.linear import build_linear, linear, linear_gelu, product
 from engine.kernels.tuning import tuned
 from engine.ties import shared_names
 from engine.training import train
@@ -55,7 +55,7 @@ def test_a_layer_is_the_layer_of_its_rounded_weight(rows: int, dtype: torch.dtyp
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(48, 64, generator=generator) * torch.logspace(-3, 2, 48)[:, None]
     weight[5] = 0
-    layer = Linear(64, 48).to(dtype)
+    layer = build_linear(64, 48).to(dtype)
     layer.bias = nn.Parameter(torch.randn(48, generator=generator).to(dtype))
     small = quantized(weight, dtype)
     layer.weight = nn.Parameter(small, requires_grad=False)
@@ -66,15 +66,16 @@ def test_a_layer_is_the_layer_of_its_rounded_weight(rows: int, dtype: torch.dtyp
     expected = states.double() @ rounded.t() + layer.bias.double()
     tolerance = {torch.float32: 1e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float64: 1e-12}[dtype]
     with tuned(dequantized_entries=300):
-        agree(layer(states).double(), expected, "product", tolerance)
-        agree(layer(states, gelu=True).double(), functional.gelu(expected), "product and GELU", tolerance)
+        agree(linear(layer, states).double(), expected, "product", tolerance)
+        agree(linear_gelu(layer, states).double(), functional.gelu(expected), "product and GELU", tolerance)
+    agree(layer(states).double(), expected, "the layer itself", tolerance)
     assert layer(states).dtype == dtype
 
 
 def test_sums_over_integers_stay_within_half_precision() -> None:
     weight = torch.full((3, 4096), 0.01)
     states = torch.ones(1, 4096, dtype=torch.float16)
-    agree(linear(states, quantized(weight, torch.float16)).float(), torch.full((1, 3), 40.96), "sum", 2e-3)
+    agree(product(states, quantized(weight, torch.float16)).float(), torch.full((1, 3), 40.96), "sum", 2e-3)
 
 
 def test_a_table_gives_its_rounded_rows() -> None:

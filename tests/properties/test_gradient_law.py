@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import Model, Spec
-from engine.kernels.linear import Linear
+from engine.kernels.linear import build_linear, linear
 from engine.spec import axes
 from tests.strategies import FAMILIES, answer, built, examples, family, inputs_for, valid_specs
 
@@ -147,8 +147,8 @@ def test_a_parameter_that_learns_alone_has_the_gradient_that_it_has_among_others
 
 
 def test_vectors_learn_like_rows() -> None:
-    layer, states = Linear(6, 4), torch.randn(6, requires_grad=True)
+    layer, states = build_linear(6, 4), torch.randn(6, requires_grad=True)
     torch.nn.init.normal_(layer.weight), torch.nn.init.normal_(layer.bias)
-    torch.autograd.backward(layer(states).sum())
+    torch.autograd.backward(linear(layer, states).sum())
     assert states.grad is not None and layer.weight.grad is not None
     assert torch.allclose(states.grad, layer.weight.sum(0)) and torch.allclose(layer.weight.grad, states.expand(4, -1))
