@@ -34,6 +34,7 @@ class LoadReport:
     other_shape: tuple[str, ...] = ()
     config_left_over: tuple[str, ...] = ()
     taken_over: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
@@ -46,7 +47,8 @@ class LoadReport:
             "fields of config.json that no axis reads": self.config_left_over,
             "taken over from another head": self.taken_over,
         }
-        return "; ".join(f"{title}: {some(names)}" for title, names in parts.items() if names) or "all taken over"
+        lists = [f"{title}: {some(names)}" for title, names in parts.items() if names]
+        return "; ".join([*self.remarks, *lists]) or "all taken over"
 
 
 def load_model(
@@ -131,6 +133,7 @@ def _fill(
         left_over=plan.left_over,
         other_shape=plan.other_shape,
         config_left_over=plan.source.config_left_over,
+        remarks=plan.source.remarks,
         taken_over=tuple(f"{name} (of {plan.other_head})" for name in plan.taken_over),
     )
 

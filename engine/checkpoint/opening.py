@@ -1,23 +1,23 @@
 """What network a checkpoint folder holds, from its spec.yaml or its config.json."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.build import head_options, load_spec
-from engine.checkpoint.config import left_over, read_config
+from engine.checkpoint.config import field_of, kept_words, left_over, read_config
 from engine.checkpoint.files import Weights, read_json
 from engine.checkpoint.foreign import nothing_to_open, refuse_quantised, refuse_quantised_tensors
 from engine.checkpoint.pruning import WHOLE, Pruned, pruned_heads
 from engine.checkpoint.stored import Stored, Tensors
-from engine.errors import CheckpointError, SpecError, nearest
+from engine.errors import CheckpointError, Problem, SpecError, nearest
 from engine.spec import Spec, SpecSource
-from engine.spec.axes import Layout
-from engine.spec.load import read, shipped
+from engine.spec.axes import Foreign, Layout
+from engine.spec.load import families, read
 
 LABEL_FIELDS = ("num_labels", "id2label", "label2id", "problem_type")
+OTHER_FRAMEWORKS = ("TF", "Flax")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Source:
     config_left_over: tuple[str, ...] = ()
     pruned: Pruned = WHOLE
     tensors: Tensors | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None) -> Source:
@@ -49,14 +50,34 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
     layout = load_spec(family).checkpoint.huggingface
     if layout is None:
         raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
-    data = _with_head(read_config(config, layout, family), config, layout)
+    generation: dict[str, Any] = {}
+    if (folder / "generation_config.json").is_file():
+        generation = read_json(folder / "generation_config.json")
+    reading = read_config(config, layout, family, generation)
+    head, said = _head(config, layout)
+    data = _with_head(reading.data, config, head)
+    resolved = _resolved(data, overrides, layout, folder)
+    words = kept_words(config, generation, resolved.to_dict(), layout, labels_of(resolved.heads.default))
+    foreign = Foreign(config=words, generation=generation) if words or generation else None
+    checkpoint = resolved.checkpoint.model_copy(update={"foreign": foreign})
+    return Source(
+        folder,
+        resolved.model_copy(update={"checkpoint": checkpoint}),
+        layout,
+        tuple(left_over(config, layout)),
+        pruned=pruned_heads(config, resolved),
+        remarks=(*reading.remarks, *said),
+    )
+
+
+def _resolved(data: dict[str, Any], overrides: Mapping[str, Any] | None, layout: Layout, folder: Path) -> Spec:
+    """The spec of this data, in which what is wrong, and not the caller's overrides, is the fault of a config.json."""
     try:
-        resolved = load_spec(data, overrides)
+        return load_spec(data, overrides)
     except SpecError as error:
-        where = str(folder / "config.json")
-        raise SpecError(replace(p, source=where) if p.source == "spec" else p for p in error.problems) from None
-    pruned = pruned_heads(config, resolved)
-    return Source(folder, resolved, layout, tuple(left_over(config, layout)), pruned)
+        if any(problem.source == "overrides" for problem in error.problems):
+            raise
+        raise CheckpointError("\n".join(_told(problem, layout, folder) for problem in error.problems)) from None
 
 
 def stored_in(source: Source) -> Stored:
@@ -66,16 +87,10 @@ def stored_in(source: Source) -> Stored:
     return stored
 
 
-@cache
-def families() -> Mapping[str, dict[str, Any]]:
-    """The plain specs of the shipped families and variants by their model_type in transformers, read once."""
-    known: dict[str, dict[str, Any]] = {}
-    for name, path in shipped().items():
-        if name.startswith(("families/", "variants/")):
-            data = read(path)
-            model_type = data.get("checkpoint", {}).get("huggingface", {}).get("model_type")
-            known.setdefault(str(model_type), data)
-    return known
+def _told(problem: Problem, layout: Layout, folder: Path) -> str:
+    name = field_of(problem.path, layout)
+    field = problem.path if name is None else f"{name} ({problem.path})"
+    return f"{folder / 'config.json'}: {field}: {problem.message}"
 
 
 def _family(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,17 +104,38 @@ def _family(config: Mapping[str, Any]) -> dict[str, Any]:
     return known[wanted]
 
 
-def _with_head(data: dict[str, Any], config: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    """The spec with the head that config.json names, and its labels."""
+def _head(config: Mapping[str, Any], layout: Layout) -> tuple[str | None, list[str]]:
+    """The head of the class that config.json names, and what a reader should know of a class that is none of these."""
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
         raise CheckpointError(f"config.json: architectures should be a list of class names, found {architectures!r}")
-    names = {
+    if not architectures:
+        return None, []
+    heads = {
         theirs: head
         for head, classes in layout.architectures.items()
         for theirs in ((classes,) if isinstance(classes, str) else classes)
     }
-    head = names.get(architectures[0], "none") if architectures else "none"
+    name = architectures[0]
+    for framework in OTHER_FRAMEWORKS:
+        name = name if name in heads else name.removeprefix(framework)
+    head = heads.get(name)
+    if head is None:
+        classes = ", ".join(heads)
+        return None, [f"config.json names the class {name}, which the spec does not know (it has: {classes}), so that "
+                      "the network has no head: name one with head="]  # fmt: skip
+    return None if head == "none" else head, []
+
+
+def labels_of(head: str | None) -> frozenset[str]:
+    """The fields of config.json that a head's own options say."""
+    options = head_options().get(head or "")
+    fields = () if options is None else options.model_fields
+    return frozenset(name for name in LABEL_FIELDS if name in fields)
+
+
+def _with_head(data: dict[str, Any], config: Mapping[str, Any], head: str | None) -> dict[str, Any]:
+    """The spec with a head, and its labels."""
     section = dict(data.get("heads") or {})
     options = dict(section.get("options") or {})
     labels = {name: config[name] for name in LABEL_FIELDS if config.get(name) is not None}
@@ -115,5 +151,5 @@ def _with_head(data: dict[str, Any], config: Mapping[str, Any], layout: Layout) 
         fields = {field: value for field, value in labels.items() if field in taken.model_fields}
         if fields:
             options[name] = {**options.get(name, {}), **fields}
-    section.update(default=None if head == "none" else head, options=options)
+    section.update(default=head, options=options)
     return {**data, "heads": section}

@@ -7,18 +7,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from engine.build import head_options
-from engine.checkpoint.config import differences, read_config, write_config
+from engine.checkpoint.config import differences, read_config, with_words, write_config, write_generation
 from engine.checkpoint.files import save_tensors, staged
 from engine.checkpoint.names import axis_sizes, slots_of
-from engine.checkpoint.opening import LABEL_FIELDS, families
+from engine.checkpoint.opening import LABEL_FIELDS, labels_of
 from engine.errors import CheckpointError
 from engine.kernels.int8 import holds_int8
 from engine.model import Model
 from engine.spec import Spec
 from engine.spec.axes import Layout
+from engine.spec.explain import explain
+from engine.spec.load import families
 from engine.ties import shared_names
 from tokenization.plain_yaml import write_yaml
 
@@ -54,43 +57,61 @@ def save_model(
         )
     if format == "engine":
         with staged(path) as stage:
-            described = write_yaml(model.spec.to_dict(), sort_keys=True)
-            save_tensors(model.named_parameters(), stage, shard_bytes, {"spec.yaml": described})
+            save_tensors(model.named_parameters(), stage, shard_bytes, {"spec.yaml": write_yaml(model.spec.to_dict())})
         return
     layout = model.spec.checkpoint.huggingface
     if layout is None:
         raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
-    config = json.dumps(_checked_config(model.spec, layout), indent=2, sort_keys=True) + "\n"
+    files = {
+        name: json.dumps(fields, indent=2, sort_keys=True) + "\n"
+        for name, fields in _checked_files(model.spec, layout).items()
+    }
     tensors = _their_tensors(model, layout)
     with staged(path) as stage:
-        save_tensors(tensors, stage, shard_bytes, {"config.json": config})
+        save_tensors(tensors, stage, shard_bytes, files)
 
 
-def _checked_config(spec: Spec, layout: Layout) -> dict[str, Any]:
-    """Their config.json, once reading it back has given the same network."""
+def _checked_files(spec: Spec, layout: Layout) -> dict[str, dict[str, Any]]:
+    """Their config.json, and generation_config.json where one was read, once reading them back has given the same network.
+
+    Read back from the spec itself, and from the network that the layout was written for, which knows nothing of it.
+    """
     architecture = _architecture(spec, layout)
     plain = spec.to_dict()
-    config = write_config(plain, layout)
-    back = Spec.model_validate(read_config(json.loads(json.dumps(config)), layout, plain)).to_dict()
-    lost = _network_differences(plain, back)
-    blank = _unsaid(plain, layout, config)
-    if lost or blank:
-        raise CheckpointError(f"a {layout.model_type} config.json cannot say: {', '.join([*lost, *blank])}")
+    foreign = (plain["checkpoint"] or {}).get("foreign") or {"config": {}, "generation": {}}
+    writing = write_config(plain, layout)
+    labels = labels_of(spec.heads.default)
+    kept = {name: value for name, value in foreign["config"].items() if name not in labels}
+    generation = write_generation(foreign["generation"], plain, layout)
+    config = with_words(writing.config, kept, generation, plain, layout)
+    lost = list(writing.unsayable)
+    for base in () if lost else (plain, layout.home or families().get(layout.model_type, plain)):
+        lost += _lost(config, generation, layout, plain, base)
+    if lost:
+        raise CheckpointError(f"a {layout.model_type} config.json cannot say: {', '.join(dict.fromkeys(lost))}")
     config["architectures"] = [architecture]
     options = spec.heads.options.get(spec.heads.default or "", {})
     config.update({name: options[name] for name in LABEL_FIELDS if options.get(name) is not None})
     if isinstance(config.get("id2label"), Mapping):
         config["id2label"] = {str(number): text for number, text in config["id2label"].items()}
-    return config
+    files = {"config.json": config}
+    return {**files, "generation_config.json": generation} if generation else files
 
 
-def _unsaid(plain: Mapping[str, Any], layout: Layout, config: Mapping[str, Any]) -> list[str]:
-    """Paths in which a spec differs from its family and that no field of the layout carries."""
-    family = families().get(layout.model_type)
-    if family is None:
-        return []
-    base = Spec.model_validate(read_config(json.loads(json.dumps(dict(config))), layout, family)).to_dict()
-    return _network_differences(plain, base)
+def _lost(
+    config: Mapping[str, Any],
+    generation: Mapping[str, Any],
+    layout: Layout,
+    plain: Mapping[str, Any],
+    base: Mapping[str, Any],
+) -> list[str]:
+    """Paths of a plain spec that these files do not give back when they are read over a base."""
+    back = read_config(json.loads(json.dumps(config)), layout, base, generation).data
+    back["name"] = plain["name"]
+    try:
+        return _network_differences(plain, Spec.model_validate(back).to_dict())
+    except ValidationError as error:
+        return [".".join(path) for path, _ in explain(error, back, Spec)]
 
 
 def _network_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

@@ -345,11 +345,11 @@ class Heads(Axis):
 
 
 class Tokens(Axis):
-    """Ids that have a meaning to the network's users: null where the vocabulary has none."""
+    """Ids that have a meaning to the network's users: null where the vocabulary has none; `eos` may be several."""
 
     padding: Index | None = None
     bos: Index | None = None
-    eos: Index | None = None
+    eos: Index | Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     unknown: Index | None = None
     mask: Index | None = None
     classification: Index | None = None
@@ -359,8 +359,9 @@ class ConfigField(Axis):
     """Where a field of a foreign config.json lives in the spec, and which of its values stand for which of ours.
 
     A value may be a whole section, which is merged at the path; values that are not listed pass unchanged. `only` refuses
-    them instead. Several paths take the same value. A number of theirs plus `offset` is ours. `under` names what the spec
-    must hold for the field to be read, where published code ignores it otherwise; it stands in a field further up.
+    them instead, as does a field that chooses a section. Several paths take the same value. A number of theirs plus
+    `offset` is ours. `also` are other names of the field, which are read where it is absent and compared where it is not.
+    `under` names what the spec must hold for the field to be read, where published code ignores it otherwise.
     """
 
     path: str | tuple[str, ...]
@@ -368,11 +369,15 @@ class ConfigField(Axis):
     only: bool = False
     offset: int = 0
     under: str | None = None
+    also: tuple[str, ...] = ()
 
 
 class Layout(Axis):
     """The same tensors and settings under the names that another library gives them.
 
+    `generation` are the fields of generation_config.json; `defaults` what the class takes for fields that a config.json
+    leaves out, where it differs from this spec; `constants` the class's values of fields that no network depends on.
+    `home` holds the settings for which the layout was written: what no field says has to be as it is there.
     Null for a field, name, alias, class or constant takes back what a parent spec says of it.
     """
 
@@ -380,13 +385,21 @@ class Layout(Axis):
     prefix: str | None = None
     architectures: dict[str, str | tuple[str, ...]] = {}
     config: dict[str, str | ConfigField] = {}
+    generation: dict[str, str] = {
+        "pad_token_id": "tokens.padding",
+        "bos_token_id": "tokens.bos",
+        "eos_token_id": "tokens.eos",
+        "decoder_start_token_id": "tokens.decoder_start",
+    }
+    defaults: dict[str, Any] = {}
     constants: dict[str, Any] = {}
     ignored: tuple[str, ...] = ()
     names: dict[str, str | tuple[str, str]] = {}
     aliases: dict[str, str] = {}
     unused: tuple[str, ...] = ()
+    home: dict[str, Any] | None = None
 
-    @field_validator("architectures", "config", "constants", "names", "aliases", mode="before")
+    @field_validator("architectures", "config", "constants", "names", "aliases", "generation", mode="before")
     @classmethod
     def _take_back(cls, entries: Any) -> Any:
         if not isinstance(entries, Mapping):
@@ -394,8 +407,16 @@ class Layout(Axis):
         return {key: value for key, value in entries.items() if value is not None}
 
 
+class Foreign(Axis):
+    """What files of another library said beside the network, kept to be written again."""
+
+    config: dict[str, Any] = {}
+    generation: dict[str, Any] = {}
+
+
 class Checkpoint(Axis):
-    """Published layouts of the same network."""
+    """Published layouts of the same network, and what came with one."""
 
     huggingface: Layout | None = None
     original: Layout | None = None
+    foreign: Foreign | None = None

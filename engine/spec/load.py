@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,17 @@ def shipped() -> dict[str, Path]:
     return {**short, **files}
 
 
+@cache
+def families() -> Mapping[str, dict[str, Any]]:
+    """The plain specs of the shipped families and variants by their model_type in transformers, read once."""
+    known: dict[str, dict[str, Any]] = {}
+    for name, path in shipped().items():
+        if name.startswith(("families/", "variants/")):
+            data = read(path)
+            known.setdefault(str(_layout(data).get("model_type")), data)
+    return known
+
+
 def merge(
     base: Mapping[str, Any],
     over: Mapping[str, Any],
@@ -112,7 +124,7 @@ def _nest(path: list[str], value: Any) -> dict[str, Any]:
 def _extend(data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[Path, ...]) -> dict[str, Any]:
     parent = data.pop("extends", None)
     if parent is None:
-        return data
+        return _with_home(data, data, folder)
     if not isinstance(parent, str):
         raise SpecError([origins.problem(("extends",), f"should be one file or name, found {parent!r}")])
     beside = folder / parent
@@ -127,7 +139,22 @@ def _extend(data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[P
     base = _extend(parse(path, inherited), path.parent, inherited, (*chain, path.resolve()))
     merged = merge(base, data, inherited.forget)
     origins.places = {**inherited.places, **origins.places}
-    return merged
+    return _with_home(merged, data, folder)
+
+
+def _with_home(data: dict[str, Any], own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A spec whose `own` file declares a layout that the project does not ship, with the network that it is a layout of."""
+    model_type = _layout(own).get("model_type")
+    if model_type is None or "home" in _layout(own) or folder.is_relative_to(SPECS) or str(model_type) in families():
+        return data
+    home = {axis: value for axis, value in data.items() if axis not in ("name", "tokenizer", "checkpoint", "init")}
+    return merge(data, {"checkpoint": {"huggingface": {"home": home}}})
+
+
+def _layout(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    checkpoint = data.get("checkpoint")
+    layout = checkpoint.get("huggingface") if isinstance(checkpoint, Mapping) else None
+    return layout if isinstance(layout, Mapping) else {}
 
 
 def _head_problems(data: Any, options: Mapping[str, type[HeadOptions]], spec: Spec | None) -> list[tuple[KeyPath, str]]:

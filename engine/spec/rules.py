@@ -230,8 +230,10 @@ def _tied_projection(spec: "Spec") -> Iterator[Problem]:
 
 def _tokens(spec: "Spec") -> Iterator[Problem]:
     for name, value in spec.tokens.model_dump().items():
-        if value is not None and value >= spec.dims.vocab:
-            yield f"tokens.{name}", f"id {value} is outside the vocabulary of {spec.dims.vocab}"
+        ids = value if isinstance(value, tuple) else (value,)
+        for one in ids:
+            if one is not None and one >= spec.dims.vocab:
+                yield f"tokens.{name}", f"id {one} is outside the vocabulary of {spec.dims.vocab}"
 
 
 RULES: tuple[Callable[["Spec"], Iterator[Problem]], ...] = (
