@@ -13,6 +13,7 @@ from engine.spec.explain import explain
 from engine.spec.head_options import HeadOptions
 from engine.spec.model import Spec, rules_of_intact_axes
 from engine.spec.origins import KeyPath, Origins, parse
+from engine.spec.weight_maps import map_problems
 
 SpecSource = str | os.PathLike[str] | Mapping[str, Any] | Spec
 SPECS = Path(__file__).resolve().parents[2] / "specs"
@@ -45,6 +46,7 @@ def load_spec(
         found = explain(error, data, Spec)
         found += rules_of_intact_axes(data, {path[0] for path, _ in found if path})
     found += _head_problems(data, head_options or {}, spec)
+    found += map_problems(data, head_options or {})
     if spec is None or found:
         problems = [origins.problem(path, text) for path, text in dict.fromkeys(found)]
         raise SpecError(sorted(problems, key=lambda problem: (problem.source, problem.line or 0, problem.column or 0)))

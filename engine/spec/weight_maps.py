@@ -1,0 +1,146 @@
+"""Weight maps in a spec: every name on our side is one that a network can have, every pattern one that comes apart."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from einops import EinopsError
+from einops.parsing import ParsedExpression
+
+from engine.errors import nearest
+
+# Parameters of all networks, whatever their axes; a number stands as `*`.
+_AFFINE = ("weight", "bias")
+_SCORES = ("content_bias", "position_bias", "segment_bias", "segments", "table", "table_bias", "projection.weight")
+PARAMETERS = frozenset(
+    [
+        "embeddings.tokens.tables.*",
+        "embeddings.tokens.projections.*",
+        "embeddings.tokens.projection_bias",
+        "embeddings.segments",
+        "embeddings.languages",
+        "embeddings.query_start",
+        "embeddings.positions.weight",
+        "from_end.tables.*",
+        *(f"embeddings.{name}.{last}" for name in ("norm", "projection") for last in _AFFINE),
+        *(f"{name}.{last}" for name in ("final_norm", "pooler.dense") for last in _AFFINE),
+        *(
+            f"blocks.*.{name}_norm.{last}"
+            for name in ("attention", "cross_attention", "feed_forward")
+            for last in _AFFINE
+        ),
+        *(f"blocks.*.feed_forward.{name}.{last}" for name in ("up", "gate", "down") for last in _AFFINE),
+        *(
+            f"blocks.*.{attention}.{name}.{last}"
+            for attention in ("attention", "cross_attention")
+            for name in ("query", "key", "value", "output")
+            for last in _AFFINE
+        ),
+        *(f"blocks.*.{name}.scores.{last}" for name in ("attention", "cross_attention") for last in _SCORES),
+    ]
+)
+# Axis letters that have a size of their own: see engine.checkpoint.names.axis_sizes.
+LETTERS = frozenset("dhgkfvc")
+GROUP = re.compile(r"\(([^)]*)\)")
+Path = tuple[str, ...]
+
+
+def map_problems(data: Any, heads: Collection[str]) -> Iterator[tuple[Path, str]]:
+    """What fits nothing in the weight maps of a spec's plain data, by path; `heads` are the names of registered heads."""
+    checkpoint = data.get("checkpoint") if isinstance(data, Mapping) else None
+    for layout, section in checkpoint.items() if isinstance(checkpoint, Mapping) else ():
+        here = ("checkpoint", str(layout))
+        if not isinstance(section, Mapping):
+            continue
+        names = section.get("names")
+        for ours, theirs in names.items() if isinstance(names, Mapping) else ():
+            entry = tuple(theirs) if isinstance(theirs, list | tuple) else theirs
+            if theirs is not None and isinstance(ours, str):
+                yield from (((*here, "names", ours), text) for text in _entry_problems(ours, entry, frozenset(heads)))
+        architectures = section.get("architectures")
+        for head in architectures if isinstance(architectures, Mapping) else ():
+            if heads and head != "none" and head not in heads:
+                yield (
+                    (*here, "architectures", str(head)),
+                    f"no head named '{head}'{nearest(str(head), [*heads, 'none'])}",
+                )
+
+
+@cache
+def _entry_problems(ours: str, theirs: Any, heads: frozenset[str]) -> tuple[str, ...]:
+    """What is wrong with one entry of a map."""
+    fused = isinstance(theirs, tuple)
+    if not (isinstance(theirs, str) or (fused and len(theirs) == 2 and all(isinstance(part, str) for part in theirs))):
+        return ()  # its type is told elsewhere
+    name, pattern = theirs if fused else (theirs, None)
+    group = GROUP.search(ours)
+    members = group.group(1).split() if group else []
+    problems = []
+    if group and len(members) < 2:
+        problems.append(f"'{group.group()}' should name the parts that lie in one tensor, such as (key value)")
+    for member in members or [""]:
+        problems += _unknown(GROUP.sub(member, ours), heads)
+    if ours.count("*") != name.count("*"):
+        problems.append(
+            f"each * of ours stands for one of theirs: {ours.count('*')} here, {name.count('*')} in '{name}'"
+        )
+    if members and pattern is None:
+        problems.append("several of ours in one tensor need a pattern, in which c counts them")
+    if pattern is not None:
+        problems += _pattern_problems(pattern, bool(members))
+    return tuple(problems)
+
+
+def _unknown(ours: str, heads: frozenset[str]) -> list[str]:
+    first, _, rest = ours.partition(".")
+    if first == "heads":
+        head, _, below = rest.partition(".")
+        if heads and head not in heads:
+            return [f"no head named '{head}'{nearest(head, heads)}"]
+        return [] if below else [f"say which parameter or module of the head, such as {ours}.output"]
+    plain = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", ours)
+    if plain in _modules() or plain in PARAMETERS:
+        return []
+    return [f"no network has a parameter or module '{ours}'{_near(plain)}"]
+
+
+def _near(name: str) -> str:
+    found = nearest(name, [*PARAMETERS, *_modules()])
+    return found if "did you mean" in found else ""
+
+
+@cache
+def _modules() -> frozenset[str]:
+    """Names of modules: what stands before a dot of a parameter's name."""
+    return frozenset(
+        name[: dot.start()]
+        for name in PARAMETERS
+        for dot in re.finditer(r"\.", name)
+        if name[: dot.start()] != "blocks"
+    )
+
+
+def _pattern_problems(pattern: str, fused: bool) -> list[str]:
+    sides = pattern.split("->")
+    if len(sides) != 2:
+        return [f"the pattern '{pattern}' should be 'their axes -> our axes'"]
+    try:
+        theirs, ours = (ParsedExpression(side.strip()) for side in sides)
+    except EinopsError as error:
+        return [f"the pattern '{pattern}' does not parse: {error}"]
+    if theirs.identifiers != ours.identifiers:
+        odd = ", ".join(sorted(map(str, theirs.identifiers ^ ours.identifiers)))
+        return [f"the pattern '{pattern}' has {odd} on one side only"]
+    problems = []
+    for side in (theirs, ours):
+        for axes in side.composition:
+            unknown = [axis for axis in axes if str(axis) not in LETTERS]
+            if len(axes) > 1 and len(unknown) > 1:
+                letters = ", ".join(sorted(LETTERS))
+                problems.append(
+                    f"the pattern '{pattern}' leaves the sizes of {', '.join(unknown)} open; known: {letters}"
+                )
+    if fused and (not ours.composition or ours.composition[0] != ["c"]):
+        problems.append(f"the pattern '{pattern}' should have c as the first of our axes, which counts the parts")
+    return problems
