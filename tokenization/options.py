@@ -235,8 +235,10 @@ def laid_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
-        both = isinstance(value, Mapping) and isinstance(old, Mapping)
-        result[key] = laid_over(old, value) if both else value
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            result[key] = laid_over(old, value)
+        else:
+            result[key] = value
     return result
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")
 INDEX = f"{SINGLE[0]}.index.json"
-DESCRIPTIONS = ("spec.yaml", "config.json")
+DESCRIPTIONS = ("spec.yaml", "config.json", "generation_config.json")
 # The files by which a save is found.
 WATCHED = (*DESCRIPTIONS, *SINGLE, *(f"{name}.index.json" for name in SINGLE))
 # What readers of broken data raise: no slip of ours among them may be told as one of the file's, so these are few.
