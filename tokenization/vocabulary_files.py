@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from tokenization.errors import TokenizationError, VocabularyError
 
 _LARGEST = 2**30
@@ -59,6 +61,9 @@ def boundary(where: object) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        if isinstance(error, ValidationError):
+            told = [f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}" for issue in error.errors()[:5]]
+            raise VocabularyError(f"{where}: {'; '.join(told)}") from None
         text = str(error).strip().splitlines() or [""]
         raise VocabularyError(
             f"{where}: damaged, or not what its name says ({type(error).__name__}: {text[0]})"

@@ -21,6 +21,9 @@ def read_config(config: Mapping[str, Any], layout: Layout, family: Mapping[str, 
             continue
         value = _ours(name, config[name], field)
         for path in _paths(field):
+            if not path and not isinstance(value, Mapping):
+                allowed = ", ".join(repr(theirs) for theirs in field.values)
+                raise CheckpointError(f"config.json: {name} is {config[name]!r}; this family has: {allowed}")
             data = _put(data, path, value)
     return data
 
