@@ -16,7 +16,7 @@ from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.fast_merges import fast_merges
 from tokenization.options import BytePairOptions
 from tokenization.pair_training import Merge, learn_merges, merge_pair
-from tokenization.vocabulary_files import read_file, read_text
+from tokenization.vocabulary_files import read_mapping, read_text
 from tokenization.words_of_language import WordSplitter
 
 # Words come again and again; this many are remembered with their symbols, about a hundred megabytes.
@@ -147,11 +147,8 @@ def _forever(language: str | None) -> Iterable[str | None]:
 
 def read_vocabulary(path: Path) -> dict[str, int]:
     """Read token-to-id JSON; raises VocabularyError where it is cut short or holds something else."""
-    try:
-        vocabulary = json.loads(read_file(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise VocabularyError(f"{path}: not JSON, or cut short ({error})") from None
-    if not isinstance(vocabulary, dict) or not all(type(index) is int for index in vocabulary.values()):
+    vocabulary = read_mapping(path)
+    if not all(type(index) is int for index in vocabulary.values()):
         raise VocabularyError(f"{path}: must be one JSON object of tokens and whole numbers")
     return vocabulary
 

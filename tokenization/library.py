@@ -19,7 +19,7 @@ from tokenization.options import SentencePieceOptions
 from tokenization.piece_file import character_map, check_piece_file, is_unigram, pieces
 from tokenization.pieces import SPACE, PieceAlgorithm, ends_in_number
 from tokenization.reading import RawText, TokenizedText
-from tokenization.vocabulary_files import read_file
+from tokenization.vocabulary_files import boundary, read_file, read_text
 
 # What the published fast class takes off the score of a piece that ends in a digit and a comma, so that it loses.
 _NUMBER_PENALTY = 100.0
@@ -48,9 +48,10 @@ class LibraryAlgorithm:
         model = read_file(directory / options.model_file) if has_model or not path.is_file() else None
         if path.is_file():
             try:
-                return cls(options, Tokenizer.from_str(read_file(path).decode("utf-8")), model)
-            except Exception as error:
-                raise VocabularyError(f"{path}: not a file of the tokenizers library, or cut short ({error})") from None
+                with boundary(path):
+                    return cls(options, Tokenizer.from_str(read_text(path)), model)
+            except VocabularyError as error:
+                raise VocabularyError(f"{error}: not a file of the tokenizers library, or cut short") from None
         return cls(options, convert(options, model or b""), model)
 
     @classmethod

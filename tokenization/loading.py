@@ -5,10 +5,11 @@ from typing import Any
 
 from tokenization.build import build_tokenizer
 from tokenization.errors import TokenizationError, VocabularyError
-from tokenization.options import laid_over
+from tokenization.options import laid_over, parse_options
 from tokenization.published import SPECS, read_published, read_yaml
 from tokenization.staging import read_whole
 from tokenization.tokenizer import Tokenizer
+from tokenization.vocabulary_files import boundary
 
 TOKENIZER_FILE = "tokenizer.yaml"
 SPEC_FILE = "spec.yaml"
@@ -40,14 +41,25 @@ def load_tokenizer(
 def _open(directory: Path, specs: Path, changes: dict[str, Any]) -> Tokenizer:
     for name in (TOKENIZER_FILE, SPEC_FILE):
         if (directory / name).is_file():
-            return build_tokenizer(laid_over(_own_section(directory / name), changes), directory)
+            return _build(_own_section(directory / name), changes, directory, directory / name)
     if not any((directory / name).is_file() for name in ("tokenizer_config.json", "config.json")):
         there = ", ".join(sorted(entry.name for entry in directory.iterdir())) or "nothing"
         raise TokenizationError(
             f"{directory}: no tokenizer here: needs {TOKENIZER_FILE} or {SPEC_FILE} (ours) or tokenizer_config.json "
             f"(transformers); it holds {there}"
         )
-    return build_tokenizer(laid_over(read_published(directory, specs).model_dump(), changes), directory)
+    with boundary(directory):
+        section = read_published(directory, specs).model_dump()
+    return _build(section, changes, directory, directory)
+
+
+def _build(section: dict[str, Any], changes: dict[str, Any], directory: Path, told: Path) -> Tokenizer:
+    """The tokenizer of a section that a file `told`, with a caller's changes: what each got wrong is its own error."""
+    with boundary(told):
+        parse_options(section)
+    options = parse_options(laid_over(section, changes))
+    with boundary(directory):
+        return build_tokenizer(options, directory)
 
 
 def _own_section(path: Path) -> dict[str, Any]:

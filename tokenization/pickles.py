@@ -6,6 +6,7 @@ here, classes of the packages that wrote such files become empty shells, and any
 
 import io
 import pickle
+import pickletools
 import zipfile
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -20,7 +21,7 @@ _CONTAINERS: dict[tuple[str, str], type] = {
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
 }
-_LARGEST = 2**30
+_LARGEST = 2**28
 # What transformers and the authors' code left in such files beside the words.
 _SHELL_PACKAGES = ("transformers", "sacremoses", "tokenizers", "torch", "vocabulary", "re", "copyreg", "regex")
 
@@ -77,21 +78,75 @@ def read_pickled_words(path: Path) -> list[str]:
     raise VocabularyError(f"{path}: holds no list of words (idx2sym)")
 
 
+_FORMS = {ord(opcode.code): (opcode.name, opcode.arg.n if opcode.arg else 0) for opcode in pickletools.opcodes}
+_LENGTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_MOST_TUPLES = 10_000
+
+
+def check_pickle(content: bytes, start: int = 0) -> None:
+    """Raise UnpicklingError for a pickle that asks for more memory than its own length, or nests tuples without end.
+
+    The reader in C makes room for a memo's number, whatever it is, and hashes nested tuples down the stack of the process.
+    """
+    place, tuples = start, 0
+    while True:
+        if place >= len(content):
+            raise pickle.UnpicklingError("it ends too early")
+        name, size = _FORMS.get(content[place], ("", 0))
+        place += 1
+        if name in ("LONG_BINPUT", "PUT"):
+            end = place + 4 if name == "LONG_BINPUT" else content.find(b"\n", place)
+            given = content[place:end]
+            number = int.from_bytes(given, "little") if name == "LONG_BINPUT" else int(given[:20] or b"0")
+            if number > len(content):
+                raise pickle.UnpicklingError(f"it numbers an object {number}, of fewer bytes")
+        elif name.startswith("TUPLE"):
+            tuples += 1
+            if tuples > _MOST_TUPLES:
+                raise pickle.UnpicklingError(f"it holds more than {_MOST_TUPLES} tuples, which no word list does")
+        elif name == "STOP":
+            return
+        elif not name:
+            raise pickle.UnpicklingError(f"byte {place - 1} has no meaning")
+        if size == pickletools.UP_TO_NEWLINE:
+            for _ in range(2 if name in ("GLOBAL", "INST") else 1):
+                place = content.find(b"\n", place) + 1
+                if not place:
+                    raise pickle.UnpicklingError("it ends too early")
+        elif size < 0:
+            wide = _LENGTHS[size]
+            length = int.from_bytes(content[place : place + wide], "little")
+            place += wide + length
+        else:
+            place += size
+
+
+def _load(content: bytes, stream: io.BytesIO) -> Any:
+    check_pickle(content, stream.tell())
+    return _PlainReader(stream).load()
+
+
 def _values(content: bytes) -> list[Any]:
     """The objects of a pickle; torch's older layout puts several one after another, its newer one makes an archive."""
     if content.startswith(b"PK"):
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
                 name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-                if archive.getinfo(name).file_size > _LARGEST:
+                if archive.getinfo(name).file_size > min(_LARGEST, 1000 * len(content)):
                     raise pickle.UnpicklingError("what it holds is larger than any word list")
-                return [_PlainReader(io.BytesIO(archive.read(name))).load()]
+                inner = archive.read(name)
+                return [_load(inner, io.BytesIO(inner))]
         except (zipfile.BadZipFile, StopIteration):
             raise pickle.UnpicklingError("it is a broken archive") from None
     stream = io.BytesIO(content)
-    values = [_PlainReader(stream).load()]
+    values = [_load(content, stream)]
     while isinstance(values[0], int) and stream.tell() < len(content) and not isinstance(values[-1], OrderedDict):
-        values.append(_PlainReader(stream).load())
+        values.append(_load(content, stream))
         if _find_words(values[-1]) is not None:
             break
     return values

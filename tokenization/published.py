@@ -1,14 +1,13 @@
 """Directories that transformers wrote, read and written: their settings are our fields under other names."""
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.errors import TokenizationError
 from tokenization.options import AddedToken, CommonOptions, SpecialTokens, parse_options
 from tokenization.plain_yaml import YamlError, parse_yaml
-from tokenization.vocabulary_files import read_text
+from tokenization.vocabulary_files import read_mapping, read_text
 
 _ROOT = Path(__file__).resolve().parent.parent
 # A checkout keeps the specs beside the packages, an installation inside the engine.
@@ -48,15 +47,7 @@ def family_section(family: str, specs: Path = SPECS) -> dict[str, Any]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a mapping from JSON, empty where there is no such file; raises VocabularyError if it is cut short."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise VocabularyError(f"{path}: not JSON, or cut short ({error})") from None
-    if not isinstance(content, dict):
-        raise VocabularyError(f"{path}: must be one JSON object")
-    return content
+    return read_mapping(path) if path.is_file() else {}
 
 
 def _find_family(directory: Path, config: dict[str, Any], model: dict[str, Any]) -> str:

@@ -87,6 +87,10 @@ def readable(items: Sequence[tuple[RawText, ...]]) -> Iterator[None]:
                         f"{word[max(0, place - 20) : place + 20]!a}: replace it, for instance with '\ufffd'"
                     ) from None
         raise
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise TokenizationError(f"the vocabulary is damaged: its library broke off ({error})") from None
 
 
 class TextReader:

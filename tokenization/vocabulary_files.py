@@ -1,8 +1,16 @@
 """Reading vocabulary files, with errors for people."""
 
+import contextlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tokenization.errors import VocabularyError
+from pydantic import ValidationError
+
+from tokenization.errors import TokenizationError, VocabularyError
+
+_LARGEST = 2**30
 
 
 def read_file(path: Path) -> bytes:
@@ -11,6 +19,8 @@ def read_file(path: Path) -> bytes:
         there = ", ".join(sorted(entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else ""
         holds = f"the directory holds {there or 'nothing'}" if path.parent.is_dir() else "there is no such directory"
         raise VocabularyError(f"{path}: there is no such file; {holds}")
+    if path.stat().st_size > _LARGEST:
+        raise VocabularyError(f"{path}: larger than any vocabulary")
     content = path.read_bytes()
     if not content:
         raise VocabularyError(f"{path}: the file is empty")
@@ -23,3 +33,38 @@ def read_text(path: Path) -> str:
         return read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise VocabularyError(f"{path}: not text in UTF-8 (byte {error.start})") from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The one object in a JSON file; raises VocabularyError where it is cut short or holds something else."""
+    try:
+        content = json.loads(read_text(path))
+    except VocabularyError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise VocabularyError(f"{path}: not JSON, or cut short ({error})") from None
+    if not isinstance(content, dict):
+        raise VocabularyError(f"{path}: must be one JSON object")
+    return content
+
+
+@contextlib.contextmanager
+def boundary(where: object) -> Iterator[None]:
+    """Whatever a file makes a library stumble over becomes a VocabularyError that says where it lies.
+
+    The panics of libraries in Rust are among it, which no `except Exception` sees.
+    """
+    try:
+        yield
+    except (TokenizationError, ImportError, OSError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        if isinstance(error, ValidationError):
+            told = [f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}" for issue in error.errors()[:5]]
+            raise VocabularyError(f"{where}: {'; '.join(told)}") from None
+        text = str(error).strip().splitlines() or [""]
+        raise VocabularyError(
+            f"{where}: damaged, or not what its name says ({type(error).__name__}: {text[0]})"
+        ) from None

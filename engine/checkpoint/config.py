@@ -54,6 +54,9 @@ def read_config(
         value = _ours(key, given, entry)
         remarks += _other_names(config, layout, entry, key, value)
         for path in _paths(entry):
+            if not path and not isinstance(value, Mapping):
+                allowed = ", ".join(repr(theirs) for theirs in entry.values)
+                raise CheckpointError(f"config.json: {key} is {given!r}; this family has: {allowed}")
             first, before = told.setdefault(path, (key, value))
             if isinstance(value, Mapping) or first == key:
                 data = _put(data, path, value)

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.checkpoint.archive import check_archive, check_tensors
 from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
 from engine.checkpoint.stored import state_in
 from engine.errors import CheckpointError, InputError, SpecError
@@ -31,6 +32,7 @@ WATCHED = (*DESCRIPTIONS, *SINGLE, *(f"{name}.index.json" for name in SINGLE))
 # What readers of broken data raise: no slip of ours among them may be told as one of the file's, so these are few.
 FOREIGN = (RecursionError, UnicodeError, OverflowError, MemoryError, ValidationError, SafetensorError)
 REMAP_BYTES = 2**26
+LARGEST_TEXT = 2**26
 DOWNLOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "spec.yaml")
 
 
@@ -94,7 +96,12 @@ class _File:
                 names = () if self.shapes else file.keys()
                 self.shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in names})
                 return file.get_tensor
-            state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=_is_zip(self.path))
+            zipped = _is_zip(self.path)
+            if zipped:
+                check_archive(self.path)
+            state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=zipped)
+        except CheckpointError:
+            raise
         except pickle.UnpicklingError:
             raise CheckpointError(
                 f"{self.path} is damaged, or holds more than tensors; nothing in it was run"
@@ -107,6 +114,7 @@ class _File:
         state = state_in(state)
         if state is None:
             raise CheckpointError(f"{self.path} holds no tensors by name")
+        check_tensors(self.path, state)
         self.shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         return dict(state).__getitem__
 
@@ -133,10 +141,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file (raises CheckpointError for a missing or damaged one)."""
     try:
         refuse_pointer(path)
+        if path.stat().st_size > LARGEST_TEXT:
+            raise CheckpointError(f"{path} is larger than any description of a network")
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"there is no {path.name} in {path.parent}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is damaged: it holds no object")
@@ -167,6 +177,8 @@ def read_folder(folder: Path, read: Callable[[], T]) -> T:
     except (CheckpointError, SpecError, InputError):
         raise
     except OSError as error:
+        if error.errno is None:  # not of the system: a name that the caller gave
+            raise
         where = error.filename or folder
         raise CheckpointError(f"{where} cannot be read: {_reason(error)}") from None
     except FOREIGN as error:

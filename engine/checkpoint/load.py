@@ -1,5 +1,6 @@
 """From a folder or hub id to a model, tensor by tensor."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,6 +24,9 @@ from engine.kernels.int8 import Int8Weight
 from engine.model import Model
 from engine.output_layer import AdaptiveOutput, LinearOutput
 from engine.spec import SpecSource
+
+# Numbers that are drawn anew beside any checkpoint; beside a larger one, four times its own.
+MOST_FRESH = 2**26
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ def load_model(
     def read() -> tuple[Model, LoadReport]:
         opened = open_source(folder, spec, overrides)
         stored = stored_in(opened)
+        if (layers := opened.spec.dims.layers) > len(stored.names()):
+            raise CheckpointError(f"{folder} describes {layers} layers, but holds {len(stored.names())} tensors")
         model = _assembled(opened, head, head_options)
         return model, _fill(model, make_plan(model, stored, opened), stored, dtype, device, seed, weights == "int8")
 
@@ -117,6 +123,8 @@ def _fill(
 ) -> LoadReport:
     """Put a checkpoint's tensors into a model on the meta device; nothing of the model is touched before all is checked."""
     plan.check()
+    fresh = [row.ours for row in plan.rows if not row.fits]
+    _check_fresh(sum(model.get_parameter(name).numel() for name in fresh), stored)
     for copy, theirs in plan.copies.items():
         if not torch.equal(stored.read(copy), stored.read(theirs)):
             raise CheckpointError(f"{copy} and {theirs} differ, but the spec ties them: untie them in the spec")
@@ -126,7 +134,7 @@ def _fill(
         for name in list(filled):
             again = partial(_read, plan, slot, stored, name) if narrow else None
             _assign(model, name, filled.pop(name), dtype, device, again)
-    _fresh(model, [row.ours for row in plan.rows if not row.fits], dtype, device, seed)
+    _fresh(model, fresh, dtype, device, seed)
     model.tie()
     return LoadReport(
         initialised=plan.unfilled,
@@ -136,6 +144,15 @@ def _fill(
         remarks=plan.source.remarks,
         taken_over=tuple(f"{name} (of {plan.other_head})" for name in plan.taken_over),
     )
+
+
+def _check_fresh(wanted: int, stored: Stored) -> None:
+    """A head may be new, but a few words in a description shall not fill the memory."""
+    held = sum(math.prod(stored.shape(name)) for name in stored.names())
+    if wanted > max(MOST_FRESH, 4 * held):
+        raise CheckpointError(
+            f"{stored.folder} holds {held} numbers, and its description asks for {wanted} more: too many for a new head"
+        )
 
 
 def _assign(
@@ -156,8 +173,10 @@ def _assign(
         blank = Int8Weight.empty(tensor.shape, dtype or tensor.dtype, device)
         setattr(module, last, nn.Parameter(_rounded(name, blank, narrow), requires_grad=False))
         return
+    if not tensor.is_floating_point():
+        raise CheckpointError(f"{name} is stored as {tensor.dtype}, which holds no weights: dequantize it first")
     old = model.get_parameter(name)
-    kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+    kind = tensor.dtype if dtype is None else dtype
     # A view would keep the whole file's pages, those of rounded weights among them.
     placed = tensor.to(device=device, dtype=kind, copy=narrow is not None)
     placed = placed if placed is tensor else placed.contiguous()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from engine.errors import nearest
 
 Path = tuple[str, ...]
+MOST = 200  # problems that are explained: each looks for the nearest name
 TAGS = ("kind", "algorithm")
 WORDS = {
     "model_type": "a section of keys",
@@ -27,7 +28,8 @@ def explain(error: ValidationError, data: Any, root: type[BaseModel]) -> list[tu
 
     The members of a union that fail at one place give one sentence, and none where another member fits better.
     """
-    found = [(_place(issue, data), issue) for issue in error.errors()]
+    told = error.errors()
+    found = [(_place(issue, data), issue) for issue in told[:MOST]]
     inner = {path[:length] for path, _ in found for length in range(len(path))}
     wrong_types: dict[Path, list[Any]] = {}
     texts: dict[tuple[Path, str], None] = {}
@@ -37,7 +39,8 @@ def explain(error: ValidationError, data: Any, root: type[BaseModel]) -> list[tu
                 wrong_types.setdefault(path, []).append(issue)
         else:
             texts[_sentence(issue, path, data, root)] = None
-    return [*((path, _mistyped(issues)) for path, issues in wrong_types.items()), *texts]
+    more = [((), f"and {len(told) - MOST} more problems")] if len(told) > MOST else []
+    return [*((path, _mistyped(issues)) for path, issues in wrong_types.items()), *texts, *more]
 
 
 def _place(issue: Any, data: Any) -> Path:

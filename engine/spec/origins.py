@@ -7,6 +7,7 @@ from typing import Any
 from engine.errors import Problem, SpecError
 from tokenization.plain_yaml import YamlError, parse_yaml
 
+LARGEST = 2**24
 KeyPath = tuple[str, ...]
 Place = tuple[str, int | None, int | None]
 
@@ -38,6 +39,8 @@ class Origins:
 def parse(path: Path, origins: Origins) -> dict[str, Any]:
     """The plain data of a spec file (raises SpecError for what is no mapping in plain YAML)."""
     origins.places[()] = (str(path), 1, 1)
+    if path.stat().st_size > LARGEST:
+        raise SpecError([origins.problem((), f"larger than any spec: more than {LARGEST} bytes")])
     try:
         data, places = parse_yaml(path.read_text(encoding="utf-8"))
     except YamlError as error:

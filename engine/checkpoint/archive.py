@@ -1,0 +1,75 @@
+"""Weight files of torch.save: what is checked before their bytes are taken for tensors."""
+
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.errors import CheckpointError
+
+# Tensors that share storage count once a name: more of that than any network has is meant to fill the memory.
+MOST_SHARED = 64
+LARGEST_PICKLE = 2**28
+_LOCAL = struct.Struct("<4s2xHH8xIIHH")
+
+
+def check_archive(path: Path) -> None:
+    """Raise CheckpointError unless every record of a zip file lies in it as torch.save writes it: plain, whole and apart.
+
+    torch maps such a file and takes the bytes at a record's place for its values, whatever they are.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            records = sorted(archive.infolist(), key=lambda record: record.header_offset)
+            ends = [*(record.header_offset for record in records[1:]), archive.start_dir]
+            for record, end in zip(records, ends):
+                file.seek(record.header_offset)
+                _check_record(record, file.read(_LOCAL.size), end)
+    except (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    names = [record.filename for record in records]
+    if len(set(names)) < len(names):
+        raise CheckpointError(f"{path} is damaged: two of its records have one name")
+
+
+def _check_record(record: zipfile.ZipInfo, header: bytes, end: int) -> None:
+    """One record beside its local header; `end` is where the next one begins."""
+    mark, flags, method, packed, size, name, extra = _LOCAL.unpack(header)
+    if mark != b"PK\3\4":
+        raise ValueError(f"there is no record {record.filename} where its table says")
+    if record.compress_type or method:
+        raise ValueError(
+            f"its record {record.filename} is compressed, which torch.save never does: "
+            "torch.save(torch.load(FILE), FILE) writes it plain"
+        )
+    if (record.flag_bits | flags) & 1:
+        raise ValueError(f"its record {record.filename} is encrypted")
+    # 0 and the largest number stand for sizes that are told elsewhere.
+    told = {packed, size} - {0, 2**32 - 1}
+    if record.file_size != record.compress_size or told - {record.file_size}:
+        raise ValueError(f"its record {record.filename} has two sizes")
+    if record.header_offset + _LOCAL.size + name + extra + record.file_size > end:
+        raise ValueError(f"its record {record.filename} reaches into the next one")
+    if record.filename.endswith("data.pkl") and record.file_size > LARGEST_PICKLE:
+        raise ValueError(f"its record {record.filename} is larger than any list of tensors")
+
+
+def check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError for tensors that hold no values, or more of them than their file."""
+    total = 0
+    for name, tensor in tensors.items():
+        if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
+            raise CheckpointError(
+                f"{path}: {name} holds no plain values ({tensor.layout}, {tensor.device}): save it dense"
+            )
+        size = tensor.numel() * tensor.element_size()
+        total += size
+        if size > tensor.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{path} is damaged: {name} {tuple(tensor.shape)} is larger than what it is stored in"
+            )
+    if total > MOST_SHARED * path.stat().st_size:
+        raise CheckpointError(f"{path} is damaged: its tensors are {total} bytes, the file holds {path.stat().st_size}")

@@ -1,0 +1,121 @@
+"""Small files that ask for much, and archives whose bytes are not what they seem: refused before anything is made."""
+
+import json
+import struct
+import time
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine import InputError, Memory, SpecError, build_model, load_model, load_spec
+from tests.checkpoint.folders import as_bin, edit_config, loaded, refused, tensors
+from tokenization import VocabularyError
+from tokenization.pickles import read_pickled_words
+
+
+def rewritten(path, method=zipfile.ZIP_STORED, change=lambda name, content: content):
+    with zipfile.ZipFile(path) as archive:
+        records = [(record.filename, archive.read(record)) for record in archive.infolist()]
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in records:
+            archive.writestr(name, change(name, content))
+
+
+def test_compressed_records_are_refused(theirs):
+    rewritten(as_bin(theirs), zipfile.ZIP_DEFLATED)
+    refused(theirs, "is compressed, which torch.save never does", "writes it plain")
+
+
+def test_records_that_overlap_are_refused(theirs):
+    path = as_bin(theirs)
+    content = path.read_bytes()
+    first = content.index(b"PK\1\2")
+    second = content.index(b"PK\1\2", first + 4)
+    size = struct.unpack_from("<I", content, first + 20)[0]
+    changed = bytearray(content)
+    for place in (first + 20, first + 24):
+        struct.pack_into("<I", changed, place, size + (second - first) * 1000)
+    path.write_bytes(bytes(changed))
+    refused(theirs, "pytorch_model.bin is damaged: ")
+
+
+def test_the_other_byte_order_is_read(theirs):
+    expected = tensors(theirs)
+
+    def turned(name, content):
+        if name.endswith("byteorder"):
+            return b"big"
+        return (
+            torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, 4).flip(1).numpy().tobytes()
+            if "/data/" in name
+            else content
+        )
+
+    rewritten(as_bin(theirs), change=turned)
+    model = loaded(theirs)
+    assert torch.equal(model.final_norm.weight, expected["model.layer_norm.weight"])
+
+
+def test_a_tensor_larger_than_its_storage_is_refused(theirs):
+    state = tensors(theirs)
+    state["lm_head.weight"] = torch.zeros(1).expand(60, 32)
+    as_bin(theirs, state)
+    refused(theirs, "lm_head.weight (60, 32) is larger than what it is stored in")
+
+
+def test_integers_are_no_weights(theirs):
+    state = load_file(theirs / "model.safetensors")
+    state["model.layer_norm.weight"] = state["model.layer_norm.weight"].to(torch.int8)
+    save_file(state, theirs / "model.safetensors", metadata={"format": "pt"})
+    refused(theirs, "is stored as torch.int8, which holds no weights")
+
+
+def test_more_layers_than_tensors(theirs):
+    edit_config(theirs, num_layers=9_999)
+    refused(theirs, "describes 9999 layers, but holds")
+
+
+@pytest.mark.parametrize(
+    "pickled", [b"Nr\xff\xff\xff\x1f.", b"Np4000000000\n.", b"\x85" * 20_000 + b".", b"\x96" + b"\xff" * 8 + b"."]
+)
+def test_a_word_list_that_asks_for_gigabytes(pickled, tmp_path):
+    (tmp_path / "vocab.pkl").write_bytes(pickled)
+    with pytest.raises(VocabularyError, match=r"vocab\.pkl"):
+        read_pickled_words(tmp_path / "vocab.pkl")
+
+
+def test_a_memory_of_very_many_layers(tmp_path):
+    path = tmp_path / "memory.safetensors"
+    model = build_model("tiny/xglm", seed=0)
+    model(torch.tensor([[5, 6]]), use_memory=True).memory.save(path)
+    for layers in (10**9, -1, 0, True, "2"):
+        about = {"spec": "x", "length": 2, "layers": layers, "keeps": "segments"}
+        save_file(load_file(path), path, metadata={"memory": json.dumps(about)})
+        with pytest.raises(
+            InputError, match=r"memory\.safetensors' is not a file that Memory\.save wrote, or is damaged"
+        ):
+            Memory.load(path)
+
+
+def test_very_many_unknown_keys_are_told_in_short():
+    begun = time.monotonic()
+    with pytest.raises(SpecError, match="and 19801 more problems") as caught:
+        load_spec({"name": "x", **{f"key{number}": 1 for number in range(20_000)}})
+    assert len(str(caught.value).splitlines()) < 300 and time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 50_000, '{"a": ' + "9" * 5000 + "}"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_json_that_nests_or_counts_without_end(theirs, name, text):
+    (theirs / "model.safetensors").unlink()
+    (theirs / name).write_text(text)
+    refused(theirs, f"{name} is damaged")
+
+
+def test_a_loaded_head_of_very_many_labels(theirs):
+    edit_config(theirs, num_labels=2**31 - 1)
+    with pytest.raises(Exception, match=r"too many for a new head|num_labels") as caught:
+        load_model(theirs, "sequence_classification")
+    assert type(caught.value).__module__ == "engine.errors"
