@@ -22,7 +22,7 @@ from engine.kernels.int8 import holds_int8
 from engine.kernels.linear import check_reorderable, make_contiguous
 from engine.kernels.reordered import forget, reorder
 from engine.masks import Grid
-from engine.memory import Form, Keeps, LayerMemory, Memory, form_of, memory_after, remember
+from engine.memory import Form, Keeps, LayerMemory, Memory, form_of, longest, memory_after, remember
 from engine.norms import build_norm
 from engine.output_layer import LinearOutput
 from engine.outputs import Output
@@ -242,7 +242,8 @@ class Model(TextMethods, nn.Module):
     def _keeps_memory(self, inputs: Inputs) -> Form | None:
         """The form of the memory that comes back, None for no memory."""
         memory = self.spec.memory
-        if memory.kind == "none" or (isinstance(memory, axes.Recurrent) and memory.length == 0):
+        keeps = "segments" if inputs.memory is None else inputs.memory.keeps
+        if memory.kind == "none" or longest(memory, keeps) == 0:
             return None
         asked = inputs.use_memory if isinstance(inputs.use_memory, str) else None
         form = form_of(self.spec, inputs.memory, asked, self.training or torch.is_grad_enabled())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.block import Block
 from engine.inputs import expect, in_range
-from engine.memory import Keeps, LayerMemory, Memory, check_memory, zero_memory
+from engine.memory import Keeps, LayerMemory, Memory, check_memory, longest, zero_memory
 from engine.positions import remembered_positions, rotation
 from engine.spec import axes
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from engine.model import Model
 
 
-def remembers(model: "Model") -> bool:
-    """Whether the spec leaves anything behind for later tokens."""
+def remembers(model: "Model", keeps: Keeps = "segments") -> bool:
+    """Whether the spec leaves anything behind for later tokens; `keeps`: see Memory."""
     memory = model.spec.memory
-    return memory.kind != "none" and not (isinstance(memory, axes.Recurrent) and memory.length == 0)
+    return memory.kind != "none" and longest(memory, keeps) != 0
 
 
 def project_memory(model: "Model", memory: Memory) -> Memory:
@@ -67,7 +67,7 @@ def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memor
     `keeps`: see Memory.
     """
     spec, parameter = model.spec, next(model.parameters())
-    if not remembers(model):
+    if not remembers(model, keeps):
         return None
     zeros = zero_memory(spec, batch, parameter)
     if zeros is not None:

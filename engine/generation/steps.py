@@ -30,12 +30,12 @@ class Continuation:
     def __init__(self, model: "Model", prompts: Prompts, decoding: Decoding = "cached") -> None:
         self.model, self.prompts = model, replace(prompts, memory=None)
         self.two_streams = model.spec.streams.kind == "two"
-        self.cached, self.overlap = decoding != "recompute" and remembers(model), int(decoding == "overlap")
+        keeps: Keeps = "all" if self.two_streams else "tokens"
+        self.cached, self.overlap = decoding != "recompute" and remembers(model, keeps), int(decoding == "overlap")
         self.tokens = prompts.tokens[:, :0]
         self.mask = prompts.mask
         self.prompt = prompts.tokens.shape[1]
         self.memory = None
-        keeps: Keeps = "all" if self.two_streams else "tokens"
         if prompts.memory is not None:
             self.memory = replace(project_memory(model, prompts.memory), keeps=keeps)
         elif self.cached:

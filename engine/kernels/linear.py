@@ -39,7 +39,7 @@ def linear(layer: nn.Module, states: Tensor) -> Tensor:
 
 def linear_gelu(layer: nn.Module, states: Tensor) -> Tensor:
     """The exact GELU of `layer(states)`, in one kernel where the processor has a fast one."""
-    if tuning().fused_gelu and is_plain(layer):
+    if not watched() and tuning().fused_gelu and is_plain(layer):
         weight, bias = layer.weight, layer.bias
         if not _learns(states, weight, bias) and _suits_onednn(states, weight):  # type: ignore[arg-type]
             return _onednn_product(states, weight, bias, gelu=True)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     if isinstance(weight, Int8Weight):
         return int8_product(states, weight, bias)
     learns = _learns(states, weight, bias)
-    if learns and weight.requires_grad and any_reordered() and not torch.compiler.is_compiling():
+    if learns and weight.requires_grad and not torch.compiler.is_compiling() and any_reordered():
         forget([weight])  # it is about to change, and fused optimizers leave no trace of it
     if not _suits_onednn(states, weight):
         return functional.linear(states, weight, bias)

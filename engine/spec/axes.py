@@ -389,7 +389,6 @@ class Layout(Axis):
         "pad_token_id": "tokens.padding",
         "bos_token_id": "tokens.bos",
         "eos_token_id": "tokens.eos",
-        "decoder_start_token_id": "tokens.decoder_start",
     }
     defaults: dict[str, Any] = {}
     constants: dict[str, Any] = {}

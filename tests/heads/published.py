@@ -8,6 +8,7 @@ import transformers
 from torch import Tensor
 
 from engine import Model
+from tests.parity.both import Wide, fresh, in_dtype, widened
 from tests.parity.helpers import assert_close_relative, assert_same_gradients, randomise, their_gradients, weighted
 
 VOCABULARY, PADDING = 23, {"XLNet": 5, "XLM": 2, "XLMRobertaXL": 1}
@@ -77,23 +78,35 @@ def tokens(family: str, *shape: int, seed: int = 0, padding: str | None = None) 
 
 
 def agree(theirs: Any, ours: Model, inputs: Mapping[str, Any]) -> None:
-    """Assert that every field that the published class gives agrees, and every gradient, in eval and train mode."""
+    """Assert that every field that the published class gives agrees: in float32 in eval mode, and in float64, where
+    rounding hides nothing, with every gradient in eval and train mode.
+    """
     before = {name: value.clone() for name, value in inputs.items() if isinstance(value, Tensor)}
-    for mode in (False, True):
-        found = ours.train(mode)(**inputs)
-        assert all(torch.equal(inputs[name], value) for name, value in before.items()), "an argument was changed"
-        expected = theirs.train(mode)(**{n: v.clone() if isinstance(v, Tensor) else v for n, v in inputs.items()})
-        given = [name for name in FIELDS if getattr(expected, name, None) is not None]
-        assert given == [name for name in FIELDS if getattr(found, name) is not None]
-        for name in given:
-            if name.endswith("_index"):
-                assert torch.equal(found[name], expected[name]), name
-            else:
-                assert_close_relative(found[name], expected[name], name)
-        for model, output in ((theirs, expected), (ours, found)):
-            model.zero_grad(set_to_none=True)
-            torch.autograd.backward(_scalar(output))
-        assert_same_gradients(ours, their_gradients(theirs))
+    with torch.no_grad():
+        _agree(ours.eval()(**inputs), theirs.eval()(**fresh(inputs)))
+    assert all(torch.equal(inputs[name], value) for name, value in before.items()), "an argument was changed"
+    theirs, ours = widened(theirs), widened(ours)
+    if hasattr(theirs.base_model, "relative_positional_encoding"):
+        in_dtype(theirs.base_model, torch.float64)
+    given = fresh(inputs, torch.float64)
+    with Wide():
+        for mode in (False, True):
+            found, expected = ours.train(mode)(**fresh(given)), theirs.train(mode)(**fresh(given))
+            _agree(found, expected)
+            for model, output in ((theirs, expected), (ours, found)):
+                model.zero_grad(set_to_none=True)
+                torch.autograd.backward(_scalar(output))
+            assert_same_gradients(ours, their_gradients(theirs))
+
+
+def _agree(found: Any, expected: Any) -> None:
+    given = [name for name in FIELDS if getattr(expected, name, None) is not None]
+    assert given == [name for name in FIELDS if getattr(found, name) is not None]
+    for name in given:
+        if name.endswith("_index"):
+            assert torch.equal(found[name], expected[name]), name
+        else:
+            assert_close_relative(found[name], expected[name], name)
 
 
 def _scalar(output: Any) -> Tensor:

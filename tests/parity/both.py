@@ -63,13 +63,13 @@ def agree(
     published = {**inputs, **(their_only or {})}
     flags = {"output_hidden_states": True, "output_attentions": True}
     with torch.no_grad():
-        one, other = theirs.eval()(**_fresh(published), **flags), ours.eval()(**mine, **flags)
+        one, other = theirs.eval()(**fresh(published), **flags), ours.eval()(**mine, **flags)
         compare(other, one, real, without=without)
     theirs, ours = widened(theirs), widened(ours)
-    published, mine = _fresh(published, torch.float64), _fresh(mine, torch.float64)
+    published, mine = fresh(published, torch.float64), fresh(mine, torch.float64)
     with Wide():
         with torch.no_grad():
-            compare(ours(**mine, **flags), theirs(**_fresh(published), **flags), real, tolerance, without)
+            compare(ours(**mine, **flags), theirs(**fresh(published), **flags), real, tolerance, without)
         for model in (theirs.train(), ours.train()):
             model.zero_grad(set_to_none=True)
         one, other = theirs(**published), ours(**mine)
@@ -77,6 +77,12 @@ def agree(
         for output in (one, other):
             torch.autograd.backward(scalar(output, real))
     assert_same_gradients(ours, used_gradients(theirs, ours), tolerance)
+
+
+def in_dtype(body: Any, dtype: torch.dtype) -> None:
+    """Cast the sinusoids, which published code leaves in float32 whatever the weights are."""
+    positions = body.relative_positional_encoding
+    body.relative_positional_encoding = lambda *sizes, **named: positions(*sizes, **named).to(dtype)
 
 
 def widened(model: Any) -> Any:
@@ -161,7 +167,7 @@ def _at(values: Any, real: Tensor | None) -> Any:
     return values[real.bool()] if real is not None and values.shape[:2] == real.shape else values
 
 
-def _fresh(inputs: Mapping[str, Any], dtype: torch.dtype | None = None) -> dict[str, Any]:
+def fresh(inputs: Mapping[str, Any], dtype: torch.dtype | None = None) -> dict[str, Any]:
     """Copies of the tensors, real numbers cast to `dtype`: some published code changes its arguments in place."""
     return {
         name: value.clone().to(dtype if value.is_floating_point() else None) if isinstance(value, Tensor) else value

@@ -137,7 +137,7 @@ def drop_alike(patch: pytest.MonkeyPatch, stand_in: Callable[..., Tensor] = torc
         return stand_in(values, rate, True) if rate > 0 else values
 
     patch.setattr(torch.nn.functional, "dropout", stand_in)
-    for module in ("dropout", "attention", "scores"):
+    for module in ("kernels.dropout", "attention", "scores"):
         patch.setattr(f"engine.{module}.dropout", ours)
 
 

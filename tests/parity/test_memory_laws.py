@@ -14,10 +14,11 @@ from torch import Tensor
 from transformers import XLNetConfig, XLNetModel
 
 from engine import Memory, Model
+from tests.parity.both import in_dtype
 from tests.parity.golden import golden
 from tests.parity.helpers import assert_close_relative, converted, randomise, sweep
 from tests.parity.test_transformer_xl import opened
-from tests.parity.test_xlnet import SMALL, VOCABULARY, in_dtype
+from tests.parity.test_xlnet import SMALL, VOCABULARY
 
 CUTS = st.lists(st.integers(1, 5), min_size=2, max_size=4)
 

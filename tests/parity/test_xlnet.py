@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import XLNetConfig, XLNetLMHeadModel, XLNetModel
 
 from engine import Memory, Model, Output
+from tests.parity.both import in_dtype
 from tests.parity.helpers import (
     assert_close_relative,
     assert_same_gradients,
@@ -173,12 +174,6 @@ def check(run: Run, dtype: torch.dtype = torch.float32, attentions: bool = False
             mine["output_attentions"] = published["output_attentions"] = attentions
             gradients(ours, ours(**inputs, **mine), theirs, theirs(**inputs, **published), inputs)
         mems, memory = expected.mems, answer.memory
-
-
-def in_dtype(body: Any, dtype: torch.dtype) -> None:
-    """Cast the sinusoids, which published code leaves in float32 whatever the weights are."""
-    positions = body.relative_positional_encoding
-    body.relative_positional_encoding = lambda *sizes, **named: positions(*sizes, **named).to(dtype)
 
 
 def segment(run: Run, config: Any, length: int, random: torch.Generator, dtype: torch.dtype) -> dict[str, Any]:

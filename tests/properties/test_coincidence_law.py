@@ -32,7 +32,13 @@ def test_xlnet_one_way_without_segments_is_transformer_xl() -> None:
     """XLNet's factorization order from left to right over three segments of memory = Transformer-XL's causal mask."""
     plain = {"ffn.activation": "gelu", "norm.eps": 1e-12, "memory.initial": "empty", "memory.length": 9}
     tokens = {"embeddings.tables.tokens": {"width": None, "cutoffs": [], "divisor": 1}, "dims.head": 4}
-    xl = family("transformer-xl", **XL, **plain, **tokens, **{"heads.output": {"kind": "linear", "tied": True}})
+    xl = family(
+        "transformer-xl",
+        **XL,
+        **plain,
+        **tokens,
+        **{"heads.output": {"kind": "linear", "tied": True, "tied_projections": False}},
+    )
     net = family("xlnet", **{"memory.length": 9, "memory.padding": "hidden"})
     ours, theirs = built(net, None), built(xl, None, seed=1)
     weights = ours.state_dict()
