@@ -1,13 +1,31 @@
+# What each command does stands in README.md and CONTRIBUTING.md.
 PYTHON ?= python3
 BIN := .venv/bin
+INSTALL := -m pip install --quiet --disable-pip-version-check
+# Tests that compare numbers of whole networks.
+NUMERIC := tests/test_machine.py tests/parity tests/properties tests/model tests/training
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+TORCH := torch==2.13.0
+COMPILE := compile --quiet --no-header --annotation-style line pyproject.toml
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-avx2 test-threads test-oldest test-newest wheel-test lint format bench lock clean
 
 demo: .venv/ready
 	$(BIN)/engine demo
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2
+
+# Numbers as a processor without AVX-512 computes them.
+test-avx2: .venv/ready
+	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(NUMERIC)
+
+test-threads: .venv/ready
+	OMP_NUM_THREADS=4 $(BIN)/python -m pytest tests/test_machine.py tests/training tests/model
+
+# The wheel alone, in an empty environment outside the checkout.
+wheel-test: .venv/ready
+	PYTHON=$(PYTHON) BUILDER=$(abspath $(BIN)/python) .ci/wheel-test
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -23,14 +41,33 @@ bench: .venv/bench-ready
 	$(BIN)/python -m benchmarks $(ARGUMENTS)
 
 .venv/bench-ready: .venv/ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[bench]'
 	touch $@
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,test,lint]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt setuptools
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[demo,test,lint]'
 	touch $@
 
+# Every version of all extras, for every Python that is supported.
+lock: .venv/ready
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[lock]'
+	echo '$(TORCH)' | $(BIN)/uv pip $(COMPILE) - --universal --python-version 3.10 --all-extras --upgrade \
+		--custom-compile-command 'make lock' --output-file constraints.txt
+
+# The lowest versions that pyproject.toml allows, and the newest of today, beside the torch that is locked.
+test-oldest: RESOLUTION := --resolution lowest-direct
+test-newest: RESOLUTION := --constraint .venv-newest/torch.txt
+test-oldest test-newest: test-%: .venv/ready
+	$(PYTHON) -m venv --clear .venv-$*
+	echo '$(TORCH)' > .venv-$*/torch.txt
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[lock]'
+	$(BIN)/uv pip $(COMPILE) --python .venv-$*/bin/python --extra demo --extra test $(RESOLUTION) \
+		--output-file .venv-$*/versions.txt
+	.venv-$*/bin/python $(INSTALL) --constraint .venv-$*/versions.txt setuptools
+	.venv-$*/bin/python $(INSTALL) --constraint .venv-$*/versions.txt --no-build-isolation --editable '.[demo,test]'
+	.venv-$*/bin/python -m pytest -n 2
+
 clean:
-	rm -rf .venv .demo
+	rm -rf .venv .venv-oldest .venv-newest .demo

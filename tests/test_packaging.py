@@ -1,5 +1,7 @@
 """What is built from this tree works without it."""
 
+import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from email import message_from_string
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from engine import __version__
 from tokenization.extras import DISTRIBUTION
@@ -95,9 +99,37 @@ def test_the_console_script_is_the_typer_app(site):
     assert "engine = engine.cli:main" in text
 
 
-def test_the_check_script_runs_lint_and_tests():
-    script = ROOT / ".ci" / "run"
-    assert script.stat().st_mode & 0o111
-    subprocess.run(["bash", "-n", str(script)], check=True)
-    commands = [line.strip() for line in script.read_text().splitlines() if line.startswith("make ")]
-    assert commands == ["make lint", "make test"]
+def recipe(target):
+    """The commands of a make target, as they would run."""
+    command = ["make", "--dry-run", "--always-make", "--no-print-directory", target]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_check_script_runs_lint_tests_and_the_wheel():
+    for script in (ROOT / ".ci" / "run", ROOT / ".ci" / "wheel-test"):
+        assert script.stat().st_mode & 0o111
+        subprocess.run(["bash", "-n", str(script)], check=True)
+    commands = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make ")]
+    assert commands == [f"make {target}" for target in ("lint", "test", "test-avx2", "test-threads", "wheel-test")]
+    assert re.search("ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 .*pytest .*tests/parity", recipe("test-avx2"))
+    assert re.search("OMP_NUM_THREADS=4 .*pytest .*tests/training", recipe("test-threads"))
+    assert ".ci/wheel-test" in recipe("wheel-test")
+
+
+def test_every_dependency_is_locked():
+    """At one version for a Python, and from no particular place."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml")
+    locked = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        requirement = Requirement(line.partition("#")[0])
+        assert str(requirement.specifier).startswith("=="), line
+        locked.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    for asked in map(Requirement, [*project["dependencies"], *itertools.chain(*extras)]):
+        pins = locked[canonicalize_name(asked.name)]
+        for python in ("3.10", "3.11", "3.12", "3.13"):
+            environment = {"python_version": python, "python_full_version": f"{python}.0"}
+            fitting = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)]
+            assert len(fitting) == 1, (asked.name, python)
+            assert str(fitting[0].specifier).removeprefix("==") in asked.specifier, asked

@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,16 @@ def run(families: Sequence[str] = FAMILIES, *, seed: int = 0, quick: bool = Fals
 
 
 def teach_all(families: Sequence[str], corpus: Corpus, bars: "Bars", settings: dict[str, Any]) -> Iterator[Taught]:
-    """Each family's result in the order given, trained in processes of one thread: small networks gain little from more."""
+    """Each family's result in the order given, each on one thread, in this process or in several.
+
+    Small networks gain little from more threads, and the same numbers come out however many families are shown.
+    """
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if min(processors, len(families)) == 1:
         for family in families:
-            yield teach(family, corpus, advance=bars.advance, **settings)
+            with one_thread():
+                taught = teach(family, corpus, advance=bars.advance, **settings)
+            yield taught
         return
     context = multiprocessing.get_context("spawn")
     news = context.Queue()
@@ -55,6 +61,17 @@ def teach_all(families: Sequence[str], corpus: Corpus, bars: "Bars", settings: d
             while not future.done():
                 bars.follow(news)
             yield future.result()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums are taken in another order on several threads, so that last bits of a loss depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 _news: Any = None

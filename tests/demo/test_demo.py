@@ -62,20 +62,32 @@ def test_a_family_that_is_none_is_refused():
     assert result.exit_code == 2 and "did you mean 'xglm'" in result.output
 
 
-def test_the_same_seed_shows_the_same(monkeypatch):
+def test_the_same_seed_and_threads_show_the_same(monkeypatch):
     monkeypatch.setattr(CausalLesson, "steps", 8 * 3)
     first, again = (teach("xglm", make_corpus(0, 120, 40), quick=True) for _ in range(2))
     assert (first.losses, first.finding) == (again.losses, again.finding)
 
 
-def test_families_are_trained_side_by_side_and_shown_in_order():
-    """Two processes, fewest steps: what comes back is what one process gives."""
-    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+def test_one_family_or_several_the_same_numbers(monkeypatch):
+    """One family is trained in this process, two in others; how many threads this one has is of no account."""
+    threads = torch.get_num_threads()
     corpus, settings = make_corpus(0, 120, 40), {"seed": 0, "quick": True, "folder": None, "steps": 3}
-    with demo.Bars(console, ("xglm", "transformer-xl")) as bars:
-        apart = list(demo.teach_all(("xglm", "transformer-xl"), corpus, bars, settings))
-    assert [taught.family for taught in apart] == ["xglm", "transformer-xl"]
-    assert apart[0].losses == teach("xglm", corpus, **settings).losses
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    monkeypatch.setattr(demo.os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+
+    def taught(*families):
+        with demo.Bars(console, families) as bars:
+            return list(demo.teach_all(families, corpus, bars, settings))
+
+    torch.set_num_threads(3)
+    try:
+        (alone,) = taught("xglm")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    apart = taught("xglm", "transformer-xl")
+    assert [result.family for result in apart] == ["xglm", "transformer-xl"]
+    assert (apart[0].losses, apart[0].finding) == (alone.losses, alone.finding)
     shown = console.file.getvalue()
     assert "xglm" in shown
     assert "transformer-xl" in shown

@@ -42,6 +42,21 @@ def test_the_seed_decides_everything_and_leaves_the_global_state_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_seed_on_as_many_threads_gives_the_same_bits(threads):
+    def losses(count):
+        torch.set_num_threads(count)
+        return train(small("xglm", **{"dropout.residual": 0.3}), repeated(), 4)
+
+    before = torch.get_num_threads()
+    try:
+        assert losses(threads) == losses(threads)
+        # On another number of threads sums are taken in another order.
+        assert losses(threads) == pytest.approx(losses(2), rel=1e-4)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_rate_rises_then_falls_to_a_tenth():
     rates = [TrainingOptions(warm_up=0.1).rate(step, 100) for step in range(101)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
