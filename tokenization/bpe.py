@@ -33,7 +33,7 @@ class BytePairAlgorithm:
         self.vocabulary = vocabulary
         self.size = len(vocabulary)
         self.unknown = None
-        self.lower_case = options.lower_case_and_remove_accents
+        self.lower_case = _lowers_first(options)
         self._merges = list(merges)
         self._ranks = {merge: rank for rank, merge in enumerate(self._merges)}
         self._tokens = {index: token for token, index in vocabulary.items()}
@@ -60,7 +60,7 @@ class BytePairAlgorithm:
         """Learn merges from a corpus until the vocabulary has `vocab_size` tokens."""
         splitter = WordSplitter(options)
         named = languages if languages is not None else _forever(options.default_language)
-        texts = lowered_as_read(corpus, options.lower_case_and_remove_accents)
+        texts = lowered_as_read(corpus, _lowers_first(options))
         words = (word for text, language in zip(texts, named) for word in splitter.split(text, language))
         vocabulary, merges = learn_merges(words, vocab_size or 8000, options.end_of_word, options.reserved)
         return cls(options, vocabulary, merges)
@@ -138,6 +138,10 @@ class BytePairAlgorithm:
         vocabulary = json.dumps(self.vocabulary, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         merges = "".join(f"{first} {second}\n" for first, second in self._merges)
         return {self.options.vocabulary_file: vocabulary.encode(), self.options.merges_file: merges.encode()}
+
+
+def _lowers_first(options: BytePairOptions) -> bool:
+    return options.lower_case_and_remove_accents and options.lower_case_first
 
 
 def _forever(language: str | None) -> Iterable[str | None]:

@@ -197,6 +197,8 @@ class BytePairOptions(CommonOptions):
 
     `splitting` makes words: `moses`, or `spaces` for text that was segmented outside. `segmenters` names, by
     language, what replaces Moses; `romanian_diacritics` are the languages that lose their diacritics as in WMT16.
+    `lower_case_first` lower-cases a text before it is split into words, as transformers 4 does, and not only after, as
+    the authors and transformers 5 do.
     """
 
     algorithm: Literal["bpe"] = "bpe"
@@ -205,6 +207,7 @@ class BytePairOptions(CommonOptions):
     end_of_word: str = "</w>"
     splitting: Literal["moses", "spaces"] = "moses"
     lower_case_and_remove_accents: bool = True
+    lower_case_first: bool = False
     default_language: str | None = "en"
     segmenters: dict[str, str] = {"zh": "jieba", "ja": "kytea", "th": "pythainlp"}
     romanian_diacritics: tuple[str, ...] = ("ro",)

@@ -1,42 +1,21 @@
-"""Learning byte-pair merges from words (Sennrich et al. 2016, arXiv:1508.07909)."""
+"""Learning byte-pair merges from words (Sennrich et al. 2016, arXiv:1508.07909), with the `tokenizers` library."""
 
-import heapq
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.trainers import BpeTrainer
 
 from tokenization.errors import TokenizationError
 
 Merge = tuple[str, str]
-
-
-class _Words:
-    """The symbols of every different word, and how often and where each pair of symbols stands."""
-
-    def __init__(self, counts: Counter[str], end_of_word: str) -> None:
-        self.symbols = [[*word[:-1], word[-1] + end_of_word] for word in counts]
-        self.counts = list(counts.values())
-        self.pairs: Counter[Merge] = Counter()
-        self.places: dict[Merge, set[int]] = defaultdict(set)
-        for index in range(len(self.symbols)):
-            self._count(index, 1)
-
-    def _count(self, index: int, sign: int) -> None:
-        symbols = self.symbols[index]
-        for pair in pairwise(symbols):
-            self.pairs[pair] += sign * self.counts[index]
-            if sign > 0:
-                self.places[pair].add(index)
-
-    def merge(self, pair: Merge) -> set[Merge]:
-        """Join a pair everywhere; returns the pairs that became more frequent."""
-        changed: set[Merge] = set()
-        for index in self.places.pop(pair):
-            self._count(index, -1)
-            self.symbols[index] = merge_pair(self.symbols[index], pair)
-            self._count(index, 1)
-            changed.update(pairwise(self.symbols[index]))
-        return changed
+# The library counts words itself; a word goes in this many times at once.
+_AT_ONCE = 4096
+# A plane of code points that no letter has stands in for the symbols of words.
+_PRIVATE = 0xF0000
 
 
 def merge_pair(symbols: list[str], pair: Merge) -> list[str]:
@@ -58,33 +37,56 @@ def learn_merges(
 ) -> tuple[dict[str, int], list[Merge]]:
     """A vocabulary (reserved tokens, single characters, merged symbols) and the merges, most frequent pair first.
 
-    Ties go to the pair that sorts first, so that a corpus always gives the same result. Raises TokenizationError for
-    a corpus without words.
+    Characters stand by their frequency; ties between pairs go to the symbols that have been known for longer, so that a
+    corpus always gives the same result. Raises TokenizationError for a corpus without words.
     """
     counts = Counter(words)
     if not counts:
         raise TokenizationError("the corpus holds no words to learn merges from")
-    table = _Words(counts, end_of_word)
+    symbols = {word: [*word[:-1], word[-1] + end_of_word] for word in counts}
     characters: Counter[str] = Counter()
-    for symbols, count in zip(table.symbols, table.counts):
-        for symbol in symbols:
+    for word, count in counts.items():
+        for symbol in symbols[word]:
             characters[symbol] += count
     ranked = sorted(characters, key=lambda symbol: (-characters[symbol], symbol))
     vocabulary = dict.fromkeys([*reserved, *ranked][: max(vocab_size, len(reserved))])
     merges: list[Merge] = []
-    queue = [(-count, pair) for pair, count in table.pairs.items()]
-    heapq.heapify(queue)
-    while queue and len(vocabulary) < vocab_size:
-        count, pair = heapq.heappop(queue)
-        if table.pairs[pair] != -count:
-            if table.pairs[pair] > 0:
-                heapq.heappush(queue, (-table.pairs[pair], pair))
-            continue
-        if -count < 2:
+    if len(vocabulary) < vocab_size:
+        merges = _most_frequent(counts, symbols, ranked, vocab_size)
+    for place, (first, second) in enumerate(merges):
+        if len(vocabulary) == vocab_size:
+            merges = merges[:place]
             break
-        merges.append(pair)
-        vocabulary.setdefault("".join(pair))
-        for changed in table.merge(pair):
-            heapq.heappush(queue, (-table.pairs[changed], changed))
-        table.pairs.pop(pair, None)
+        vocabulary.setdefault(first + second)
     return {token: index for index, token in enumerate(vocabulary)}, merges
+
+
+def _most_frequent(
+    counts: Counter[str], symbols: dict[str, list[str]], ranked: list[str], vocab_size: int
+) -> list[Merge]:
+    """Merges of pairs that occur at least twice.
+
+    The library numbers symbols with an end mark in no certain order, and goes by the numbers where pairs are equally
+    frequent: each symbol is written as one private character, in the order of `ranked`.
+    """
+    hidden = {symbol: chr(_PRIVATE + place) for place, symbol in enumerate(ranked)}
+    shown = {char: symbol for symbol, char in hidden.items()}
+    library = Tokenizer(BPE())
+    library.pre_tokenizer = WhitespaceSplit()
+    trainer = BpeTrainer(vocab_size=len(ranked) + vocab_size, min_frequency=2, show_progress=False)
+    library.train_from_iterator(
+        _repeated(("".join(hidden[symbol] for symbol in symbols[word]), count) for word, count in counts.items()),
+        trainer,
+    )
+    found = json.loads(library.to_str())["model"]["merges"]
+    pairs = (pair if isinstance(pair, list) else pair.split(" ") for pair in found)
+    return [
+        ("".join(shown[char] for char in first), "".join(shown[char] for char in second)) for first, second in pairs
+    ]
+
+
+def _repeated(words: Iterable[tuple[str, int]]) -> Iterator[str]:
+    for word, count in words:
+        while count > 0:
+            yield f"{word} " * min(count, _AT_ONCE)
+            count -= _AT_ONCE

@@ -2,6 +2,7 @@
 
 import io
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,8 @@ class PieceAlgorithm:
     def _place(self, pieces: list[str], offsets: list[Span], text: AlignedText) -> Followed:
         """Pieces and where they stand in the edited text, made into tokens and where they stand in the original."""
         string = text.text
+        if not string.isascii() and any(len(piece) > end - start for piece, (start, end) in zip(pieces, offsets)):
+            offsets = self._whole_characters(pieces, offsets, string)
         # The white space before a piece belongs to no token.
         spans = [_trim(string, *span) if string[span[0] : span[0] + 1].isspace() else span for span in offsets]
         if self.options.split_digit_comma and any(map(ends_in_number, pieces)):
@@ -161,6 +164,25 @@ class PieceAlgorithm:
         if text.offset is None:
             return pieces, [text.span(start, end) for start, end in spans]
         return pieces, [(start + text.offset, end + text.offset) for start, end in spans] if text.offset else spans
+
+    def _whole_characters(self, pieces: list[str], offsets: list[Span], string: str) -> list[Span]:
+        """Spans that end behind a character, where the model's normalization makes several characters of it (…, ½).
+
+        The library ends a piece that holds only some of them in front of the character.
+        """
+        normalized, places = self._processor.Normalize(string, with_offsets=True)
+        if len(normalized) != sum(map(len, pieces)):
+            # Bytes that stand for unknown characters have no place in the normalized text.
+            return offsets
+        spans: list[Span] = []
+        stop = 0
+        for piece, (start, end) in zip(pieces, offsets):
+            stop += len(piece)
+            is_own_mark = stop == 1 and piece == SPACE
+            if places[stop] == places[stop - 1] and not is_own_mark:
+                end = places[min(bisect_right(places, places[stop]), len(places) - 1)]
+            spans.append((start, end))
+        return spans
 
     def _place_numbers(self, pieces: list[str], spans: list[Span]) -> Followed:
         """The parts of a number share its text from the end, as the split leaves every character in place."""

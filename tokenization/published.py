@@ -16,7 +16,14 @@ SPECS = next((path for path in (_ROOT / "specs", _ROOT / "engine" / "_specs") if
 _NO_LIMIT = 10**20
 # Fields without a part in what the published class makes of a text, or which choose between its two forms.
 _NOT_COMPARED = {"special_tokens", "added_tokens", "outputs", "reserved", "model_type", "missing_language"}
-_NOT_COMPARED |= {"default_language", "unknown_language", "backend", "tokenizer_file", "library_spaces"}
+_NOT_COMPARED |= {
+    "default_language",
+    "unknown_language",
+    "backend",
+    "tokenizer_file",
+    "library_spaces",
+    "lower_case_first",
+}
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 
 

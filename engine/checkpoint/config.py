@@ -45,7 +45,7 @@ def read_config(
     remarks: list[str] = []
     told: dict[str, tuple[str, Any]] = {}
     for name, entry in _in_order(layout):
-        if entry.under is not None and _get(data, entry.under) in (MISSING, None, False):
+        if _idle(entry, data):
             continue
         said = _said(config, name, entry)
         if said is None:
@@ -78,7 +78,7 @@ def write_config(spec: Mapping[str, Any], layout: Layout) -> Writing:
     own = f"heads.options.{_get(spec, 'heads.default')}."
     fields = dict(_in_order(layout))
     for name, entry in fields.items():
-        if entry.under is not None and _get(spec, entry.under) in (MISSING, None, False):
+        if _idle(entry, spec):
             continue
         said = {path for other, one in fields.items() if other != name for path in _paths(one)}
         path = min(_paths(entry), key=lambda path: not path.startswith(own))
@@ -133,7 +133,7 @@ def with_words(
     names = {other: (name, entry) for name, entry in fields.items() for other in (name, *entry.also)}
     for name, value in kept.items():
         field_name, entry = names.get(name, (None, None))
-        if entry is None:
+        if entry is None or _idle(entry, spec):
             result[name] = value
         elif field_name != name:
             default = layout.constants.get(name, MISSING) == value
@@ -200,6 +200,11 @@ def _in_order(layout: Layout) -> Iterator[tuple[str, ConfigField]]:
         return entry.under is not None, min(len(path.split(".")) if path else 0 for path in _paths(entry))
 
     yield from sorted(fields, key=rank)
+
+
+def _idle(entry: ConfigField, spec: Mapping[str, Any]) -> bool:
+    """Whether the spec lacks what the field needs to have a meaning."""
+    return entry.under is not None and _get(spec, entry.under) in (MISSING, None, False)
 
 
 def _said(config: Mapping[str, Any], name: str, entry: ConfigField) -> tuple[str, Any] | None:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.checkpoint.archive import check_archive, check_tensors
+from engine.checkpoint.authors import SUFFIXES, read_shells
 from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
 from engine.checkpoint.stored import state_in
 from engine.errors import CheckpointError, InputError, SpecError
@@ -103,9 +104,7 @@ class _File:
         except CheckpointError:
             raise
         except pickle.UnpicklingError:
-            raise CheckpointError(
-                f"{self.path} is damaged, or holds more than tensors; nothing in it was run"
-            ) from None
+            state = self._among_objects()
         except PermissionError as error:
             raise CheckpointError(f"{self.path} cannot be read: {_reason(error)}") from None
         except Exception as error:  # readers of broken bytes raise all sorts
@@ -118,11 +117,25 @@ class _File:
         self.shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         return dict(state).__getitem__
 
+    def _among_objects(self) -> Any:
+        """What a training program wrote, settings and all, where the tensors stand apart from the objects."""
+        try:
+            content = read_shells(self.path)
+        except CheckpointError:
+            content = None
+        if state_in(content) is None:
+            raise CheckpointError(
+                f"{self.path} is damaged, or holds more than tensors; nothing in it was run"
+            ) from None
+        return content
+
 
 def resolve_folder(source: str | os.PathLike[str], revision: str | None = None) -> Path:
     """A local folder, or the snapshot of a hub id (raises CheckpointError where neither can be had)."""
     path = Path(source)
     if path.is_dir():
+        return path
+    if path.is_file() and path.suffix in SUFFIXES:
         return path
     if path.is_file():
         raise CheckpointError(f"{path} is a file; give the folder that holds it and its config.json")

@@ -102,6 +102,23 @@ def load_model(
     return model.eval()
 
 
+def plan_load(
+    source: str | os.PathLike[str],
+    head: str | None = "default",
+    *,
+    spec: SpecSource | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    **head_options: Any,
+) -> Plan:
+    """What `load_model` would do with the same arguments, from names and shapes: `rows`, `left_over`, `unfilled`.
+
+    Nothing is allocated. Raises CheckpointError for a missing, damaged or foreign checkpoint.
+    """
+    opened = open_source(resolve_folder(source, revision), spec, overrides)
+    return make_plan(_assembled(opened, head, head_options), stored_in(opened), opened)
+
+
 def _assembled(opened: Source, head: str | None, options: Mapping[str, Any]) -> Model:
     """The modules on the meta device; a head that the folder describes and that cannot stand is the folder's error."""
     try:
@@ -135,10 +152,12 @@ def _fill(
             again = partial(_read, plan, slot, stored, name) if narrow else None
             _assign(model, name, filled.pop(name), dtype, device, again)
     _fresh(model, fresh, dtype, device, seed)
+    for name in plan.zeros.intersection(fresh):
+        torch.nn.init.zeros_(model.get_parameter(name))
     model.tie()
     return LoadReport(
         initialised=plan.unfilled,
-        left_over=plan.left_over,
+        left_over=tuple(plan.left_over),
         other_shape=plan.other_shape,
         config_left_over=plan.source.config_left_over,
         remarks=plan.source.remarks,

@@ -1,11 +1,12 @@
 """What network a checkpoint folder holds, from its spec.yaml or its config.json."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from engine.build import head_options, load_spec
+from engine.checkpoint.authors import SUFFIXES, authors_file, read_authors
 from engine.checkpoint.config import field_of, kept_words, left_over, read_config
 from engine.checkpoint.files import Weights, read_json
 from engine.checkpoint.foreign import nothing_to_open, refuse_quantised, refuse_quantised_tensors
@@ -38,16 +39,19 @@ class Source:
 
 def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None) -> Source:
     """The spec of a checkpoint folder: its spec.yaml, or a family's spec with the settings of its config.json."""
+    if folder.is_file():
+        return _authors_source(folder, spec, overrides)
     if (folder / "spec.yaml").is_file() and spec is None:
         return Source(folder, load_spec(folder, overrides), None)
     if not (folder / "config.json").is_file():
+        if file := authors_file(folder):
+            return _authors_source(file, spec, overrides)
         raise nothing_to_open(folder, f"there is no config.json in {folder}")
     config = read_json(folder / "config.json")
     refuse_quantised(folder, config)
-    family = (
-        read(spec) if spec is not None and not isinstance(spec, Spec) else spec.to_dict() if spec else _family(config)
-    )
-    layout = load_spec(family).checkpoint.huggingface
+    family = _family(config) if spec is None else _plain(spec)
+    # A spec that is wrong by itself is told with its own lines.
+    layout = load_spec(family if spec is None else spec).checkpoint.huggingface
     if layout is None:
         raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
     generation: dict[str, Any] = {}
@@ -80,6 +84,33 @@ def _resolved(data: dict[str, Any], overrides: Mapping[str, Any] | None, layout:
         raise CheckpointError("\n".join(_told(problem, layout, folder) for problem in error.problems)) from None
 
 
+def holds_network(path: Path) -> bool:
+    """Whether a network is to be had from a place without a spec.yaml: a folder with config.json, or an authors' file."""
+    if path.is_file():
+        return path.suffix in SUFFIXES
+    if not path.is_dir() or (path / "spec.yaml").is_file():
+        return False
+    return (path / "config.json").is_file() or authors_file(path) is not None
+
+
+def _authors_source(file: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None) -> Source:
+    """The spec and the tensors of a file that the authors' code wrote."""
+    known = families() if spec is None else {"": _plain(spec)}
+    specs = {name: load_spec(data) for name, data in known.items()} if spec is None else {"": load_spec(spec)}
+    layouts = {name: one.checkpoint.original for name, one in specs.items() if one.checkpoint.original is not None}
+    if not layouts:
+        raise CheckpointError(
+            "this spec has no checkpoint.original section, so the names in the authors' file are unknown"
+        )
+    name, settings, tensors = read_authors(file, layouts)
+    layout = layouts[name]
+    try:
+        resolved = load_spec(read_config(settings, layout, known[name]).data, overrides)
+    except SpecError as error:
+        raise SpecError(replace(p, source=str(file)) if p.source == "spec" else p for p in error.problems) from None
+    return Source(file, resolved, layout, tensors=tensors)
+
+
 def stored_in(source: Source) -> Stored:
     """The tensors of a checkpoint under the names of its layout."""
     stored = Stored(source.tensors or Weights(source.folder))
@@ -91,6 +122,11 @@ def _told(problem: Problem, layout: Layout, folder: Path) -> str:
     name = field_of(problem.path, layout)
     field = problem.path if name is None else f"{name} ({problem.path})"
     return f"{folder / 'config.json'}: {field}: {problem.message}"
+
+
+def _plain(spec: SpecSource) -> dict[str, Any]:
+    """A spec as it is written, with its parents merged in."""
+    return spec.to_dict() if isinstance(spec, Spec) else read(spec)
 
 
 def _family(config: Mapping[str, Any]) -> dict[str, Any]:

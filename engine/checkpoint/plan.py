@@ -13,7 +13,7 @@ from engine.checkpoint.opening import Source
 from engine.checkpoint.stored import Stored
 from engine.errors import CheckpointError
 from engine.model import Model
-from engine.spec.axes import Layout
+from engine.spec.axes import Layout, OriginalLayout
 from engine.ties import shared_names
 
 OPTIONAL = ("head.", "pooler.")
@@ -39,7 +39,7 @@ class Plan:
     """What a load would do.
 
     `rows`: each parameter once. `slots`: the tensors to read. `copies`: further tensors of a tied parameter, with the one
-    that is read. `looked_for`: published names by ours. `taken_over`: parameters of the head from that of `other_head`.
+    that is read. `looked_for`: published names by ours. `left_over`: tensors that nothing takes, with their shapes. `taken_over`: parameters of the head from that of `other_head`.
     """
 
     source: Source
@@ -47,14 +47,20 @@ class Plan:
     slots: tuple[Slot, ...]
     copies: Mapping[str, str]
     looked_for: Mapping[str, str]
-    left_over: tuple[str, ...]
+    left_over: Mapping[str, tuple[int, ...]]
     taken_over: tuple[str, ...] = ()
     other_head: str | None = None
 
     @property
     def unfilled(self) -> tuple[str, ...]:
         """Parameters for which there is no tensor."""
-        return tuple(row.ours for row in self.rows if row.theirs is None)
+        return tuple(row.ours for row in self.rows if row.theirs is None and row.ours not in self.zeros)
+
+    @property
+    def zeros(self) -> frozenset[str]:
+        """Parameters that the layout lacks because they are zero there."""
+        layout = self.source.layout
+        return frozenset(layout.zeros if isinstance(layout, OriginalLayout) else ())
 
     @property
     def other_shape(self) -> tuple[str, ...]:
@@ -111,7 +117,7 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
         slots=slots,
         copies={copy: theirs for copy, theirs in found.copies.items() if stored.place(copy) != stored.place(theirs)},
         looked_for=found.looked_for,
-        left_over=tuple(left),
+        left_over={name: stored.shape(name) for name in left},
         taken_over=tuple(row.ours for row in rows if row.ours in found.foreign and row.fits),
         other_head=source.spec.heads.default,
     )

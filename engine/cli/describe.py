@@ -1,5 +1,6 @@
 """`engine describe`: a network seen and sized before anything is allocated."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,23 +17,38 @@ def describe(
     head: Annotated[
         str, typer.Option(help="A head's name, 'none' for the bare backbone, or 'default' for the spec's own.")
     ] = "default",
+    family: Annotated[
+        str | None, typer.Option("--spec", help="The spec by which a folder is read; lists its weights too.")
+    ] = None,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="List what of a folder's weights would be read, left over and drawn anew.")
+    ] = False,
 ) -> None:
     """Print a network as a tree with shapes, parameter counts and memory costs, without allocating it."""
     from rich.console import Console
 
     from engine.build import assemble, load_spec
-    from engine.checkpoint.opening import open_source
-    from engine.cli.tree import render
+    from engine.checkpoint.opening import holds_network, open_source, stored_in
+    from engine.checkpoint.plan import make_plan
+    from engine.cli.tree import render, render_plan
+    from engine.errors import InputError
 
     changes = parse_overrides(overrides or [])
-    if (Path(spec) / "config.json").is_file() and not (Path(spec) / "spec.yaml").is_file():
-        resolved = open_source(Path(spec), None, changes).spec
-    else:
-        resolved = load_spec(spec, changes)
-    model = assemble(resolved, None if head == "none" else head, device="meta")
+    listed = weights or family is not None
+    if listed and not Path(spec).exists():
+        raise InputError(f"--spec and --weights are for a folder with a model, and there is none at {spec}")
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
-    for part in render(model):
+    name = None if head == "none" else head
+    if not listed and not holds_network(Path(spec)):
+        parts = render(assemble(load_spec(spec, changes), name, device="meta"))
+    else:
+        opened = open_source(Path(spec), family, changes)
+        model = assemble(opened.spec, name, device="meta")
+        parts = render(model)
+        if listed:
+            parts = chain(parts, render_plan(make_plan(model, stored_in(opened), opened)))
+    for part in parts:
         console.print(part)
 
 

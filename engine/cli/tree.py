@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
+from engine.checkpoint.plan import OPTIONAL, Plan
 from engine.model import Model
 from engine.spec import Spec
 
@@ -59,6 +60,30 @@ def render(model: Model) -> Iterator[RenderableType]:
     for name, words in sizes(model):
         totals.add_row(f"  {name}", words)
     yield totals
+
+
+def render_plan(plan: Plan) -> Iterator[RenderableType]:
+    """What of a checkpoint would be read, drawn anew and left over, with shapes."""
+    yield Text("weights", style="bold")
+    table = _grid(4)
+    for row in plan.rows:
+        theirs = row.theirs or plan.looked_for.get(row.ours, "")
+        if row.fits:
+            fate = "read"
+        elif row.theirs is not None:
+            fate = f"of another shape, drawn anew: {_shape(row.found or ())}"
+        elif row.ours in plan.zeros:
+            fate = "zero"
+        else:
+            fate = "missing, drawn anew" if row.ours.startswith(OPTIONAL) else "missing"
+        table.add_row(f"  {row.ours}", _shape(row.shape), theirs, fate)
+    for name, shape in plan.left_over.items():
+        table.add_row("  ", _shape(shape), name, "left over")
+    yield table
+
+
+def _shape(sizes: tuple[int, ...]) -> str:
+    return " × ".join(map(str, sizes))
 
 
 def tree(model: nn.Module) -> Node:

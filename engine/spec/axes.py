@@ -413,9 +413,22 @@ class Foreign(Axis):
     generation: dict[str, Any] = {}
 
 
+class OriginalLayout(Layout):
+    """The authors' own file: one pickle with tensors and settings at dotted places, of which the first that is there
+    counts.
+
+    A setting `rows of NAME` is the length of a tensor. `zeros` are parameters of ours that the file lacks because they
+    would be zero.
+    """
+
+    tensors: tuple[str, ...]
+    settings: tuple[str, ...]
+    zeros: tuple[str, ...] = ()
+
+
 class Checkpoint(Axis):
-    """Published layouts of the same network, and what came with one."""
+    """Published layouts of the same network, those of the authors' code, and what came with one."""
 
     huggingface: Layout | None = None
-    original: Layout | None = None
+    original: OriginalLayout | None = None
     foreign: Foreign | None = None

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from jsonschema import Draft202012Validator
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import engine
@@ -167,3 +169,42 @@ def test_shipped_specs_agree_with_the_schema():
         data = json.loads(json.dumps(read_yaml(path)))
         assert [error.message for error in validator.iter_errors(data)] == [], path
     assert list(validator.iter_errors({"dims": {"leyers": 2}}))
+
+
+def rows(output):
+    """Lines of the list of weights, in words."""
+    return [line.split() for line in output.split("\nweights", 1)[1].splitlines() if line.strip()]
+
+
+def test_a_dry_run_lists_weights_with_their_shapes(tmp_path):
+    model = build_model("tiny/xglm")
+    save_model(model, tmp_path, format="huggingface")
+    state = load_file(tmp_path / "model.safetensors")
+    state["own"] = state.pop("model.layer_norm.bias")
+    state["model.layer_norm.weight"] = torch.zeros(7)
+    save_file(state, tmp_path / "model.safetensors")
+    listed = rows(described(str(tmp_path), "--weights"))
+    width = str(model.spec.dims.model)
+    assert [width, "×", width, "model.layers.0.self_attn.q_proj.weight", "read"] in [row[1:] for row in listed]
+    assert ["final_norm.bias", width, "model.layer_norm.bias", "missing"] in listed
+    assert [*["of", "another", "shape,", "drawn", "anew:", "7"]] in [
+        row[3:] for row in listed if row[0] == "final_norm.weight"
+    ]
+    assert [width, "own", "left", "over"] in listed
+    assert len(listed) == len(list(model.parameters())) + 1
+
+
+def test_a_folder_by_another_spec(tmp_path):
+    save_model(build_model("tiny/xglm"), tmp_path / "model", format="huggingface")
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: families/xglm\ncheckpoint: {huggingface: {names: {final_norm: last_norm}}}\n")
+    listed = rows(described(str(tmp_path / "model"), "--spec", str(path), "--head", "none"))
+    assert ["final_norm.bias", "model.last_norm.bias", "missing"] in [[*row[:1], *row[2:]] for row in listed]
+    assert sum(row[-2:] == ["left", "over"] for row in listed) == 2
+    path.write_text("extends: families/xglm\ncheckpoint: {huggingface: {names: {final_nrom: last_norm}}}\n")
+    error = run("describe", str(tmp_path / "model"), "--spec", str(path), code=2).stderr
+    assert error.startswith(f"{path}:2:35: checkpoint.huggingface.names.final_nrom: no network has")
+
+
+def test_weights_of_nothing():
+    assert "there is none at xglm-564m" in run("describe", "xglm-564m", "--weights", code=2).stderr
