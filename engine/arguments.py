@@ -1,5 +1,6 @@
 """From what a caller gives to tensors: lists, arrays and other number types, where they can be read in one way only."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -83,6 +84,18 @@ def check_flag(name: str, given: object) -> None:
     """Raise InputError for what is neither true, false nor left out."""
     if given is not None and not isinstance(given, bool):
         raise InputError(f"{name} is {given!r}, expected True or False")
+
+
+def check_callable(name: str, given: object) -> None:
+    """Raise InputError for what is neither a function nor left out."""
+    if given is not None and not callable(given):
+        raise InputError(f"{name} is a {type(given).__name__}, expected a function")
+
+
+def check_word(name: str, given: object, allowed: Iterable[str]) -> None:
+    """Raise InputError for what is neither one of the allowed words nor left out."""
+    if given is not None and not (isinstance(given, str) and given in allowed):
+        raise InputError(f"{name} is {given!r}, expected one of {', '.join(allowed)}")
 
 
 def check_count(name: str, given: object, least: int = 1) -> None:

@@ -201,15 +201,19 @@ def _check_tokens(spec: Spec, inputs: Inputs) -> None:
         raise InputError(f"the input is empty: batch {inputs.shape[0]}, length {inputs.shape[1]}")
 
 
+def check_vectors(name: str, given: Tensor | None, dtype: torch.dtype) -> None:
+    """Raise InputError for vectors of another dtype than that of the network's weights."""
+    if given is not None and not given.is_floating_point():
+        raise InputError(f"{name} must hold floating-point numbers, found {given.dtype}")
+    if given is not None and given.dtype != dtype and not torch.is_autocast_enabled(given.device.type):
+        raise InputError(f"{name} is {given.dtype}, the network's weights are {dtype}: cast one to the other")
+
+
 def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
     """Vectors that the caller made: their dtype, and the shape of an encoder's."""
     batch, length = inputs.shape
     for name in ("inputs_embeds", "encoder_hidden_states"):
-        given = getattr(inputs, name)
-        if given is not None and not given.is_floating_point():
-            raise InputError(f"{name} must hold floating-point numbers, found {given.dtype}")
-        if given is not None and given.dtype != dtype and not torch.is_autocast_enabled(given.device.type):
-            raise InputError(f"{name} is {given.dtype}, the network's weights are {dtype}: cast one to the other")
+        check_vectors(name, getattr(inputs, name), dtype)
     states, mask = inputs.encoder_hidden_states, inputs.encoder_attention_mask
     if states is not None:
         expect("encoder_hidden_states", states, (batch, states.shape[1] if states.dim() > 1 else 0, spec.dims.model))
@@ -285,6 +289,9 @@ def _check_masks(spec: Spec, inputs: Inputs) -> None:
     check_keeps("attention_mask", inputs.attention_mask)
     check_keeps("encoder_attention_mask", inputs.encoder_attention_mask)
     if inputs.target_mapping is not None:
+        if inputs.target_mapping.dim() != 3:
+            shape = tuple(inputs.target_mapping.shape)
+            raise InputError(f"target_mapping has shape {shape}, expected (batch, predictions, length)")
         places = max(length, inputs.target_mapping.shape[-1])
         expect("target_mapping", inputs.target_mapping, (batch, inputs.target_mapping.shape[1], places))
         if not inputs.target_mapping.shape[1]:
@@ -303,8 +310,9 @@ def _check_masks(spec: Spec, inputs: Inputs) -> None:
 def _check_memory(spec: Spec, inputs: Inputs) -> None:
     memory = inputs.memory
     asked = inputs.use_memory
-    if asked is not None and not isinstance(asked, bool) and asked not in get_args(Form):
-        allowed = " or ".join(f"'{form}'" for form in get_args(Form))
+    forms = get_args(Form)
+    if not (asked is None or isinstance(asked, bool) or (isinstance(asked, str) and asked in forms)):
+        allowed = " or ".join(f"'{form}'" for form in forms)
         raise InputError(f"use_memory is {asked!r}, expected True, False, None or {allowed}")
     if asked and spec.memory.kind == "none":
         raise InputError("use_memory needs a memory: this spec has memory.kind none")

@@ -15,6 +15,7 @@ from engine.kernels.losses import IGNORED, score_losses
 from engine.output_layer import build_output_layer
 from engine.outputs import Output
 from engine.spec import Spec
+from heads.losses import read_total
 from heads.registry import Head, HeadOptions, register_head
 
 
@@ -58,7 +59,7 @@ class LanguageModelHead(Head):
             whole = result.logits if self.output.logits_with_loss and not _given(logits_to_keep) else None
             result.losses, result.loss = self._losses(states, labels, whole)
             if num_items_in_batch is not None:
-                result.loss = result.losses.sum() / num_items_in_batch
+                result.loss = result.losses.sum() / read_total(num_items_in_batch)
         return result
 
     def _losses(self, states: Tensor, labels: Tensor, logits: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.arguments import read_tensor
+from engine.errors import InputError
 from engine.inputs import expect
 from engine.kernels.losses import IGNORED
 
@@ -30,8 +31,18 @@ def mean_cross_entropy(
     """
     total = functional.cross_entropy(wide(logits), labels.long(), ignore_index=ignored, reduction="sum")
     if count is None:
-        count = (labels != ignored).sum().clamp(min=1)
-    return total / count
+        return total / (labels != ignored).sum().clamp(min=1)
+    return total / read_total(count)
+
+
+def read_total(given: int | Tensor) -> int | Tensor:
+    """The labels of all calls of one step (`num_items_in_batch`), a number above 0 (raises InputError)."""
+    number: object = given
+    if isinstance(given, Tensor) and given.numel() == 1:
+        number = given.item()
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise InputError(f"num_items_in_batch is {given!r}, expected the number of labels of all calls of a step")
+    return given
 
 
 def wide(values: Tensor) -> Tensor:

@@ -334,6 +334,8 @@ def _holds(value: Any, wanted: Any, path: str, said: Container[str]) -> bool:
 
 def _get(data: Any, path: str) -> Any:
     """The value at a dotted path, MISSING where there is none; below a list, whether it holds that name."""
+    if isinstance(data, Mapping) and path in data:  # a name of the authors' may hold dots
+        return data[path]
     for part in path.split(".") if path else ():
         if isinstance(data, list | tuple):
             return part in data

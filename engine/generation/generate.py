@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from engine.arguments import check_callable
 from engine.errors import InputError
 from engine.generation.beams import BeamSearch, Stops, Text
 from engine.generation.candidates import best_token, best_tokens
@@ -78,6 +79,7 @@ class Generator:
 
     def result(self, on_tokens: Callable[[NewTokens], None] | None = None) -> Generation:
         """Run to the end; `on_tokens` hears of every step."""
+        check_callable("on_tokens", on_tokens)
         if self.options.num_beams > 1:
             if on_tokens is not None:
                 raise InputError("beam search knows its tokens only at the end: on_tokens needs num_beams 1")

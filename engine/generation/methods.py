@@ -48,7 +48,7 @@ class TextMethods:
         of tokens as they come.
         """
         check_flag("return_dict_in_generate", return_dict_in_generate)
-        if settings.get("output_scores") and not return_dict_in_generate:
+        if settings.get("output_scores") is True and not return_dict_in_generate:
             raise InputError("output_scores needs return_dict_in_generate=True, which gives a Generation")
         generator = Generator(
             cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,

@@ -86,7 +86,7 @@ def read_prompts(
     Ids (b n) or `vectors` (b n d), mask (b n) with padding on either side, langs (b) or (b n). Raises InputError.
     """
     spec, device = model.spec, next(model.parameters()).device
-    tokens, vectors, named = _tokens(tokens, vectors, device)
+    tokens, vectors, named = _tokens(tokens, vectors, spec.embedding_width, device)
     mask = None if mask is None else read_mask("attention_mask", mask, device)
     expect("attention_mask", mask, tuple(tokens.shape))
     check_mask("attention_mask", mask)
@@ -116,14 +116,14 @@ def read_prompts(
     return Prompts(tokens, real, langs, encoder_states, encoder_mask, memory, vectors, named)
 
 
-def _tokens(tokens: Any, vectors: Any, device: torch.device) -> tuple[Tensor, Tensor | None, bool]:
+def _tokens(tokens: Any, vectors: Any, width: int, device: torch.device) -> tuple[Tensor, Tensor | None, bool]:
     """Ids (b n), 0 where only vectors (b n d) are given; these; and whether the ids are known."""
     if tokens is None and vectors is None:
         raise InputError("give prompts as input_ids or inputs_embeds")
     if vectors is not None:
         vectors = read_tensor("inputs_embeds", vectors, device)
-        if vectors.dim() != 3:
-            raise InputError(f"inputs_embeds has shape {tuple(vectors.shape)}, expected (batch, length, width)")
+        if vectors.dim() != 3 or vectors.shape[-1] != width:
+            raise InputError(f"inputs_embeds has shape {tuple(vectors.shape)}, expected (batch, length, {width})")
     named = tokens is not None
     if named:
         tokens = read_ids("input_ids", tokens, device)
@@ -140,8 +140,12 @@ def _tokens(tokens: Any, vectors: Any, device: torch.device) -> tuple[Tensor, Te
 
 def check_encoder(spec: Spec, states: Tensor | None, mask: Tensor | None, batch: int) -> None:
     """Raise InputError for states of an encoder (b s d) and their mask (b s) that do not go with a batch."""
-    if states is None:
-        return  # a memory may hold what they became
+    if states is None:  # a memory may hold what they became
+        if mask is not None and (not spec.attention.cross or mask.dim() != 2 or len(mask) != batch):
+            raise InputError(
+                "encoder_attention_mask (batch, length) needs encoder_hidden_states, given here or held by memory"
+            )
+        return
     if not spec.attention.cross:
         raise InputError("encoder_hidden_states needs cross-attention: this spec has attention.cross false")
     count = states.shape[1] if states.dim() > 1 else 0

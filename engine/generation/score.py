@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.arguments import check_count, read_ids
+from engine.arguments import check_count, check_flag, check_word, read_ids
 from engine.errors import InputError
 from engine.generation.guards import check_text_method
+from engine.generation.prompts import mask_token
 from engine.generation.scorer import METHODS, Method, Scorer, Scores, ScoringOptions
 from engine.generation.texts import Texts, equal_lengths, read_texts
 
@@ -47,8 +48,11 @@ def score(model: "Model", texts: Texts, options: ScoringOptions) -> Scores:
 def _method(model: "Model", options: ScoringOptions) -> Method:
     spec = model.spec
     causal, two = "causal" in spec.attention.mask, spec.streams.kind == "two"
-    if options.method is not None and options.method not in METHODS:
-        raise InputError(f"method is '{options.method}', expected one of {', '.join(METHODS)}")
+    check_word("method", options.method, METHODS)
+    check_word("carry", options.carry, ("memory", "window"))
+    check_flag("greedy", options.greedy)
+    if options.mask_token_id is not None:
+        mask_token(model, options.mask_token_id)
     check_count("samples", options.samples)
     check_count("batch_size", options.batch_size)
     check_count("seed", options.seed, least=-(2**63))

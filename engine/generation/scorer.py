@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor
 
-from engine.arguments import check_count, check_flag
+from engine.arguments import check_count
 from engine.errors import InputError
 from engine.generation.candidates import best_token
 from engine.generation.prompts import mask_token, output_layer, room_for
@@ -92,21 +92,18 @@ class Scorer:
 
     def _check(self) -> None:
         spec, length, options = self.model.spec, self.texts.tokens.shape[1], self.options
-        check_flag("greedy", options.greedy)
+        if options.window is not None:
+            check_count("window", options.window, least=2)
         size = room_for(spec)
         if size is not None and min(length, options.window or length) > size:
             raise InputError(
                 f"the text has {length} tokens but '{spec.name}' has {size} positions: give window={size} or less"
             )
-        if options.window is not None:
-            check_count("window", options.window, least=2)
         if options.stride is not None:
             check_count("stride", options.stride)
         if options.stride is not None and not (options.window and 0 < options.stride < options.window):
             raise InputError(f"stride is {options.stride}: it needs a window that is longer, found {options.window}")
         carries = remembers(self.model)
-        if options.carry not in (None, "memory", "window"):
-            raise InputError(f"carry is {options.carry!r}, expected 'memory' or 'window'")
         if options.carry == "memory" and not carries:
             raise InputError(f"carry='memory' needs a memory: '{spec.name}' has none, use carry='window'")
         if self.texts.memory is not None and not carries:
@@ -206,6 +203,8 @@ class Scorer:
             for _ in range(self.options.samples):
                 yield torch.randperm(length, generator=generator).to(device).expand(batch, -1)
             return
+        if not 0 < given.dim() < 4:
+            raise InputError(f"orders has shape {tuple(given.shape)}, expected (places), (k, places) or (k, b, places)")
         given = given[None] if given.dim() == 1 else given
         given = given[:, None] if given.dim() == 2 else given
         places = torch.arange(length, device=device)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.arguments import check_count, check_flag, read_ids
+from engine.arguments import check_callable, check_count, check_flag, read_ids
 from engine.errors import InputError
 from engine.generation.guards import check_text_method
 from engine.generation.prompts import check_given_memory, output_layer
@@ -43,9 +43,10 @@ def stream(
 ) -> Iterator[Segment]:
     """Segments of ids (b n), or of a source of ids that is read as it is needed, with what each leaves behind."""
     spec = model.spec
-    check_text_method(model, "stream", predicts=predictions)
     check_count("segment", segment)
     check_flag("predictions", predictions)
+    check_callable("on_progress", on_progress)
+    check_text_method(model, "stream", predicts=predictions)
     if memory_length is not None:
         check_count("memory_length", memory_length)
     unbounded = isinstance(spec.memory, axes.Recurrent) and spec.memory.length is None

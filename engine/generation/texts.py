@@ -9,7 +9,7 @@ from torch import Tensor
 from engine.arguments import check_mask, read_ids, read_mask, read_tensor
 from engine.errors import InputError
 from engine.generation.prompts import check_encoder, check_given_memory
-from engine.inputs import Inputs, expect, in_range
+from engine.inputs import Inputs, check_vectors, expect, in_range
 from engine.memory import Memory
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def read_texts(model: "Model", texts: Texts) -> Texts:
     if vectors is not None:
         vectors = read_tensor("inputs_embeds", vectors, device)
         expect("inputs_embeds", vectors, (*tokens.shape, spec.embedding_width))
+        check_vectors("inputs_embeds", vectors, model.embeddings.tokens.tables[0].dtype)
     for name, given in (
         ("attention_mask", mask), ("targets", targets), ("token_type_ids", types), ("langs", langs)
     ):  # fmt: skip

@@ -146,9 +146,12 @@ def published_models(draw: Any) -> Any:
     config, kinds, sizes, fields = FAMILIES[name]
     chosen = draw(st.sets(st.sampled_from([*COMMON, *fields]), max_size=8))
     given_fields = {field: draw({**COMMON, **fields}[field]) for field in sorted(chosen)}
-    return draw(st.sampled_from(kinds)), config(
-        **sizes, **{k: v for k, v in given_fields.items() if v is not None or k in ("pad_token_id", "mem_len")}
-    )
+    kind = draw(st.sampled_from(kinds))
+    if "QuestionAnswering" in kind.__name__:
+        given_fields.pop("id2label", None)  # that head scores two places, whatever is named
+    absent = ("pad_token_id", "mem_len")
+    told = {field: value for field, value in given_fields.items() if value is not None or field in absent}
+    return kind, config(**sizes, **told)
 
 
 def fields_of(folder: Path) -> Fields:
@@ -193,4 +196,4 @@ def test_every_field_comes_back(drawn: Any, through_ours: bool, tmp_path_factory
     back = kind.from_pretrained(folder / "back").eval()
     bare = kind.__name__.endswith("Model") and "LMHead" not in kind.__name__
     if not (config.model_type == "xlnet" and config.bi_data):  # an even number of rows
-        assert torch.equal(answers(back, bare), answers(theirs, bare))
+        torch.testing.assert_close(answers(back, bare), answers(theirs, bare))

@@ -203,7 +203,7 @@ def test_a_folder_by_another_spec(tmp_path):
     assert sum(row[-2:] == ["left", "over"] for row in listed) == 2
     path.write_text("extends: families/xglm\ncheckpoint: {huggingface: {names: {final_nrom: last_norm}}}\n")
     error = run("describe", str(tmp_path / "model"), "--spec", str(path), code=2).stderr
-    assert error.startswith(f"{path}:2:35: checkpoint.huggingface.names.final_nrom: no network has")
+    assert error.startswith(f"{path}:2:36: checkpoint.huggingface.names.final_nrom: no network has")
 
 
 def test_weights_of_nothing():

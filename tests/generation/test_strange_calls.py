@@ -22,7 +22,7 @@ BODY = (
     "inputs_embeds", "attention_mask", "input_mask", "token_type_ids", "position_ids", "langs", "lengths", "perm_mask",
     "target_mapping", "head_mask", "cross_head_mask", "encoder_hidden_states", "encoder_attention_mask", "memory",
     "use_memory", "output_hidden_states", "output_attentions", "labels", "logits_to_keep", "output_logits", "cls_index",
-    "start_positions", "end_positions", "is_impossible", "p_mask", "output_spans", "past_key_values", "nonsense",
+    "num_items_in_batch", "start_positions", "end_positions", "is_impossible", "p_mask", "output_spans", "past_key_values", "nonsense",
 )  # fmt: skip
 CHOOSING = (
     "max_new_tokens", "min_new_tokens", "max_length", "min_length", "do_sample", "temperature", "top_k", "top_p", "min_p",

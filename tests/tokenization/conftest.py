@@ -7,10 +7,9 @@ import warnings
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.tokenization.sides import FAMILIES, Sides, published_class
+from tests.tokenization.sides import FAMILIES, Sides, opened, published_class, section
 from tests.tokenization.texts import CORPUS
-from tokenization import load_tokenizer, train_tokenizer
-from tokenization.published import family_section
+from tokenization import train_tokenizer
 
 settings.register_profile(
     "tokenization",
@@ -30,9 +29,9 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sides]:
     made = {}
     for family in FAMILIES:
         directory = tmp_path_factory.mktemp(family)
-        train_tokenizer(family_section(family), CORPUS, 700).save(directory, "huggingface")
+        train_tokenizer(section(family), CORPUS, 700).save(directory, "huggingface")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             published = published_class(family).from_pretrained(directory)
-        made[family] = Sides(load_tokenizer(directory), published, directory)
+        made[family] = Sides(opened(family, directory), published, directory)
     return made

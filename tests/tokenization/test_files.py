@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, published_class
+from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, opened, published_class
 from tests.tokenization.texts import NEWS, SENTENCES
 from tokenization import AddedToken, TokenizationError, VocabularyError, build_tokenizer, load_tokenizer
 from tokenization.plain_yaml import write_yaml
@@ -24,7 +24,7 @@ BATCH = [*SENTENCES.values(), *NEWS]
 def test_saved_and_opened_again(sides: dict[str, Sides], tmp_path: Path, family: str, format: Any) -> None:
     ours = sides[family].open_ours()
     ours.add_tokens(["Würde", AddedToken(content="[X]", lstrip=True, normalized=True, special=False)])
-    again = load_tokenizer(ours.save(tmp_path / "saved", format))
+    again = opened(family, ours.save(tmp_path / "saved", format))
     assert again.get_vocab() == ours.get_vocab()
     texts = [*BATCH, "a [X] b"]
     assert again(texts).input_ids == ours(texts).input_ids
@@ -52,7 +52,7 @@ def test_we_open_what_the_published_class_saves(sides: dict[str, Sides], tmp_pat
     theirs.add_special_tokens({"additional_special_tokens": ["[A]"]}, replace_additional_special_tokens=False)
     theirs.save_pretrained(tmp_path)
     texts = [*BATCH, "x [A] y [b] z"]
-    ours = load_tokenizer(tmp_path)
+    ours = opened(family, tmp_path)
     assert ours(texts).input_ids == theirs(texts).input_ids
     assert ours.get_vocab() == theirs.get_vocab()
 
@@ -69,13 +69,13 @@ def test_older_directories(sides: dict[str, Sides], tmp_path: Path, family: str)
     (tmp_path / "added_tokens.json").write_text(json.dumps({**beyond, "[b]": len(both.ours)}))
     texts = [*BATCH, "x [b] z"]
     assert (
-        load_tokenizer(tmp_path)(texts).input_ids == published_class(family).from_pretrained(tmp_path)(texts).input_ids
+        opened(family, tmp_path)(texts).input_ids == published_class(family).from_pretrained(tmp_path)(texts).input_ids
     )
     for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
         (tmp_path / name).unlink()
     model_types = {"transformer-xl": "transfo-xl"}
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_types.get(family, family)}))
-    assert load_tokenizer(tmp_path)(BATCH).input_ids == both.ours(BATCH).input_ids
+    assert opened(family, tmp_path)(BATCH).input_ids == both.ours(BATCH).input_ids
 
 
 @pytest.mark.parametrize("family", SENTENCEPIECE)
@@ -173,7 +173,10 @@ def test_vocabularies_cut_short(sides: dict[str, Sides], tmp_path: Path, family:
     for name, content in files.items():
         if name == "vocab.txt":
             continue  # A shorter list of words is a list of words; see the next test.
-        (tmp_path / name).write_bytes(content[: int(len(content) * kept)])
+        cut = content[: int(len(content) * kept)]
+        if name.startswith("merges") and b" " in cut:
+            cut = cut[: cut.rindex(b" ")]  # within a line: up to the end of one, it would be a shorter list
+        (tmp_path / name).write_bytes(cut)
         with pytest.raises(VocabularyError, match=name.replace(".", r"\.")):
             load_tokenizer(tmp_path)
         (tmp_path / name).write_bytes(content)

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides
+from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, section
 from tests.tokenization.texts import CORPUS, NEWS, SENTENCES, texts, words
 from tokenization import TokenizationError, Tokenizer, parse_options, train_tokenizer
 from tokenization.published import family_section
@@ -20,7 +20,7 @@ from tokenization.published import family_section
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_new_vocabulary(sides: dict[str, Sides], family: str) -> None:
-    trained = train_tokenizer(family_section(family), CORPUS, 400)
+    trained = train_tokenizer(section(family), CORPUS, 400)
     assert 0 < trained.vocab_size <= 400
     reserved = trained.options.reserved
     if family in ("xlnet", "xlm", "transformer-xl"):
