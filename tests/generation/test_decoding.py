@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine import Model, Spec
 from engine.generation.generate import Generation
+from engine.generation.options import Decoding
 from engine.generation.prompts import groups, read_prompts
 from engine.generation.steps import Continuation
 from engine.spec import axes
@@ -38,10 +39,11 @@ def continuable(spec: Spec) -> bool:
     return memory.length is None or memory.length >= min(span for span in spans if span is not None) - 1
 
 
-def stepwise(model: Model, tokens: Tensor, prompt: int, recompute: bool, **given: Any) -> Tensor:
+def stepwise(model: Model, tokens: Tensor, prompt: int, decoding: Decoding, **given: Any) -> Tensor:
     """The states (b p d) that predict each token after the prompt, and one more."""
     prompts = read_prompts(model, tokens[:, :prompt], None, **given)
-    continuation = Continuation(model, prompts, recompute)
+    continuation = Continuation(model, prompts, decoding)
+    assert continuation.cached == (decoding == "cached")
     with torch.no_grad():
         states = [continuation.feed(tokens[:, :prompt])]
         states += [continuation.feed(tokens[:, place : place + 1]) for place in range(prompt, tokens.shape[1])]
@@ -71,12 +73,13 @@ def in_one_pass(model: Model, tokens: Tensor, prompt: int, langs: Tensor | None)
     valid_specs(causal=True, streams="one", quirks=False).filter(continuable), st.integers(0, 999), st.integers(1, 5)
 )
 def test_cached_is_uncached(spec: Spec, seed: int, prompt: int) -> None:
+    assume(spec.memory.kind != "none")
     model = built(spec, head=None, seed=seed)
     given = inputs_for(spec, batch=2, length=LENGTH, seed=seed)
     others = {"encoder_states": given.get("encoder_hidden_states")}
     if "langs" in given:
         others["langs"] = given["langs"][:, 0]
-    sides = [stepwise(model, given["input_ids"], prompt, recompute, **others) for recompute in (False, True)]
+    sides = [stepwise(model, given["input_ids"], prompt, decoding, **others) for decoding in ("cached", "recompute")]
     agree(*sides)
 
 
@@ -88,7 +91,7 @@ def test_two_streams_are_the_full_pass(spec: Spec, seed: int, prompt: int) -> No
     given = inputs_for(spec, batch=2, length=8, seed=seed)
     langs = given["langs"][:, 0] if "langs" in given else None
     assume(spec.memory.kind != "none")
-    states = stepwise(model, given["input_ids"], prompt, False, langs=langs)
+    states = stepwise(model, given["input_ids"], prompt, "cached", langs=langs)
     agree(states[:, :-1], in_one_pass(model, given["input_ids"], prompt, langs))
 
 
