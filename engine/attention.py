@@ -228,8 +228,7 @@ def _attend_in_steps(
 
 def _biased(query: Tensor, scores: RelativeScores | None) -> Tensor:
     """Queries (b h i k) with the vector that the content term adds to them."""
-    bias = None if scores is None else scores.content_bias
-    return query if bias is None else query + bias.unsqueeze(1)
+    return query if scores is None else scores.with_content_bias(query)
 
 
 def _split(states: Tensor, heads: int) -> Tensor:

@@ -8,6 +8,7 @@ from engine.errors import InputError
 from engine.kernels.dropout import Dropout
 from engine.kernels.linear import product
 from engine.norms import build_norm
+from engine.offloading import Parameters, with_weights
 from engine.positions import PositionTable
 from engine.spec import Spec, axes
 
@@ -26,11 +27,11 @@ class TokenEmbedding(nn.Module):
         self.cutoffs = (0, *(tokens.cutoffs if tokens.divisor > 1 else ()), spec.dims.vocab)
         sizes = [end - start for start, end in zip(self.cutoffs, self.cutoffs[1:], strict=False)]
         widths = [width // tokens.divisor**cluster for cluster in range(len(sizes))]
-        self.tables = nn.ParameterList(
+        self.tables = Parameters(
             nn.Parameter(torch.empty(size, wide)) for size, wide in zip(sizes, widths, strict=True)
         )
         projected = tokens.divisor > 1 or width != model
-        self.projections = nn.ParameterList(nn.Parameter(torch.empty(model, wide)) for wide in widths if projected)
+        self.projections = Parameters(nn.Parameter(torch.empty(model, wide)) for wide in widths if projected)
         self.projection_bias = nn.Parameter(torch.empty(model)) if projected and tokens.projection_bias else None
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -111,6 +112,7 @@ class Embeddings(nn.Module):
             states = states * real[..., None].to(states.dtype)
         return states
 
+    @with_weights
     def query_rows(self, batch: int, count: int) -> Tensor:
         """The learned first state of the query stream, (b p d)."""
         if self.query_start is None:

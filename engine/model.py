@@ -24,13 +24,14 @@ from engine.kernels.reordered import forget, reorder
 from engine.masks import Grid
 from engine.memory import Form, Keeps, LayerMemory, Memory, form_of, longest, memory_after, remember
 from engine.norms import build_norm
+from engine.offloading import device_of
 from engine.output_layer import LinearOutput
 from engine.outputs import Output
 from engine.pooler import Pooler
 from engine.positions import FromEndPositions
 from engine.resize import resize_vocabulary
 from engine.spec import Spec, axes
-from engine.ties import fit_state, keep_first_names
+from engine.ties import copy_further_names, fit_state
 
 
 class Model(TextMethods, nn.Module):
@@ -54,7 +55,7 @@ class Model(TextMethods, nn.Module):
         self.head = head
         self.gradient_checkpointing = False
         self.load_report: object = None
-        self.register_state_dict_post_hook(keep_first_names)
+        self.register_state_dict_post_hook(copy_further_names)
         self.register_load_state_dict_pre_hook(fit_state)
         self.register_load_state_dict_post_hook(_tie_again)
         self.tie()
@@ -96,6 +97,16 @@ class Model(TextMethods, nn.Module):
 
     activation_checkpointing_enable = gradient_checkpointing_enable  # the name from transformers 6 on
     activation_checkpointing_disable = gradient_checkpointing_disable
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return device_of(self)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of what is computed with them."""
+        return next(self.parameters()).dtype
 
     @property
     def config(self) -> Config:
@@ -181,7 +192,7 @@ class Model(TextMethods, nn.Module):
             "is_impossible": is_impossible, "cls_index": cls_index, "p_mask": p_mask,
         }  # fmt: skip
         head_inputs |= {name: value for name, value in published.items() if value is not None}
-        inputs = read_inputs(inputs, self.embeddings.tokens.tables[0].device)
+        inputs = read_inputs(inputs, self.device)
         taken = None if self.head is None else self.head.inputs
         for name in [name for name in head_inputs if taken is None or name not in taken]:
             if not says_nothing(name, head_inputs.pop(name)):
@@ -192,7 +203,7 @@ class Model(TextMethods, nn.Module):
 
     def body(self, inputs: Inputs) -> Output:
         """Embeddings, blocks and final norm, without the head."""
-        check(self.spec, inputs, self.embeddings.tokens.tables[0].dtype)
+        check(self.spec, inputs, self.dtype)
         recompute = self.gradient_checkpointing and self.training
         if recompute:
             return_large_buffers()
@@ -277,7 +288,7 @@ class Model(TextMethods, nn.Module):
         """The shared context with this block's head masks."""
         if inputs.head_mask is None and inputs.cross_head_mask is None:
             return context
-        kind = self.embeddings.tokens.tables[0].dtype
+        kind = self.dtype
         mask, cross = (_layer_row(given, index, kind) for given in (inputs.head_mask, inputs.cross_head_mask))
         return replace(
             context, head_mask=mask, cross_head_mask=mask if self.spec.attention.cross_head_mask == "shared" else cross

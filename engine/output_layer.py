@@ -9,6 +9,7 @@ from engine.kernels.linear import build_linear, linear, product
 from engine.kernels.losses import at_labels, precise, token_losses
 from engine.kernels.watched import transformed
 from engine.norms import build_norm
+from engine.offloading import Parameters, with_weights
 from engine.spec import Spec
 
 
@@ -55,6 +56,7 @@ class LinearOutput(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         return product(self._entered(states), self.weight, self.bias)
 
+    @with_weights
     def losses(self, states: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100."""
         return at_labels(self._losses, states, labels)
@@ -95,10 +97,10 @@ class AdaptiveOutput(nn.Module):
         sizes = [end - start for start, end in zip(self.cutoffs, self.cutoffs[1:], strict=False)]
         widths = [width // divisor**cluster for cluster in range(clusters)]
         shapes = zip(sizes, widths, strict=True) if self.split else [(spec.dims.vocab, width)]
-        self.tables = nn.ParameterList(nn.Parameter(torch.empty(shape)) for shape in shapes)
-        self.biases = nn.ParameterList(nn.Parameter(torch.empty(len(table))) for table in self.tables)
+        self.tables = Parameters(nn.Parameter(torch.empty(shape)) for shape in shapes)
+        self.biases = Parameters(nn.Parameter(torch.empty(len(table))) for table in self.tables)
         projected = self.split or width != model
-        self.projections = nn.ParameterList(nn.Parameter(torch.empty(model, wide)) for wide in widths if projected)
+        self.projections = Parameters(nn.Parameter(torch.empty(model, wide)) for wide in widths if projected)
         self.cluster_weight = nn.Parameter(torch.empty(clusters - 1, width)) if clusters > 1 else None
         self.cluster_bias = nn.Parameter(torch.empty(clusters - 1)) if clusters > 1 else None
 
@@ -117,6 +119,7 @@ class AdaptiveOutput(nn.Module):
             parts.append(first[..., self.cutoffs[1] + cluster - 1, None] + self.cluster(states, cluster))
         return torch.cat(parts, dim=-1)
 
+    @with_weights
     def cluster(self, states: Tensor, cluster: int) -> Tensor:
         """Log-probabilities of a cluster's tokens, given that cluster; the first one's, and of every further cluster."""
         entered = self._projected(states, cluster)
@@ -140,6 +143,7 @@ class AdaptiveOutput(nn.Module):
     def _projected(self, states: Tensor, cluster: int) -> Tensor:
         return states @ self.projections[cluster] if len(self.projections) else states
 
+    @with_weights
     def losses(self, states: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihoods (n) of labels (n) at states (n d); 0 where a label is -100, in the order of the labels."""
         return at_labels(self._losses, states, labels)

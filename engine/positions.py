@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from engine.errors import InputError
 from engine.kernels.watched import transformed
 from engine.memory import LayerMemory
+from engine.offloading import Parameters
 from engine.spec import Spec, axes
 
 
@@ -131,9 +132,7 @@ class FromEndPositions(nn.Module):
         self.position, self.width = spec.position, spec.dims.model
         learned = spec.position.table == "learned"
         shape = (spec.position.size or 0, spec.dims.model)
-        self.tables = nn.ParameterList(
-            nn.Parameter(torch.empty(shape)) for _ in range(spec.dims.layers if learned else 0)
-        )
+        self.tables = Parameters(nn.Parameter(torch.empty(shape)) for _ in range(spec.dims.layers if learned else 0))
 
     def bottom(self, states: Tensor, real: Tensor | None = None) -> Tensor:
         """Token vectors (b i d) with their sinusoids; unchanged where tables are learned and wait for their blocks.

@@ -14,6 +14,7 @@ from engine.kernels.tuning import tuning
 from engine.kernels.watched import transformed, watched
 from engine.masks import BLOCK, Cut, Grid
 from engine.memory import DistanceKeys, Memory, longest
+from engine.offloading import with_weights
 from engine.positions import sinusoid
 from engine.spec import Spec, axes
 
@@ -199,6 +200,12 @@ class RelativeScores(nn.Module):
         traced = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or watched()
         return is_plain(projection) and not traced
 
+    @with_weights
+    def with_content_bias(self, query: Tensor) -> Tensor:
+        """Queries (b h i k) with the vector that the content term adds to them."""
+        return query if self.content_bias is None else query + self.content_bias.unsqueeze(1)
+
+    @with_weights
     def distance_keys(self, frame: Frame) -> tuple[Tensor | None, Tensor | None]:
         """A learned, scaled key a head and distance, (1 h r k), and its bias (h r)."""
         if self.table is None or frame.distances is None:

@@ -16,11 +16,17 @@ def shared_names(model: nn.Module) -> dict[str, list[str]]:
     return groups
 
 
-def keep_first_names(model: nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:
-    """After a state is read: a tied parameter stands in it once, under its first name, as files hold it."""
+def copy_further_names(model: nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:
+    """After a state is read: further names of a tied parameter hold copies of it.
+
+    Some readers look up every name (accelerate's offloading), and some writers refuse tensors that share memory
+    (safetensors, and with it transformers' Trainer). States that keep their variables are left as they are.
+    """
     for _, *further in shared_names(model).values():
         for name in further:
-            state.pop(prefix + name, None)
+            held = state.get(prefix + name)
+            if type(held) is Tensor:
+                state[prefix + name] = held.clone()
 
 
 def fit_state(

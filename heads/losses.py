@@ -40,7 +40,7 @@ def read_total(given: int | Tensor) -> int | Tensor:
     number: object = given
     if isinstance(given, Tensor) and given.numel() == 1:
         number = given.item()
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
         raise InputError(f"num_items_in_batch is {given!r}, expected the number of labels of all calls of a step")
     return given
 

@@ -55,6 +55,12 @@ def save_model(
         raise CheckpointError(
             "this model holds 8-bit weights, which lost digits: save one that was loaded without weights='int8'"
         )
+    for name, parameter in model.named_parameters():
+        if type(parameter.data) is not Tensor:
+            raise CheckpointError(
+                f"{name} is a {type(parameter.data).__name__} of another library, which files of plain tensors cannot "
+                "hold: save the network before it is quantised or sharded, or its gathered state"
+            )
     if format == "engine":
         with staged(path) as stage:
             save_tensors(model.named_parameters(), stage, shard_bytes, {"spec.yaml": write_yaml(model.spec.to_dict())})

@@ -85,7 +85,7 @@ def read_prompts(
 
     Ids (b n) or `vectors` (b n d), mask (b n) with padding on either side, langs (b) or (b n). Raises InputError.
     """
-    spec, device = model.spec, next(model.parameters()).device
+    spec, device = model.spec, model.device
     tokens, vectors, named = _tokens(tokens, vectors, spec.embedding_width, device)
     mask = None if mask is None else read_mask("attention_mask", mask, device)
     expect("attention_mask", mask, tuple(tokens.shape))

@@ -11,7 +11,7 @@ from engine.arguments import check_count
 from engine.errors import InputError
 from engine.generation.candidates import best_token
 from engine.generation.prompts import mask_token, output_layer, room_for
-from engine.generation.start import project_memory, remembers, start_memory
+from engine.generation.start import remembers, start_memory
 from engine.generation.texts import Texts
 from engine.inputs import Inputs
 from engine.memory import Memory
@@ -161,7 +161,7 @@ class Scorer:
         size = self.options.window or length
         memory = texts.memory
         memory = (
-            project_memory(self.model, memory) if memory is not None else start_memory(self.model, len(texts.tokens))
+            self.model.project_memory(memory) if memory is not None else start_memory(self.model, len(texts.tokens))
         )
         filled = memory is not None and isinstance(texts.memory, Memory) and memory.length > 0
         for start in range(0, length, size):

@@ -34,7 +34,7 @@ def project_memory(model: "Model", memory: Memory) -> Memory:
         return memory
     position, turns = model.spec.position, None
     if isinstance(position, axes.RotaryPosition):
-        past = remembered_positions(memory.seen, memory.length, next(model.parameters()).device)
+        past = remembered_positions(memory.seen, memory.length, model.device)
         turns = rotation(position, past, model.spec.dims.head or 0)
     layers = []
     for block, layer in zip(model.blocks, memory.layers, strict=True):
@@ -57,7 +57,7 @@ def reset_memory(model: "Model", memory: Memory, rows: Tensor | Sequence[int]) -
         chosen = nobody.index_fill(0, chosen.flatten().long(), True)
     fresh = zero_memory(model.spec, 1, held)
     if fresh is not None and memory.projected:
-        fresh = project_memory(model, fresh)
+        fresh = model.project_memory(fresh)
     return memory.with_rows(chosen, fresh)
 
 
@@ -66,14 +66,12 @@ def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memor
 
     `keeps`: see Memory.
     """
-    spec, parameter = model.spec, next(model.parameters())
+    spec, nothing = model.spec, partial(torch.empty, dtype=model.dtype, device=model.device)
     if not remembers(model, keeps):
         return None
-    zeros = zero_memory(spec, batch, parameter)
+    zeros = zero_memory(spec, batch, nothing(0))
     if zeros is not None:
-        return project_memory(model, replace(zeros, keeps=keeps))
-    # No new_empty: the parameter may be an 8-bit one, whose values are read in its own dtype.
-    nothing = partial(torch.empty, dtype=parameter.dtype, device=parameter.device)
+        return model.project_memory(replace(zeros, keeps=keeps))
     if isinstance(spec.position, axes.FromEndPosition):
         empty = LayerMemory(hidden=nothing(batch, 0, spec.dims.model))
     else:

@@ -9,7 +9,7 @@ from torch import Tensor
 from engine.generation.options import Decoding
 from engine.generation.prompts import Prompts
 from engine.generation.rules import Before
-from engine.generation.start import project_memory, remembers, start_memory
+from engine.generation.start import remembers, start_memory
 from engine.inputs import Inputs
 from engine.memory import Keeps, Memory
 from engine.spec import axes
@@ -37,7 +37,7 @@ class Continuation:
         self.prompt = prompts.tokens.shape[1]
         self.memory = None
         if prompts.memory is not None:
-            self.memory = replace(project_memory(model, prompts.memory), keeps=keeps)
+            self.memory = replace(model.project_memory(prompts.memory), keeps=keeps)
         elif self.cached:
             self.memory = start_memory(model, len(prompts.tokens), keeps)
 

@@ -12,7 +12,7 @@ from engine.arguments import check_callable, check_count, check_flag, read_ids
 from engine.errors import InputError
 from engine.generation.guards import check_text_method
 from engine.generation.prompts import check_given_memory, output_layer
-from engine.generation.start import project_memory, start_memory
+from engine.generation.start import start_memory
 from engine.inputs import Inputs
 from engine.memory import Memory
 from engine.spec import axes
@@ -54,7 +54,7 @@ def stream(
         raise InputError(
             f"'{spec.name}' keeps every token (memory.length null): give memory_length to stay in constant memory"
         )
-    device = next(model.parameters()).device
+    device = model.device
     if isinstance(tokens, Tensor | list | tuple) or hasattr(tokens, "__array__"):
         tokens = read_ids("tokens", tokens, device)
         tokens = tokens[None] if tokens.dim() == 1 else tokens
@@ -77,10 +77,10 @@ def _segments(
     on_progress: Callable[[int], None] | None,
 ) -> Iterator[Segment]:
     start, inferred = 0, model.spec.attention.infer_padding != "none"
-    for part in _parts(tokens, size, next(model.parameters()).device):
+    for part in _parts(tokens, size, model.device):
         with torch.no_grad():
             if start == 0:
-                begun = project_memory(model, memory) if memory is not None else start_memory(model, len(part))
+                begun = model.project_memory(memory) if memory is not None else start_memory(model, len(part))
                 memory = begun
             # Said to be real: else some specs would take the newest tokens for padding, segment by segment.
             mask = torch.ones_like(part, dtype=torch.bool) if inferred else None

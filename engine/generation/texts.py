@@ -83,7 +83,7 @@ class Texts:
 
 def read_texts(model: "Model", texts: Texts) -> Texts:
     """Checked texts that start at column 0 (raises InputError for a wrong shape, an empty text or a gap)."""
-    spec, device = model.spec, next(model.parameters()).device
+    spec, device = model.spec, model.device
     tokens = read_ids("input_ids", texts.tokens, device)
     if tokens.dim() != 2:
         raise InputError(f"input_ids has shape {tuple(tokens.shape)}, expected (batch, length)")
@@ -105,7 +105,7 @@ def read_texts(model: "Model", texts: Texts) -> Texts:
     if vectors is not None:
         vectors = read_tensor("inputs_embeds", vectors, device)
         expect("inputs_embeds", vectors, (*tokens.shape, spec.embedding_width))
-        check_vectors("inputs_embeds", vectors, model.embeddings.tokens.tables[0].dtype)
+        check_vectors("inputs_embeds", vectors, model.dtype)
     for name, given in (
         ("attention_mask", mask), ("targets", targets), ("token_type_ids", types), ("langs", langs)
     ):  # fmt: skip

@@ -86,6 +86,8 @@ def check_reorderable(weight: Tensor) -> None:
     """Raises InputError for a weight that oneDNN's products do not read here, so that it has no blocks."""
     if isinstance(weight, Int8Weight):
         raise InputError("8-bit weights have no blocks to prepack: load the model without weights='int8'")
+    if type(weight) not in _PLAIN or type(weight.data) is not Tensor:
+        raise InputError(f"a {type(weight.data).__name__} of another library has no blocks to prepack")
     kinds = (torch.bfloat16, torch.float32)
     able = [kind for kind in kinds if {"plain", "reordered"} <= onednn_forms(kind)]
     if not (weight.is_cpu and weight.dtype in able):

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine import Memory, Model, Output, SpecError, load_model
+from engine import CheckpointError, Memory, Model, Output, load_model
 from tests.parity.golden import Golden, cases, golden
 from tests.parity.helpers import assert_close_relative, assert_same_gradients, drop_alike, smooth_dropout
 
@@ -150,5 +150,5 @@ def test_tied_weights_are_one_tensor(tmp_path: Path) -> None:
 
 def test_same_length_without_memory_is_refused(tmp_path: Path) -> None:
     """The rule would hide every token; the error names what is missing."""
-    with pytest.raises(SpecError, match=r"memory\.length.*same_length"):
+    with pytest.raises(CheckpointError, match=r"memory\.length.*same_length"):
         opened(golden(REFUSED), tmp_path)
