@@ -29,6 +29,7 @@ class Assembler:
                 "special_tokens_mask": 1,
                 "offset_mapping": (0, 0),
                 "sequence_ids": -1,
+                "word_ids": None,
             }
         )
 
@@ -62,13 +63,18 @@ class Assembler:
         """Pad rows that were made before."""
         if not self._has_pad:
             raise TokenizationError("padding needs a pad token: name one in special_tokens.pad")
-        if isinstance(encodings, Mapping):
+        single = isinstance(encodings, Mapping) and not _is_rows(encodings.get("input_ids"))
+        if single:
+            encodings = [encodings]
+        elif isinstance(encodings, Mapping):
             names = list(encodings)
             encodings = [dict(zip(names, values)) for values in zip(*encodings.values())]
         listed = [{name: _to_list(value) for name, value in row.items()} for row in encodings]
         if "attention_mask" in self._options.outputs:
             listed = [{"attention_mask": [1] * len(row["input_ids"]), **row} for row in listed]
         made = self._padder.pad_rows(listed, padding_strategy(padding), max_length, multiple, side)
+        if single and tensors is None:
+            return Encoding(made[0])
         return to_tensors(stack(made), tensors)
 
     def _rows(self, item: tuple[TokenizedText, ...], index: int, request: Request) -> list[Row]:
@@ -94,7 +100,7 @@ class Assembler:
 
     def _cut_row(self, item: tuple[TokenizedText, ...], cut: Cut, places: Sequence[Place], request: Request) -> Row:
         kept = tuple(
-            TokenizedText(text.ids[part], None if text.spans is None else text.spans[part], text.language)
+            TokenizedText(text.ids[part], _part(text.spans, part), text.language, _part(text.words, part))
             for text, part in zip(item, (cut.first, cut.second))
         )
         return self._row([text.ids for text in kept], kept, places, request)
@@ -113,6 +119,10 @@ class Assembler:
             row["offset_mapping"] = [
                 span for place in places for span in ([(0, 0)] if place.text is None else item[place.text].spans or [])
             ]
+        if request.word_ids:
+            row["word_ids"] = [
+                word for place in places for word in ([None] if place.text is None else item[place.text].words or [])
+            ]
         if request.sequence_ids:
             row["sequence_ids"] = _repeat(places, texts, [-1 if place.text is None else place.text for place in places])
         if item[0].language is not None and item[-1].language is not None:
@@ -120,6 +130,10 @@ class Assembler:
         if request.length:
             row["length"] = len(row["input_ids"])
         return row
+
+
+def _part(values: list[Any] | None, part: slice) -> list[Any] | None:
+    return None if values is None else values[part]
 
 
 def _languages(item: tuple[TokenizedText, ...], places: Sequence[Place]) -> list[int]:
@@ -138,6 +152,12 @@ def _repeat(places: Sequence[Place], texts: list[list[int]], values: Sequence[in
     for place, value in zip(places, values):
         repeated += [value] * (1 if place.text is None else len(texts[place.text]))
     return repeated
+
+
+def _is_rows(ids: Any) -> bool:
+    """Whether ids are those of several texts."""
+    listed = _to_list(ids)
+    return not isinstance(listed, list | tuple) or not listed or isinstance(_to_list(listed[0]), list | tuple)
 
 
 def _to_list(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """What a call returns, and how rows become equally long and become tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tokenization.errors import TokenizationError
@@ -16,6 +16,26 @@ class Encoding(dict[str, Any]):
             return self[name]
         except KeyError:
             raise AttributeError(f"this encoding has no {name!r}; it has {', '.join(self) or 'nothing'}") from None
+
+    def remember(self, again: "Callable[[], Encoding]") -> None:
+        """How the same texts are encoded with the numbers of their words, which few callers ask for."""
+        vars(self)["again"] = again
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+    def word_ids(self, row: int = 0) -> list[int | None]:
+        """The number of the word to which each token of a row belongs, None for special tokens and padding.
+
+        Words are those that were given (is_split_into_words), or stand between white space. Raises TokenizationError for
+        an encoding that no call of a tokenizer gave.
+        """
+        again: Callable[[], Encoding] | None = vars(self).get("again")
+        if again is None:
+            raise TokenizationError("only what a call of a tokenizer returned knows its words: call it on the text")
+        found: Any = again()["word_ids"]
+        batched = bool(found) and isinstance(found[0], list)
+        return list(found[row]) if batched else list(found)
 
     def to(self, device: Any) -> "Encoding":
         """Move the tensors to a device; lists and arrays stay as they are."""

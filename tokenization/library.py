@@ -18,7 +18,7 @@ from tokenization.languages import Languages
 from tokenization.options import SentencePieceOptions
 from tokenization.piece_file import character_map, check_piece_file, is_unigram, pieces
 from tokenization.pieces import SPACE, PieceAlgorithm, ends_in_number
-from tokenization.reading import RawText, TokenizedText
+from tokenization.reading import RawText, TokenizedText, word_numbers
 from tokenization.vocabulary_files import boundary, read_file, read_text
 
 # What the published fast class takes off the score of a piece that ends in a digit and a comma, so that it loses.
@@ -199,9 +199,20 @@ class LibraryReader:
             for text in item:
                 encoding = next(found)
                 language = self._languages.resolve(text.language)[1]
-                row.append(TokenizedText(encoding.ids, encoding.offsets if offsets else None, language))
+                if offsets:
+                    words = _words_of(encoding, text)
+                    row.append(TokenizedText(encoding.ids, encoding.offsets, language, words))
+                else:
+                    row.append(TokenizedText(encoding.ids, None, language))
             read.append(tuple(row))
         return read
+
+
+def _words_of(encoding: Any, text: RawText) -> list[int]:
+    """The number of each token's word: of those that were given, or between white space."""
+    if text.split:
+        return [0 if word is None else word for word in encoding.word_ids]
+    return word_numbers(text.words[0], encoding.offsets)
 
 
 class LibraryDecoder(Decoder):

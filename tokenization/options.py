@@ -114,7 +114,8 @@ class CommonOptions(Section):
     """What every algorithm shares.
 
     `padding_type` is the token type of padding; `outputs` are the arrays that a call returns beside `input_ids`;
-    `max_length` is the length that `truncation=True` uses when the call names none; `decoding` says how added
+    `max_length` is the length that `truncation=True` uses when the call names none; `split_special_tokens` takes the
+    texts of special tokens in a text apart like all else, unless a call says otherwise; `decoding` says how added
     tokens meet text in `decode`: `spaced` (one space between them) or `joined` (nothing: XLNet); `reserved` are the
     first ids of a newly trained vocabulary.
 
@@ -132,6 +133,7 @@ class CommonOptions(Section):
     padding_type: int = 0
     outputs: tuple[Literal["token_type_ids", "attention_mask"], ...] = ("token_type_ids", "attention_mask")
     max_length: int | None = Field(default=None, gt=0)
+    split_special_tokens: bool = False
     decoding: Literal["spaced", "joined"] = "spaced"
     clean_up_spaces: bool = False
     reserved: tuple[str, ...] = ()

@@ -78,6 +78,9 @@ def read_published(directory: Path, specs: Path = SPECS) -> CommonOptions:
         config = {**config, **read_json(directory / "special_tokens_map.json")}
     # XLM's languages are often only told to the network.
     config = {**{name: model[name] for name in ("lang2id",) if model.get(name)}, **config}
+    if "model_max_length" not in config and "max_len" in config:  # its name in older files
+        config["model_max_length"] = config["max_len"]
+    _join_extra(config)
     for theirs, ours in _settings(family).items():
         if theirs in config:
             _place(section, ours.split("."), config[theirs])
@@ -88,6 +91,17 @@ def read_published(directory: Path, specs: Path = SPECS) -> CommonOptions:
         # Where only the fast class's file was published, its results are all there is to match.
         section["backend"] = "tokenizers"
     return parse_options(section)
+
+
+def _join_extra(config: dict[str, Any]) -> None:
+    """Special tokens that newer files list beside, or by name in, `extra_special_tokens`."""
+    extra = config.get("extra_special_tokens") or []
+    listed = list(extra.values()) if isinstance(extra, dict) else list(extra)
+    if listed:
+        known = list(config.get("additional_special_tokens") or [])
+        texts = {token if isinstance(token, str) else token["content"] for token in known}
+        further = [token for token in listed if (token if isinstance(token, str) else token["content"]) not in texts]
+        config["additional_special_tokens"] = [*known, *further]
 
 
 def _settings(family: str) -> dict[str, str]:

@@ -16,14 +16,19 @@ class RawText(NamedTuple):
 
     words: tuple[str, ...]
     language: str | None
+    split: bool = False
 
 
 class TokenizedText(NamedTuple):
-    """The ids of one text; `spans` are offsets `(start, end)` in it, where asked for; `language` its id."""
+    """The ids of one text; `spans` are offsets `(start, end)` in it, where asked for; `language` its id.
+
+    `words` are the numbers of the words that tokens belong to, where spans are asked for.
+    """
 
     ids: list[int]
     spans: list[Span] | None
     language: int | None
+    words: list[int] | None = None
 
 
 _LISTS = (list, tuple)
@@ -69,7 +74,7 @@ def _raw(text: Any, language: str | None, split: bool) -> RawText:
     for word in words:
         if not isinstance(word, str):
             raise TokenizationError(f"a text must be a string, not {type(word).__name__}: {word!r:.60}")
-    return RawText(words, language)
+    return RawText(words, language, split)
 
 
 @contextlib.contextmanager
@@ -183,10 +188,13 @@ class TextReader:
         segments: list[AlignedText] = []
         languages: list[str | None] = []
         plans: list[list[Followed | None]] = []
+        numbers: list[list[int]] = []
         for text in (text for item in items for text in item):
             language, _ = self._languages.resolve(text.language)
             plan: list[Followed | None] = []
-            for part in (part for word in text.words for part in self._aligned_parts(word, whole)):
+            parts = [(part, n) for n, word in enumerate(text.words) for part in self._aligned_parts(word, whole)]
+            numbers.append([number for _, number in parts])
+            for part, _ in parts:
                 if not whole and part.text in self._added.by_text:
                     plan.append(([part.text], [part.span(0, len(part))]))
                 else:
@@ -196,7 +204,8 @@ class TextReader:
             plans.append(plan)
         found = iter(self._algorithm.follow(segments, languages) if segments else ())
         texts = iter([[next(found) if each is None else each for each in plan] for plan in plans])
-        return [tuple(self._collect(next(texts), text.language) for text in item) for item in items]
+        words = iter(numbers)
+        return [tuple(self._collect(next(texts), text, next(words)) for text in item) for item in items]
 
     def _aligned_parts(self, word: str, whole: bool) -> list[AlignedText]:
         aligned = AlignedText(word)
@@ -204,13 +213,33 @@ class TextReader:
             aligned = self._added.lowering.follow(aligned)
         return [aligned] if whole else self._added.cut(aligned)
 
-    def _collect(self, parts: list[Followed], lang: str | None) -> TokenizedText:
-        if len(parts) == 1:
-            tokens, spans = parts[0]
+    def _collect(self, parts: list[Followed], text: RawText, numbers: list[int]) -> TokenizedText:
+        tokens = [token for found, _ in parts for token in found]
+        spans = [span for _, found in parts for span in found]
+        if text.split:
+            words = [number for (found, _), number in zip(parts, numbers) for _ in found]
         else:
-            tokens = [token for found, _ in parts for token in found]
-            spans = [span for _, found in parts for span in found]
-        return TokenizedText(self._to_ids(tokens), spans, None if lang is None else self._languages.resolve(lang)[1])
+            words = word_numbers(text.words[0], spans)
+        language = None if text.language is None else self._languages.resolve(text.language)[1]
+        return TokenizedText(self._to_ids(tokens), spans, language, words)
+
+
+def word_numbers(text: str, spans: Sequence[Span]) -> list[int]:
+    """The number of the word, between white space, in which each span of a text begins.
+
+    A token without characters, such as the mark of a space, belongs to the word behind it.
+    """
+    numbers, count, between = [], 0, True
+    for char in text:
+        numbers.append(count if between else count - 1)
+        if char.isspace():
+            between = True
+            numbers[-1] = count
+        elif between:
+            between = False
+            count += 1
+    numbers.append(count)
+    return [max(0, min(numbers[start], count - 1)) for start, _ in spans]
 
 
 def _fill(plan: list[int | None], ids: Iterator[list[int]]) -> list[int]:

@@ -32,6 +32,7 @@ class Request:
     offsets: bool
     sequence_ids: bool
     length: bool
+    word_ids: bool
     tensors: Tensors | None
 
 
@@ -74,6 +75,7 @@ def make_request(
     return_offsets_mapping: bool,
     return_sequence_ids: bool,
     return_length: bool,
+    return_word_ids: bool,
     return_tensors: Tensors | None,
 ) -> Request:
     """Fill in what a call leaves open; raises TokenizationError where its wishes contradict each other."""
@@ -117,6 +119,7 @@ def make_request(
         offsets=return_offsets_mapping,
         sequence_ids=return_sequence_ids,
         length=return_length,
+        word_ids=return_word_ids,
         tensors=return_tensors,
     )
 

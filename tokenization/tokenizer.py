@@ -19,6 +19,26 @@ from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side, l
 from tokenization.reading import RawText, TextReader, read_inputs, readable
 from tokenization.request import Tensors, make_request
 
+# Words of transformers for what is called otherwise here.
+ELSEWHERE = {
+    "encode_plus": "call it: tokenizer(text)",
+    "batch_encode_plus": "call it: tokenizer(texts)",
+    "vocab": "get_vocab() gives every token and its id",
+    "model_max_length": "options.max_length",
+    "all_special_ids": "special_ids gives the id of each part",
+    "all_special_tokens": "options.special_tokens",
+    "additional_special_tokens": "options.special_tokens.additional",
+    "add_special_tokens": "add_tokens(tokens, special=True), or with_options(special_tokens={...})",
+    "build_inputs_with_special_tokens": "options.format says how special tokens stand around a text",
+    "save_pretrained": "save(directory, format='huggingface')",
+    "from_pretrained": "load_tokenizer(directory) opens one",
+    "push_to_hub": "save(directory, format='huggingface'), and upload the directory",
+    "train_new_from_iterator": "train(corpus, vocab_size)",
+    "is_fast": "options.backend says which library reads the text",
+    "num_special_tokens_to_add": "len(tokenizer.encode('')) counts them",
+    "apply_chat_template": "texts are written out by the caller here",
+}
+
 
 class Tokenizer:
     """Text in, ids out, as `options` say; made by `load_tokenizer`, `build_tokenizer` or `train_tokenizer`.
@@ -62,6 +82,8 @@ class Tokenizer:
             return self.special_ids.get(role)
         if role in ROLES and what == "token":
             return self.options.special_tokens.by_role().get(role)
+        if name in ELSEWHERE:
+            raise AttributeError(f"a tokenizer has no {name!r}: {ELSEWHERE[name]}")
         raise AttributeError(f"a tokenizer has no {name!r}")
 
     def __repr__(self) -> str:
@@ -136,7 +158,7 @@ class Tokenizer:
         return_offsets_mapping: bool = False,
         return_sequence_ids: bool = False,
         return_length: bool = False,
-        split_special_tokens: bool = False,
+        split_special_tokens: bool | None = None,
         lang: Any = None,
     ) -> Encoding:
         """Encode a text, a pair, or a list of either.
@@ -145,31 +167,45 @@ class Tokenizer:
         `return_overflowing_tokens` True or "rows", what does not fit makes further rows, and
         `overflow_to_sample_mapping` says whose they are; with "tokens" it is returned beside its row. `sequence_ids`
         are 0 and 1 for tokens of the first and second text, -1 for others. `lang` is a language, one for each text,
-        or a pair of them for each pair. Raises TokenizationError.
+        or a pair of them for each pair. The words of a row's tokens are what `word_ids(row)` of the result says.
+        Raises TokenizationError.
         """
-        request = make_request(
-            self.options,
-            has_pad=self.pad_id is not None,
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-            stride=stride,
-            padding_side=padding_side,
-            pad_to_multiple_of=pad_to_multiple_of,
-            return_overflowing_tokens=return_overflowing_tokens,
-            add_special_tokens=add_special_tokens,
-            return_token_type_ids=return_token_type_ids,
-            return_attention_mask=return_attention_mask,
-            return_special_tokens_mask=return_special_tokens_mask,
-            return_offsets_mapping=return_offsets_mapping,
-            return_sequence_ids=return_sequence_ids,
-            return_length=return_length,
-            return_tensors=return_tensors,
-        )
+        settings: dict[str, Any] = {
+            "padding": padding,
+            "truncation": truncation,
+            "max_length": max_length,
+            "stride": stride,
+            "padding_side": padding_side,
+            "pad_to_multiple_of": pad_to_multiple_of,
+            "return_overflowing_tokens": return_overflowing_tokens,
+            "add_special_tokens": add_special_tokens,
+            "return_token_type_ids": return_token_type_ids,
+            "return_attention_mask": return_attention_mask,
+            "return_special_tokens_mask": return_special_tokens_mask,
+            "return_offsets_mapping": return_offsets_mapping,
+            "return_sequence_ids": return_sequence_ids,
+            "return_length": return_length,
+            "return_tensors": return_tensors,
+        }
         items, batched = read_inputs(text, text_pair, lang, is_split_into_words)
-        with readable(items):
-            tokenized = self._reader.read(items, request.offsets, split_special_tokens)
-        return self._assembler.assemble(tokenized, request, batched)
+        if split_special_tokens is None:
+            split_special_tokens = self.options.split_special_tokens
+
+        def encode(words: bool) -> Encoding:
+            wanted = {**settings, "return_tensors": None} if words else settings
+            request = make_request(self.options, has_pad=self.pad_id is not None, return_word_ids=words, **wanted)
+            with readable(items):
+                tokenized = self._reader.read(items, request.offsets or words, split_special_tokens)
+            return self._assembler.assemble(tokenized, request, batched)
+
+        encoding = encode(words=False)
+        encoding.remember(lambda: encode(words=True))
+        return encoding
+
+    def encode(self, text: str, text_pair: str | None = None, **settings: Any) -> list[int]:
+        """The ids of one text or pair, special tokens included; `settings` as in a call."""
+        ids: list[int] = self(text, text_pair, **settings).input_ids
+        return ids
 
     def pad(
         self,
