@@ -23,9 +23,15 @@ _BARE_PAIR = (Place(0, text=0), Place(0, text=1))
 class SequenceFormat:
     """Puts special tokens around ids; raises TokenizationError where the format names a part that nobody plays."""
 
-    def __init__(self, options: Format, special_ids: dict[Role, int]) -> None:
+    def __init__(
+        self,
+        options: Format,
+        special_ids: dict[Role, int],
+        given: tuple[tuple[Place, ...], tuple[Place, ...]] | None = None,
+    ) -> None:
         self._options = options
         self._special_ids = special_ids
+        self._given = given
 
     def _places(self, template: str) -> tuple[Place, ...]:
         places = []
@@ -43,11 +49,11 @@ class SequenceFormat:
 
     @cached_property
     def single(self) -> tuple[Place, ...]:
-        return self._places(self._options.single)
+        return self._places(self._options.single) if self._given is None else self._given[0]
 
     @cached_property
     def pair(self) -> tuple[Place, ...]:
-        return self._places(self._options.pair)
+        return self._places(self._options.pair) if self._given is None else self._given[1]
 
     def places(self, pair: bool, add_special_tokens: bool) -> tuple[Place, ...]:
         """The places of a single sequence or a pair; without special tokens all types are 0, as published."""

@@ -14,6 +14,7 @@ from tokenization.algorithm import Followed
 from tokenization.aligned import AlignedText
 from tokenization.decoding import Decoder
 from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.formats import Place
 from tokenization.languages import Languages
 from tokenization.options import SentencePieceOptions
 from tokenization.piece_file import character_map, check_piece_file, is_unigram, pieces
@@ -26,16 +27,44 @@ _NUMBER_PENALTY = 100.0
 _CONTROL, _USER_DEFINED = 3, 4
 
 
+# What a text goes through before it is cut, and what stands around it: in a file of the library's, all is written down.
+FIXED = ("lower_case", "keep_accents", "normalize_quotes", "remove_space", "split_digit_comma", "sampling", "format")
+
+
+def refuse_fixed(names: Iterable[str], file: str) -> None:
+    """Raise TokenizationError for options that a file of the tokenizers library has decided already."""
+    for name in names:
+        raise TokenizationError(
+            f"{name} is what {file} says: the file is followed as it stands; options change texts where the vocabulary "
+            "comes from a piece model"
+        )
+
+
+def _places(encoding: Any) -> tuple[Place, ...]:
+    places: list[Place] = []
+    for token, kind, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids):
+        if text is None:
+            places.append(Place(kind, token_id=token))
+        elif not places or places[-1].text != text:
+            places.append(Place(kind, text=text))
+    return tuple(places)
+
+
 class LibraryAlgorithm:
     """A piece model inside the `tokenizers` library; `model` are the bytes of the model file it came from, if any."""
 
     lower_case = False
     unknown = None
 
-    def __init__(self, options: SentencePieceOptions, library: Tokenizer, model: bytes | None) -> None:
+    def __init__(
+        self, options: SentencePieceOptions, library: Tokenizer, model: bytes | None, from_file: bool = False
+    ) -> None:
         self.options = options
         self.library = library
         self._model = model
+        self.from_file = from_file
+        if options.sampling.enable_sampling:
+            raise TokenizationError("sampling is SentencePiece's own: the tokenizers library reads a text in one way")
         library.no_padding()
         library.no_truncation()
         self.size = library.get_vocab_size(with_added_tokens=False)
@@ -49,7 +78,7 @@ class LibraryAlgorithm:
         if path.is_file():
             try:
                 with boundary(path):
-                    return cls(options, Tokenizer.from_str(read_text(path)), model)
+                    return cls(options, Tokenizer.from_str(read_text(path)), model, from_file=True)
             except VocabularyError as error:
                 raise VocabularyError(f"{error}: not a file of the tokenizers library, or cut short") from None
         return cls(options, convert(options, model or b""), model)
@@ -66,10 +95,23 @@ class LibraryAlgorithm:
         return cls(options, convert(options, model), model)
 
     def with_options(self, options: SentencePieceOptions) -> Self:
-        return type(self)(options, Tokenizer.from_str(self.library.to_str()), self._model)
+        changed = [name for name in FIXED if getattr(options, name) != getattr(self.options, name)]
+        if changed and not self.from_file and self._model is not None:
+            return type(self)(options, convert(options, self._model), self._model)
+        refuse_fixed(changed if self.from_file else (), options.tokenizer_file)
+        return type(self)(options, Tokenizer.from_str(self.library.to_str()), self._model, self.from_file)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.options, self.library, self._model)
+        return type(self), (self.options, self.library, self._model, self.from_file)
+
+    def format(self) -> tuple[tuple[Place, ...], tuple[Place, ...]] | None:
+        """The places of one text and of two as a file's own post-processor fills them, None where it has none."""
+        if not self.from_file or self.library.post_processor is None:
+            return None
+        single, pair = (_places(self.library.encode(*texts, add_special_tokens=True)) for texts in (("a",), ("a", "a")))
+        complete = [place.text for place in single if place.text is not None] == [0]
+        both = sorted(place.text for place in pair if place.text is not None) == [0, 1]
+        return (single, pair) if complete and both else None
 
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
         return list(self.library.encode(text, add_special_tokens=False).tokens)
@@ -128,6 +170,21 @@ def convert(options: SentencePieceOptions, model: bytes) -> Tokenizer:
     return library
 
 
+def whole_file(options: SentencePieceOptions, model: bytes, added: AddedTokens) -> bytes:
+    """A piece model with its special tokens and format as a file of the library's, which transformers 5 reads alone."""
+    library = convert(options, model)
+    add_tokens(library, added)
+    library.post_processor = template(options, library)
+    return library.to_str(pretty=True).encode()
+
+
+def add_tokens(library: Tokenizer, added: AddedTokens) -> None:
+    """Give the library the tokens that are never split, in the order of their ids."""
+    for _, token in sorted(added.by_id.items()):
+        flags = token.model_dump(include={"lstrip", "rstrip", "single_word", "normalized", "special"})
+        library.add_tokens([LibraryToken(token.content, **flags)])
+
+
 def template(options: SentencePieceOptions, library: Tokenizer) -> processors.TemplateProcessing:
     """The format of sequences, as the library writes it, for those who open the saved file."""
     roles: dict[str, str] = dict(options.special_tokens.by_role().items())
@@ -165,9 +222,7 @@ class LibraryReader:
     def __init__(self, library: Tokenizer, added: AddedTokens, languages: Languages) -> None:
         self._library = library
         self._languages = languages
-        for token in added.by_id.values():
-            flags = token.model_dump(include={"lstrip", "rstrip", "single_word", "normalized", "special"})
-            library.add_tokens([LibraryToken(token.content, **flags)])
+        add_tokens(library, added)
         self._splitting: Tokenizer | None = None
         self._copying = threading.Lock()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tokenization.build import build_tokenizer
 from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.library import FIXED, refuse_fixed
 from tokenization.options import laid_over, parse_options
 from tokenization.published import SPECS, read_published, read_yaml
 from tokenization.staging import read_whole
@@ -58,6 +59,10 @@ def _build(section: dict[str, Any], changes: dict[str, Any], directory: Path, to
     with boundary(told):
         parse_options(section)
     options = parse_options(laid_over(section, changes))
+    file = getattr(options, "tokenizer_file", "")
+    if getattr(options, "backend", None) == "tokenizers" and (directory / file).is_file():
+        before = laid_over(dict.fromkeys(FIXED), section)
+        refuse_fixed((name for name in FIXED if name in changes and changes[name] != before[name]), file)
     with boundary(directory):
         return build_tokenizer(options, directory)
 

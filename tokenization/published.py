@@ -1,13 +1,15 @@
 """Directories that transformers wrote, read and written: their settings are our fields under other names."""
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tokenization.errors import TokenizationError
 from tokenization.options import AddedToken, CommonOptions, SpecialTokens, parse_options
+from tokenization.piece_file import pieces
 from tokenization.plain_yaml import YamlError, parse_yaml
-from tokenization.vocabulary_files import read_mapping, read_text
+from tokenization.vocabulary_files import boundary, read_file, read_mapping, read_text
 
 _ROOT = Path(__file__).resolve().parent.parent
 # A checkout keeps the specs beside the packages, an installation inside the engine.
@@ -90,7 +92,24 @@ def read_published(directory: Path, specs: Path = SPECS) -> CommonOptions:
     if piece_model is not None and not (directory / piece_model).is_file() and whole.is_file():
         # Where only the fast class's file was published, its results are all there is to match.
         section["backend"] = "tokenizers"
+    elif piece_model is not None and whole.is_file():
+        _compare_vocabularies(directory / piece_model, whole)
     return parse_options(section)
+
+
+def _compare_vocabularies(model: Path, whole: Path) -> None:
+    """Warn where a piece model and a file of the tokenizers library, of which one may be older, differ."""
+    with boundary(whole):
+        listed = read_json(whole).get("model", {}).get("vocab", [])
+        known = {entry[0] for entry in listed} if isinstance(listed, list) else set(listed)
+    with boundary(model):
+        missing = [piece.text for piece in pieces(read_file(model)) if piece.kind == 1 and piece.text not in known]
+    if missing:
+        warnings.warn(
+            f"{model} and {whole.name} hold other vocabularies ({missing[0]!r} is in the first alone): {model.name} is "
+            "read; backend='tokenizers' reads the other",
+            stacklevel=4,
+        )
 
 
 def _join_extra(config: dict[str, Any]) -> None:

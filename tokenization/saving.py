@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tokenization.errors import TokenizationError
+from tokenization.library import whole_file
 from tokenization.loading import TOKENIZER_FILE
 from tokenization.options import CommonOptions
+from tokenization.piece_file import is_unigram
+from tokenization.pieces import PieceAlgorithm
 from tokenization.plain_yaml import write_yaml
 from tokenization.published import published_config
 from tokenization.staging import Step, is_plain, put_all, staged
@@ -35,6 +38,10 @@ def save_tokenizer(tokenizer: Tokenizer, directory: str | Path, format: Format =
         config = published_config(tokenizer.options, tokenizer.added.by_id)
         special = {name: value for name, value in config.items() if name.endswith(("_token", "_special_tokens"))}
         files["tokenizer_config.json"] = _json(config)
+        algorithm = tokenizer.algorithm
+        if isinstance(algorithm, PieceAlgorithm) and is_unigram(files[algorithm.options.model_file]):
+            whole = whole_file(algorithm.options, files[algorithm.options.model_file], tokenizer.added)
+            files[algorithm.options.tokenizer_file] = whole
         files["special_tokens_map.json"] = _json(special)
     target = Path(directory)
     if strange := [name for name in files if not is_plain(name)]:

@@ -14,7 +14,7 @@ from tokenization.encoding import Encoding
 from tokenization.errors import TokenizationError
 from tokenization.formats import SequenceFormat
 from tokenization.languages import Languages
-from tokenization.library import LibraryDecoder, LibraryReader
+from tokenization.library import LibraryAlgorithm, LibraryDecoder, LibraryReader
 from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side, laid_over, parse_options
 from tokenization.reading import RawText, TextReader, read_inputs, readable
 from tokenization.request import Tensors, make_request
@@ -73,7 +73,8 @@ class Tokenizer:
         else:
             self._reader = LibraryReader(library, self.added, languages)
             self._decoder = LibraryDecoder(self.options, self.algorithm, self.added)
-        format = SequenceFormat(self.options.format, self.special_ids)
+        given = self.algorithm.format() if isinstance(self.algorithm, LibraryAlgorithm) else None
+        format = SequenceFormat(self.options.format, self.special_ids, given)
         self._assembler = Assembler(self.options, format, self.special_ids)
 
     def __getattr__(self, name: str) -> Any:
