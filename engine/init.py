@@ -42,6 +42,8 @@ def _fill(
         parameter.copy_(
             sinusoid(torch.arange(len(parameter), device=parameter.device), module.width, module.position.basis)
         )
+        if module.zero_row is not None and module.zero_row < len(parameter):
+            parameter[module.zero_row] = 0
     elif name in ("projection", "projections"):
         _draw(parameter, init.std if init.projections is None else init.projections, "normal", generator)
     elif isinstance(module, Embeddings | TokenEmbedding | PositionTable):

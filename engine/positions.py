@@ -44,13 +44,15 @@ def count_positions(
 
     `real` (b i) is True for tokens that are no padding by the mask, `tokens` (b i) by their id. Counting starts at the
     first real token, so that padding side changes nothing; `columns` starts at the left edge, as some published code does;
-    `real` steps over padding ids, which get position -1.
+    `real` steps over padding ids, which get position -1; `ids` does so and looks at no mask, as published for RoBERTa.
     """
     columns = torch.arange(length, device=device)
     kept = length if kept is None else kept
     offset = seen[:, None] if isinstance(seen, Tensor) else seen
-    if count == "real" and tokens is not None:
-        counted = tokens if real is None else tokens & _started(real, seen)
+    if count in ("real", "ids") and tokens is not None:
+        counted = tokens
+        if count == "real" and real is not None:
+            counted = tokens & _started(real, seen)
         steps = counted.long().cumsum(-1)
         return torch.where(counted, steps + offset - 1, -1), _after(seen, steps[:, :kept][:, -1])
     if count == "columns" or real is None:
@@ -89,6 +91,9 @@ class PositionTable(nn.Module):
         after = position.start == "after_padding"
         self.padding = spec.embeddings.tables.tokens.padding if after else None
         self.start = int(position.start) if position.start != "after_padding" else (self.padding or 0) + 1
+        self.zero_row: int | None = None
+        if isinstance(position, axes.SinusoidPosition) and position.padding_row == "zero":
+            self.zero_row = spec.embeddings.tables.tokens.padding
         self.weight: nn.Parameter | None = None
         if isinstance(position, axes.LearnedPosition):
             self.weight = nn.Parameter(torch.empty(position.size, self.width))
@@ -115,7 +120,10 @@ class PositionTable(nn.Module):
     def forward(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
         if self.weight is None:
             assert isinstance(self.position, axes.SinusoidPosition)
-            return sinusoid(rows, self.width, self.position.basis).to(dtype)
+            states = sinusoid(rows, self.width, self.position.basis).to(dtype)
+            if self.zero_row is None or self.zero_row < self.start:
+                return states
+            return states.masked_fill((rows == self.zero_row)[..., None], 0.0)
         return nn.functional.embedding(rows, self.weight, padding_idx=self.padding)
 
 

@@ -386,4 +386,7 @@ def has_padding_rule(spec: Spec) -> bool:
 
 def counts_real_tokens(spec: Spec) -> bool:
     """Whether positions are counted over real token ids."""
-    return isinstance(spec.position, axes.LearnedPosition | axes.SinusoidPosition) and spec.position.count == "real"
+    return isinstance(spec.position, axes.LearnedPosition | axes.SinusoidPosition) and spec.position.count in (
+        "real",
+        "ids",
+    )

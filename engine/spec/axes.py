@@ -19,7 +19,7 @@ Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
 MaskRule = Literal["padding", "causal", "same_length", "window", "permutation"]
 ScoreTerm = Literal["content", "position", "segment"]
-PositionCount = Literal["all", "real", "columns"]
+PositionCount = Literal["all", "real", "ids", "columns"]
 
 
 class Axis(Section):
@@ -106,6 +106,8 @@ class SinusoidPosition(Axis):
     """Sines and cosines of the position (Vaswani et al. 2017, 3.5), in one of the three published layouts.
 
     `stored` keeps them as a frozen table of `size` rows, as checkpoints of XLM do; otherwise length has no limit.
+    `padding_row: zero` holds zeros in the row whose number is the padding id, as published for XGLM: the position that
+    reads it adds nothing.
     """
 
     kind: Literal["sinusoid"]
@@ -114,6 +116,7 @@ class SinusoidPosition(Axis):
     count: PositionCount = "all"
     size: Size | None = None
     stored: bool = False
+    padding_row: Literal["sinusoid", "zero"] = "sinusoid"
 
 
 class RelativePosition(Axis):

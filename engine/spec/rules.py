@@ -121,7 +121,7 @@ def _position(spec: "Spec") -> Iterator[Problem]:
             yield where, f"rotary positions need an even width, found {width} of head {head}"
     if (
         position.kind in ("learned", "sinusoid")
-        and position.count == "real"
+        and position.count in ("real", "ids")
         and spec.embeddings.tables.tokens.padding is None
     ):
         yield "position.count", "counting real tokens needs embeddings.tables.tokens.padding"

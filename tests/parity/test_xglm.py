@@ -211,3 +211,14 @@ def test_dropout_stands_where_it_is_published(place: str, monkeypatch: pytest.Mo
         results.append(model(**inputs, output_attentions=True))
     assert_close_relative(results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout")
     assert float((ours.eval()(**inputs).last_hidden_state - results[1].last_hidden_state).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 3, 7])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_row_of_the_padding_id(padding: int, side: str) -> None:
+    """Published code fills it with zeros, so that position `padding - 2` adds nothing."""
+    theirs, ours = pair(pad_token_id=padding)
+    ids, mask = padded(tokens(3, LENGTH, VOCAB).clamp(min=8), padding, [0, 2, 4], side)
+    changes = {"position_ids": None}
+    where = {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)} if side == "left" else {}
+    agree(theirs, ours, {"input_ids": ids, "attention_mask": mask}, changes=changes, real=mask > 0, their_only=where)

@@ -244,3 +244,13 @@ def test_a_decoder_keeps_its_word_on_caching(use_cache: bool, tmp_path: Path) ->
     assert (ours(tokens(2, 4, VOCAB)).memory is not None) == use_cache
     save_model(ours, tmp_path, format="huggingface")
     assert XLMRobertaXLConfig.from_pretrained(tmp_path).use_cache == use_cache
+
+
+def test_places_that_only_a_mask_hides() -> None:
+    """Published positions count every id that is not padding, whatever the mask says: position.count ids."""
+    theirs, _ = pair()
+    ours = converted(theirs, overrides={"position.count": "ids"})
+    ids = tokens(3, LENGTH, VOCAB)
+    mask = torch.ones_like(ids)
+    mask[1, :2], mask[2, :3] = 0, 0
+    agree(theirs, ours, {"input_ids": ids, "attention_mask": mask}, real=mask > 0)
