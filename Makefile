@@ -47,7 +47,7 @@ bench: .venv/bench-ready
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python $(INSTALL) --constraint constraints.txt setuptools
-	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[demo,test,lint]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[demo,test,lint,clients]'
 	touch $@
 
 # Every version of all extras, for every Python that is supported.
