@@ -8,7 +8,7 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS
 TORCH := torch==2.13.0
 COMPILE := compile --quiet --no-header --annotation-style line pyproject.toml
 
-.PHONY: demo test test-avx2 test-threads test-oldest test-newest wheel-test lint format bench lock clean
+.PHONY: demo test test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format bench lock clean
 
 demo: .venv/ready
 	$(BIN)/engine demo
@@ -22,6 +22,10 @@ test-avx2: .venv/ready
 
 test-threads: .venv/ready
 	OMP_NUM_THREADS=4 $(BIN)/python -m pytest tests/test_machine.py tests/training tests/model
+
+# Breaks the engine in thirty ways, and shows which of them no test notices.
+mutations: .venv/ready
+	$(BIN)/python -m tests.mutations
 
 # The wheel alone, in an empty environment outside the checkout.
 wheel-test: .venv/ready
