@@ -71,8 +71,11 @@ def _find_family(directory: Path, config: dict[str, Any], model: dict[str, Any])
     raise TokenizationError(f"{directory}: {what} {known}")
 
 
-def read_published(directory: Path, specs: Path = SPECS) -> CommonOptions:
-    """The options of a directory that transformers wrote; raises TokenizationError where its class is unknown."""
+def read_published(directory: Path, specs: Path = SPECS, compare: bool = True) -> CommonOptions:
+    """The options of a directory that transformers wrote; raises TokenizationError where its class is unknown.
+
+    `compare` looks whether two vocabularies that lie there are the same, and warns where they are not.
+    """
     config, model = (read_json(directory / name) for name in ("tokenizer_config.json", "config.json"))
     family = _find_family(directory, config, model)
     section = family_section(family, specs)
@@ -92,7 +95,7 @@ def read_published(directory: Path, specs: Path = SPECS) -> CommonOptions:
     if piece_model is not None and not (directory / piece_model).is_file() and whole.is_file():
         # Where only the fast class's file was published, its results are all there is to match.
         section["backend"] = "tokenizers"
-    elif piece_model is not None and whole.is_file():
+    elif compare and piece_model is not None and whole.is_file():
         _compare_vocabularies(directory / piece_model, whole)
     return parse_options(section)
 

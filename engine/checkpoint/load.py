@@ -39,6 +39,7 @@ class LoadReport:
     config_left_over: tuple[str, ...] = ()
     taken_over: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
@@ -48,6 +49,7 @@ class LoadReport:
             "initialised anew": self.initialised,
             "left over in the checkpoint": self.left_over,
             "of another shape, initialised anew": self.other_shape,
+            "learned tensors for which this network has no use": self.unused,
             "fields of config.json that no axis reads": self.config_left_over,
             "taken over from another head": self.taken_over,
         }
@@ -158,6 +160,7 @@ def _fill(
     return LoadReport(
         initialised=plan.unfilled,
         left_over=tuple(plan.left_over),
+        unused=plan.unused,
         other_shape=plan.other_shape,
         config_left_over=plan.source.config_left_over,
         remarks=plan.source.remarks,

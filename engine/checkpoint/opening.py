@@ -16,6 +16,8 @@ from engine.errors import CheckpointError, Problem, SpecError, nearest
 from engine.spec import Spec, SpecSource
 from engine.spec.axes import Foreign, Layout
 from engine.spec.load import families, read
+from tokenization.errors import TokenizationError
+from tokenization.published import read_published
 
 LABEL_FIELDS = ("num_labels", "id2label", "label2id", "problem_type")
 OTHER_FRAMEWORKS = ("TF", "Flax")
@@ -59,7 +61,7 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
         generation = read_json(folder / "generation_config.json")
     reading = read_config(config, layout, family, generation)
     head, said = _head(config, layout)
-    data = _with_head(reading.data, config, head)
+    data = _with_tokenizer(_with_head(reading.data, config, head), folder)
     resolved = _resolved(data, overrides, layout, folder)
     words = kept_words(config, generation, resolved.to_dict(), layout, labels_of(resolved.heads.default))
     foreign = Foreign(config=words, generation=generation) if words or generation else None
@@ -72,6 +74,17 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
         pruned=pruned_heads(config, resolved),
         remarks=(*reading.remarks, *said),
     )
+
+
+def _with_tokenizer(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The spec with what the tokenizer files beside a config.json say, so that it is saved as they are."""
+    if data.get("tokenizer") is None or not (folder / "tokenizer_config.json").is_file():
+        return data
+    try:
+        section = read_published(folder, compare=False).model_dump(mode="json")
+    except TokenizationError as error:
+        raise CheckpointError(f"{folder / 'tokenizer_config.json'}: {error}") from None
+    return {**data, "tokenizer": section}
 
 
 def _resolved(data: dict[str, Any], overrides: Mapping[str, Any] | None, layout: Layout, folder: Path) -> Spec:

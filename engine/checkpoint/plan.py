@@ -48,6 +48,7 @@ class Plan:
     copies: Mapping[str, str]
     looked_for: Mapping[str, str]
     left_over: Mapping[str, tuple[int, ...]]
+    unused: tuple[str, ...]
     taken_over: tuple[str, ...] = ()
     other_head: str | None = None
 
@@ -109,8 +110,10 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
         slot = found.slots.get(name)
         rows.append(Row(name, shapes[name], slot.theirs if slot else None, read.get(name)))
     used = {stored.place(name) for name in (*(slot.theirs for slot in slots), *found.copies)}
-    ignored = source.layout.unused if source.layout else ()
-    left = [name for name in stored.names() if stored.place(name) not in used and not _matches(name, ignored)]
+    buffers, unused = (source.layout.buffers, source.layout.unused) if source.layout else ((), ())
+    rest = [name for name in stored.names() if stored.place(name) not in used and not _matches(name, buffers)]
+    idle = tuple(name for name in rest if _matches(name, unused))
+    left = [name for name in rest if name not in idle]
     return Plan(
         source=source,
         rows=tuple(rows),
@@ -118,6 +121,7 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
         copies={copy: theirs for copy, theirs in found.copies.items() if stored.place(copy) != stored.place(theirs)},
         looked_for=found.looked_for,
         left_over={name: stored.shape(name) for name in left},
+        unused=idle,
         taken_over=tuple(row.ours for row in rows if row.ours in found.foreign and row.fits),
         other_head=source.spec.heads.default,
     )

@@ -380,6 +380,8 @@ class Layout(Axis):
 
     `generation` are the fields of generation_config.json; `defaults` what the class takes for fields that a config.json
     leaves out, where it differs from this spec; `constants` the class's values of fields that no network depends on.
+    `buffers` are constants among the tensors, which nobody misses; `unused` are learned tensors for which this network
+    has no use, which a load reports.
     `home` holds the settings for which the layout was written: what no field says has to be as it is there.
     Null for a field, name, alias, class or constant takes back what a parent spec says of it.
     """
@@ -398,6 +400,7 @@ class Layout(Axis):
     ignored: tuple[str, ...] = ()
     names: dict[str, str | tuple[str, str]] = {}
     aliases: dict[str, str] = {}
+    buffers: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     home: dict[str, Any] | None = None
 

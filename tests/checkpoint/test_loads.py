@@ -1,12 +1,14 @@
 """What a load reports, where it looks, and the memory that it needs."""
 
+import json
 import sys
 
 import huggingface_hub
 import pytest
 import torch
+import transformers
 
-from engine import build_model, load_model, save_model
+from engine import CheckpointError, build_model, load_model, save_model
 from tests.checkpoint.folders import (
     as_bin,
     edit_config,
@@ -155,3 +157,76 @@ def test_a_loaded_model_needs_little_more_memory_than_its_weights(kind, tmp_path
     grown, size = memory_to_open(tmp_path, 'build_model("tiny/xglm")', use=used)
     assert size > 190 * 2**20
     assert 0.9 * size < grown < size + 110 * 2**20, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
+
+
+def test_learned_tensors_without_use_are_told(tmp_path):
+    """BERT's pretraining checkpoints hold a head for sentence order that no head here takes."""
+    config = transformers.BertConfig(
+        vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
+    )
+    transformers.BertForPreTraining(config).save_pretrained(tmp_path)
+    with pytest.warns(UserWarning, match=r"learned tensors for which this network has no use: cls\.seq_relationship"):
+        model = load_model(tmp_path, head="masked_lm")
+    assert model.load_report.unused == ("cls.seq_relationship.bias", "cls.seq_relationship.weight")
+
+
+def test_the_spec_says_what_the_tokenizer_files_say(tmp_path):
+    """A cased XLM: its files beside config.json are what a saved spec describes."""
+    config = transformers.XLMConfig(vocab_size=40, emb_dim=16, n_layers=1, n_heads=2)
+    transformers.XLMModel(config).save_pretrained(tmp_path / "theirs")
+    told = {"tokenizer_class": "XLMTokenizer", "do_lowercase_and_remove_accent": False, "added_tokens_decoder": {}}
+    (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(told))
+    model = load_model(tmp_path / "theirs")
+    assert not model.spec.tokenizer.lower_case_and_remove_accents
+    save_model(model, tmp_path / "ours")
+    assert not load_model(tmp_path / "ours").spec.tokenizer.lower_case_and_remove_accents
+
+
+@pytest.mark.parametrize("name", ["XLMWithLMHeadModel", "TFXLMWithLMHeadModel", "BertForPreTraining", "Mine"])
+def test_names_of_classes(tmp_path, name):
+    config = transformers.XLMConfig(vocab_size=40, emb_dim=16, n_layers=1, n_heads=2)
+    transformers.XLMWithLMHeadModel(config).save_pretrained(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**fields, "architectures": [name]}))
+    if "XLM" in name:
+        assert load_model(tmp_path).spec.heads.default == "masked_lm"
+        return
+    with pytest.warns(UserWarning, match=f"names the class {name}, which the spec does not know"):
+        assert load_model(tmp_path).head is None
+
+
+@pytest.mark.parametrize("fields", [{"pad_token_id": 7}, {"pad_token_id": 7, "pad_index": 7}])
+def test_padding_under_either_name(tmp_path, fields):
+    config = transformers.XLMConfig(vocab_size=40, emb_dim=16, n_layers=1, n_heads=2)
+    transformers.XLMModel(config).save_pretrained(tmp_path)
+    told = json.loads((tmp_path / "config.json").read_text())
+    told.pop("pad_index")
+    (tmp_path / "config.json").write_text(json.dumps({**told, **fields}))
+    model = load_model(tmp_path)
+    assert model.spec.tokens.padding == model.spec.embeddings.tables.tokens.padding == 7
+
+
+@pytest.mark.parametrize("name", ["xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm"])
+def test_what_was_saved_here_is_still_exported(tmp_path, name):
+    model = build_model(f"tiny/{name}", seed=0).eval()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    save_model(model, tmp_path / "ours")
+    save_model(load_model(tmp_path / "ours"), tmp_path / "theirs", format="huggingface")
+    torch.testing.assert_close(load_model(tmp_path / "theirs")(ids).logits, model(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "path"),
+    [
+        ("xglm", {"norm.eps": 0.5}, "norm.eps"),
+        ("xglm", {"position": {"kind": "rotary"}}, "position.kind"),
+        ("xlnet", {"memory": {"kind": "none"}}, "memory.kind"),
+        ("xglm", {"dims.head": 8}, "dims.head"),
+        ("xlm", {"attention.scale": False}, "attention.scale"),
+        ("xlm-roberta-xl", {"ffn.gated": True}, "ffn.gated"),
+    ],
+)
+def test_what_no_field_can_say_is_refused(tmp_path, name, changes, path):
+    with pytest.raises(CheckpointError, match=rf"config\.json cannot say: .*{path}"):
+        save_model(build_model(f"tiny/{name}", overrides=changes), tmp_path / "theirs", format="huggingface")
+    assert not (tmp_path / "theirs").exists()
