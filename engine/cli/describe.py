@@ -10,7 +10,9 @@ WIDTH = 140  # a row is never cut: a terminal that is narrower wraps it
 
 
 def describe(
-    spec: Annotated[str, typer.Argument(help="A spec file, a name such as xlnet-base, or a folder with a model.")],
+    spec: Annotated[
+        str | None, typer.Argument(help="A spec file, a name such as xlnet-base, or a folder with a model.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the spec, such as dims.layers=2.")
     ] = None,
@@ -23,6 +25,9 @@ def describe(
     weights: Annotated[
         bool, typer.Option("--weights", help="List what of a folder's weights would be read, left over and drawn anew.")
     ] = False,
+    machine: Annotated[
+        bool, typer.Option("--machine", help="Say which ways of computing were chosen for this processor.")
+    ] = False,
 ) -> None:
     """Print a network as a tree with shapes, parameter counts and memory costs, without allocating it."""
     from rich.console import Console
@@ -33,12 +38,21 @@ def describe(
     from engine.cli.tree import render, render_plan
     from engine.errors import InputError
 
+    console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)
+    if machine:
+        from engine.kernels.linear import describe_products
+
+        for what, chosen in describe_products().items():
+            console.print(f"{what}: {chosen}")
+    if spec is None:
+        if machine:
+            return
+        raise InputError("name a spec, such as xlnet-base, a spec file or a folder; or ask with --machine")
     changes = parse_overrides(overrides or [])
     listed = weights or family is not None
     if listed and not Path(spec).exists():
         raise InputError(f"--spec and --weights are for a folder with a model, and there is none at {spec}")
-    console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)
     name = None if head == "none" else head
     if not listed and not holds_network(Path(spec)):
         parts = render(assemble(load_spec(spec, changes), name, device="meta"))

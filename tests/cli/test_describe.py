@@ -208,3 +208,17 @@ def test_a_folder_by_another_spec(tmp_path):
 
 def test_weights_of_nothing():
     assert "there is none at xglm-564m" in run("describe", "xglm-564m", "--weights", code=2).stderr
+
+
+def test_the_machine():
+    """Which products were chosen for the processor at hand."""
+    told = dict(line.split(": ", 1) for line in run("describe", "--machine").stdout.splitlines())
+    assert told["instruction set"] and told["threads"].isdigit()
+    for kind in ("float32", "bfloat16"):
+        assert told[f"products in {kind}"].startswith(("oneDNN", "torch's own"))
+        assert told[f"GELU in {kind}"] in ("in the product", "after the product")
+        assert told[f"prepack in {kind}"] in ("yes", "no")
+
+
+def test_nothing_to_describe():
+    assert "name a spec, such as xlnet-base" in run("describe", code=2).stderr
