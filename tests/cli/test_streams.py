@@ -1,5 +1,6 @@
 """The commands as programs: files, streams and terminals as they come, without a traceback."""
 
+import functools
 import json
 import os
 import signal
@@ -91,7 +92,9 @@ def test_closed_streams(folder: str) -> None:
 
 
 def test_an_interruption_is_quiet(folder: str) -> None:
-    process = start("score", folder, "--batch-size", "1", stdin=subprocess.PIPE)
+    # A suite that runs in the background inherits a shell's wish to ignore interruptions.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = start("score", folder, "--batch-size", "1", stdin=subprocess.PIPE, preexec_fn=heard)
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(b"the dog\n")
     process.stdin.flush()
