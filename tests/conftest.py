@@ -27,7 +27,10 @@ settings.load_profile("suite")
 
 @pytest.fixture(autouse=True, scope="module")
 def threads_as_asked() -> Iterator[None]:
-    """Whatever a module does with its threads, the next one begins with those of the environment."""
-    yield
+    """Every module begins with the threads of the environment, whatever the one before it did.
+
+    torch itself takes no more of them than there are processors, unless it is told so.
+    """
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    yield

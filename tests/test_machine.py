@@ -7,7 +7,7 @@ import torch
 
 
 def test_threads_are_those_of_the_environment() -> None:
-    """They were set before torch was loaded."""
+    """As many, even where there are fewer processors."""
     assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
 
 

@@ -152,7 +152,10 @@ def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
     if type(weight) not in _PLAIN or type(states) not in _PLAIN or watched():
         return False
     now, kind = tuning(), states.dtype
-    few = states.numel() * weight.shape[0] < now.onednn_multiplications
+    least = now.onednn_multiplications
+    if torch.get_num_threads() == 1:
+        least = now.onednn_multiplications_with_one_thread
+    few = states.numel() * weight.shape[0] < least
     if not now.onednn or (few and kind == torch.float32):
         return False
     return (

@@ -23,6 +23,9 @@ class Tuning:
     onednn: bool = False
     # Its calls cost 20 µs more, so that float32 products below so many multiplications go by torch's own.
     onednn_multiplications: int = 2**19
+    # The same with one thread, where both take as long for a row (AVX2: 228 and 232 µs for 1024 x 1024; with two
+    # threads 239 and 154).
+    onednn_multiplications_with_one_thread: int = 2**19
     # With one thread, torch's own product is 3 to 8 % faster from more rows than this on (None: never).
     onednn_rows_with_one_thread: int | None = None
     # Whether oneDNN's exact GELU costs less within the product than after it: with AVX-512 it is
@@ -50,7 +53,12 @@ class Tuning:
 
 _BY_INSTRUCTION_SET = {
     "avx512": Tuning(onednn=True, fused_gelu=True),
-    "avx2": Tuning(onednn=True, onednn_multiplications=2**23, onednn_rows_with_one_thread=64),
+    "avx2": Tuning(
+        onednn=True,
+        onednn_multiplications=2**18,
+        onednn_multiplications_with_one_thread=2**22,
+        onednn_rows_with_one_thread=64,
+    ),
     "other": Tuning(),
 }
 
