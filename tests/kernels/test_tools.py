@@ -26,6 +26,7 @@ def eager_kernels() -> Iterator[None]:
     with tuned(
         onednn=True,
         onednn_multiplications=0,
+        onednn_multiplications_with_one_thread=0,
         onednn_rows_with_one_thread=None,
         fused_gelu=True,
         kept_score_bytes=0,

@@ -60,7 +60,7 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
         pytest.skip("oneDNN has no such product here")
     reorder([layer.weight, other.weight])
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
-    with tuned(onednn_multiplications=0, fused_gelu=True):
+    with tuned(onednn_multiplications=0, onednn_multiplications_with_one_thread=0, fused_gelu=True):
         agree(linear(layer, states).double(), expected, "product", tolerance)
         agree(linear_gelu(layer, states).double(), nn.functional.gelu(expected), "product and GELU", tolerance)
     known, foreign = reordered(layer.weight), reordered(other.weight)
@@ -68,7 +68,7 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
     known.blocks = foreign.blocks
     swapped = states.double() @ other.weight.double().t() + layer.bias.double()
     plain = (rows == 1 and dtype == torch.float32) or (rows == 2 and shape[0] <= shape[1])
-    with tuned(onednn_multiplications=0):
+    with tuned(onednn_multiplications=0, onednn_multiplications_with_one_thread=0):
         agree(linear(layer, states).double(), expected if plain else swapped, "product of what is read", tolerance)
 
 
