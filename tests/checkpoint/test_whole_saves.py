@@ -147,12 +147,18 @@ def test_readers_beside_a_writer_that_is_killed(tmp_path):
     ]
     save_model(models[0], folder)
     with subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout.readline() == "ready\n"
-        ends = time.monotonic() + 1.5
-        while time.monotonic() < ends:
-            found = load_model(folder)
-            assert any(same(found, model) for model in models)
-        child.send_signal(signal.SIGKILL)
+        try:
+            assert child.stdout.readline() == "ready\n"
+            ends = time.monotonic() + 1.5
+            while time.monotonic() < ends:
+                try:
+                    found = load_model(folder)
+                except CheckpointError as error:  # on a busy machine a writer without rest may outrun a reader
+                    assert "saved to again and again" in str(error)
+                    continue
+                assert any(same(found, model) for model in models)
+        finally:
+            child.send_signal(signal.SIGKILL)
     assert any(same(load_model(folder), model) for model in models)
 
 

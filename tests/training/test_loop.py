@@ -7,7 +7,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from engine import InputError, build_model
-from engine.training import TrainingOptions, causal_labels, stream, train
+from engine.training import TrainingOptions, causal_labels, loop, stream, train
 
 SMALL = {"dims.layers": 1, "dims.model": 32, "dims.inner": 64, "dims.vocab": 60}
 
@@ -120,3 +120,10 @@ def test_a_stream_goes_on_where_it_ended(count, rows, length):
 def test_a_text_too_short_for_its_rows_is_refused():
     with pytest.raises(InputError, match="too few"):
         list(stream(torch.arange(3), 2, 4))
+
+
+def test_biases_and_norms_do_not_decay():
+    matrices, vectors = loop._groups(small("xglm"), 0.1)
+    assert matrices["weight_decay"] == 0.1 and vectors["weight_decay"] == 0.0
+    assert {parameter.dim() for parameter in vectors["params"]} == {1}
+    assert all(parameter.dim() > 1 for parameter in matrices["params"])
