@@ -163,6 +163,11 @@ def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
     _check_memory(spec, inputs)
 
 
+def takes_mask(spec: Spec) -> bool:
+    """Whether anything in the network of a spec reads which tokens are padding."""
+    return "padding" in spec.attention.mask or spec.block.zero_padding
+
+
 def in_range(name: str, ids: Tensor, limit: int, axis: str, ignored: int | None = None) -> None:
     """Raise InputError where ids leave [0, limit); `ignored` is let through. Skipped where values cannot be read."""
     if not readable(ids) or not ids.numel():
@@ -273,7 +278,7 @@ def _check_masks(spec: Spec, inputs: Inputs) -> None:
     given = [name for name in ("attention_mask", "input_mask", "lengths") if getattr(inputs, name) is not None]
     if len(given) > 1:
         raise InputError(f"give only one of attention_mask, input_mask and lengths, found {' and '.join(given)}")
-    if given and "padding" not in spec.attention.mask and not spec.block.zero_padding:
+    if given and not takes_mask(spec):
         raise InputError(f"{given[0]} needs the mask rule padding; attention.mask has {list(spec.attention.mask)}")
     pairs = ((batch, length, length), (batch, length, remembered + length))
     expect("attention_mask", inputs.attention_mask, (batch, length), (batch, remembered + length), *pairs)

@@ -86,7 +86,7 @@ def _rounds(model: "Model", texts: Texts, hidden: int, rounds: int) -> Tensor:
         first = (ids[:, 0] == hidden).long()[:, None]
         row, column = places.unbind(1)
         tokens[row, column] = ids.gather(1, first)[:, 0]
-        certainty[row, column] = log_probs.gather(1, first)[:, 0]
+        certainty[row, column] = log_probs.gather(1, first)[:, 0].float()
         if step + 1 == rounds:
             break
         again = open_places.sum(1) * (rounds - step - 1) // rounds
@@ -99,7 +99,7 @@ def _rounds(model: "Model", texts: Texts, hidden: int, rounds: int) -> Tensor:
 def _predict(model: "Model", texts: Texts, asked: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Places asked for (n 2), and log-probabilities and ids (n count) of their best tokens."""
     places = asked.nonzero()
-    inputs = texts.inputs(slice(None), model.spec.attention.infer_padding != "none")
+    inputs = texts.inputs(slice(None), model.spec)
     if model.spec.streams.kind == "two":
         widest = int(asked.sum(1).max())
         order = asked.int().argsort(dim=1, descending=True, stable=True)[:, :widest]

@@ -87,7 +87,6 @@ class Scorer:
         self.counted = torch.zeros_like(self.real)
         self.missed = torch.zeros_like(self.real)
         self.two = model.spec.streams.kind == "two"
-        self.inferred = model.spec.attention.infer_padding != "none"
         self._check()
 
     def _check(self) -> None:
@@ -229,7 +228,7 @@ class Scorer:
     def _without(self, rows: Tensor, places: Tensor, columns: slice) -> Tensor:
         """States (n d) that predict one place of each of these rows from all the others."""
         index = torch.arange(len(rows), device=rows.device)
-        inputs = self.texts.select(rows).inputs(columns, self.inferred)
+        inputs = self.texts.select(rows).inputs(columns, self.model.spec)
         if self.two:
             length = inputs.shape[1]
             alone = torch.nn.functional.one_hot(places, length).float()[:, None]
@@ -251,7 +250,7 @@ class Scorer:
         return states[index, places]
 
     def _inputs(self, columns: slice, ranks: Tensor, memory: Memory | None = None) -> Inputs:
-        inputs = self.texts.inputs(columns, self.inferred)
+        inputs = self.texts.inputs(columns, self.model.spec)
         if self.two:
             batch, length = len(self.texts.tokens), ranks.shape[1]
             unseen = (ranks[:, :, None] <= ranks[:, None, :]).float().expand(batch, -1, -1)

@@ -9,8 +9,9 @@ from torch import Tensor
 from engine.arguments import check_mask, read_ids, read_mask, read_tensor
 from engine.errors import InputError
 from engine.generation.prompts import check_encoder, check_given_memory
-from engine.inputs import Inputs, check_vectors, expect, in_range
+from engine.inputs import Inputs, check_vectors, expect, in_range, takes_mask
 from engine.memory import Memory
+from engine.spec import Spec
 
 if TYPE_CHECKING:
     from engine.model import Model
@@ -63,13 +64,19 @@ class Texts:
             places=None,
         )
 
-    def inputs(self, columns: slice, inferred: bool = False) -> Inputs:
-        """Arguments of one call for these columns; all are said to be real where padding is `inferred` otherwise."""
+    def inputs(self, columns: slice, spec: Spec) -> Inputs:
+        """Arguments of one call for these columns.
+
+        All are said to be real where the spec would infer padding otherwise. A spec without a padding rule takes no mask:
+        its texts come without padding, or with padding that a causal mask hides behind them.
+        """
 
         def cut(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[:, columns]
 
-        mask = self.real() if inferred else self.mask
+        mask = self.mask if takes_mask(spec) else None
+        if spec.attention.infer_padding != "none":
+            mask = self.real()
         return Inputs(
             self.tokens[:, columns] if self.vectors is None else None,
             cut(self.vectors),

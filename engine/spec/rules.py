@@ -146,6 +146,8 @@ def _attention(spec: "Spec") -> Iterator[Problem]:
         yield "embeddings.tables.segments", "token types are either embedded or a score term, not both"
     if attention.infer_padding != "none" and spec.embeddings.tables.tokens.padding is None:
         yield "attention.infer_padding", "inferring padding needs embeddings.tables.tokens.padding"
+    elif attention.infer_padding != "none" and "padding" not in attention.mask and not spec.block.zero_padding:
+        yield "attention.infer_padding", "inferred padding needs the mask rule padding or block.zero_padding"
     if spec.memory.kind == "keys_values" and "causal" not in attention.mask:
         yield "memory.kind", "keys and values stay valid only under the mask rule causal"
 

@@ -116,6 +116,11 @@ BROKEN = [
         "not both",
     ),
     ({"attention.infer_padding": "count"}, "attention.infer_padding", "needs embeddings.tables.tokens.padding"),
+    (
+        {"attention.infer_padding": "count", "attention.mask": [], "embeddings.tables.tokens.padding": 1},
+        "attention.infer_padding",
+        "needs the mask rule padding",
+    ),
     ({"memory": {"kind": "keys_values"}}, "memory.kind", "only under the mask rule causal"),
     ({**RELATIVE, "streams.kind": "two"}, "attention.mask", "need the mask rule permutation"),
     ({"streams.kind": "two", "attention.mask": ["permutation"]}, "position.kind", "relative or rotary"),
