@@ -1,5 +1,6 @@
 """Rules that change the scores of the next token before one is chosen: logits processors."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -150,7 +151,8 @@ def _processor(processor: Callable[[Tensor, Tensor], Tensor], name: str) -> Rule
 
 def check_choice(best: Tensor, prompts: Sequence[int], ruled: bool) -> None:
     """Raise InputError where the best score (b) of a row is not a number, or rules leave it no token."""
-    if bool(best.isfinite().all()):
+    # A sum tells it in one step of the usual kind; one that overflows is looked at again.
+    if math.isfinite(float(best.sum())) or bool(best.isfinite().all()):
         return
     row = int((~best.isfinite()).nonzero()[0])
     prompt, found = prompts[row], float(best[row])
