@@ -15,7 +15,11 @@ class BuildWithSpecs(build_py):
         if not self.editable_mode:
             target = Path(self.build_lib, "engine", "_specs")
             shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree("specs", target, ignore=lambda folder, names: [n for n in names if n.startswith(".")])
+            shutil.copytree(
+                "specs",
+                target,
+                ignore=lambda folder, names: [n for n in names if n.startswith(".")],
+            )
 
 
 setup(cmdclass={"build_py": BuildWithSpecs})

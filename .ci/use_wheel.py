@@ -1,4 +1,6 @@
-"""What somebody does first with the installed wheel: build, save in both formats, load, tokenize, describe."""
+"""What somebody does first with the installed wheel: build, save in both formats, load, tokenize,
+describe.
+"""
 
 import subprocess
 import sys
@@ -11,7 +13,11 @@ from engine import Memory, build_model, load_model, load_spec, save_model
 from tokenization import load_tokenizer, train_tokenizer
 
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
-TEXTS = ["Montag, Dienstag und Mittwoch.", "lundi, mardi et mercredi.", "Monday, Tuesday, and Wednesday."] * 20
+TEXTS = [
+    "Montag, Dienstag und Mittwoch.",
+    "lundi, mardi et mercredi.",
+    "Monday, Tuesday, and Wednesday.",
+] * 20
 
 
 def command(*words: str) -> str:

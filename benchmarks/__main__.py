@@ -32,29 +32,50 @@ PATH. transformers 4.56 and 5 count for all families but Transformer-XL, for whi
 
 
 def chosen(names: list[str]) -> list[Workload]:
-    """The workloads that names or patterns ask for; all without names. Ends the program for an unknown one."""
+    """The workloads that names or patterns ask for; all without names. Ends the program for an
+    unknown one.
+    """
     known = [work.name for work in WORKLOADS]
     for name in names:
         if not any(fnmatchcase(one, name) for one in known):
             nearest = get_close_matches(name, known, 1)
-            sys.exit(f"no workload '{name}'{f': did you mean {nearest[0]}?' if nearest else ''}\n" + "\n".join(known))
-    return [work for work in WORKLOADS if not names or any(fnmatchcase(work.name, name) for name in names)]
+            sys.exit(
+                f"no workload '{name}'{f': did you mean {nearest[0]}?' if nearest else ''}\n"
+                + "\n".join(known)
+            )
+    return [
+        work
+        for work in WORKLOADS
+        if not names or any(fnmatchcase(work.name, name) for name in names)
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run, print, and with --write renew docs/benchmarks; returns 1 where answers differ or the engine fails."""
+    """Run, print, and with --write renew docs/benchmarks; returns 1 where answers differ or the
+    engine fails.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in OTHERS:
         return int(import_module(OTHERS[arguments[0]]).main(arguments[1:]))
-    parser = argparse.ArgumentParser("benchmarks", description=HELP, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="workloads, or patterns such as 'xlnet-*'")
+    parser = argparse.ArgumentParser(
+        "benchmarks", description=HELP, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="workloads, or patterns such as 'xlnet-*'"
+    )
     parser.add_argument("--list", action="store_true", help="name the workloads and end")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (5)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each side (2)")
     parser.add_argument(
-        "--peer", action="append", default=[], metavar="PYTHON", help="a peer's interpreter; repeatable"
+        "--peer",
+        action="append",
+        default=[],
+        metavar="PYTHON",
+        help="a peer's interpreter; repeatable",
     )
-    parser.add_argument("--write", action="store_true", help="renew docs/benchmarks.md, its plot and its numbers")
+    parser.add_argument(
+        "--write", action="store_true", help="renew docs/benchmarks.md, its plot and its numbers"
+    )
     given = parser.parse_args(arguments)
     works = chosen(given.names)
     if given.list:
@@ -74,7 +95,9 @@ def run(
     rounds: int,
     keep: Callable[[list[Result]], None] | None = None,
 ) -> bool:
-    """Measure and print one workload after the other, each kept as it comes; returns whether one failed."""
+    """Measure and print one workload after the other, each kept as it comes; returns whether one
+    failed.
+    """
     failed = False
     with tqdm(works, disable=None, unit="workload", leave=False) as progress:
         for work in progress:

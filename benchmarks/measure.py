@@ -20,9 +20,11 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 
 @dataclass
 class Result:
-    """What one workload gave: seconds of each side by round, peak bytes above its weights, and distances of answers.
+    """What one workload gave: seconds of each side by round, peak bytes above its weights, and
+    distances of answers.
 
-    `load` is the system's load average of the minute before: above the threads of a side, others disturbed the times.
+    `load` is the system's load average of the minute before: above the threads of a side, others
+    disturbed the times.
     """
 
     name: str
@@ -68,13 +70,20 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def measure(
-    work: Workload, pythons: Sequence[str], threads: int, rounds: int, on_turn: Callable[[str], None] = lambda _: None
+    work: Workload,
+    pythons: Sequence[str],
+    threads: int,
+    rounds: int,
+    on_turn: Callable[[str], None] = lambda _: None,
 ) -> Result:
-    """Measure one workload against the interpreters that can run it; `on_turn` hears what happens now.
+    """Measure one workload against the interpreters that can run it; `on_turn` hears what happens
+    now.
 
     Raises SideError where the engine fails, or where the answers of two sides differ.
     """
-    result = Result(work.name, datetime.now(timezone.utc).strftime("%Y-%m-%d"), load=os.getloadavg()[0])
+    result = Result(
+        work.name, datetime.now(timezone.utc).strftime("%Y-%m-%d"), load=os.getloadavg()[0]
+    )
     rounds = min(rounds, work.rounds or rounds)
     with tempfile.TemporaryDirectory() as folder:
         on_turn("weights")
@@ -102,18 +111,32 @@ def _offered(work: Workload, python: str, threads: int, result: Result) -> Proce
 
 
 def _take_turns(
-    work: Workload, folder: str, pythons: Sequence[str], threads: int, rounds: int, result: Result, on_turn: Any
+    work: Workload,
+    folder: str,
+    pythons: Sequence[str],
+    threads: int,
+    rounds: int,
+    result: Result,
+    on_turn: Any,
 ) -> None:
     with ExitStack() as stack:
-        meter = stack.enter_context(own(threads))  # a process of its own: its products count to nobody's memory
+        meter = stack.enter_context(
+            own(threads)
+        )  # a process of its own: its products count to nobody's memory
         engine = stack.enter_context(own(threads))
         sides = {ENGINE: engine}
-        bases = {ENGINE: engine.ask("load", work=asdict(work), folder=folder, threads=threads)["resident"]}
+        bases = {
+            ENGINE: engine.ask("load", work=asdict(work), folder=folder, threads=threads)[
+                "resident"
+            ]
+        }
         on_turn(f"{ENGINE} answers")
         answers = {ENGINE: _answer(engine, folder)} if work.releases else {}
         if work.serves:
             packed = sides[PREPACKED] = stack.enter_context(own(threads))
-            loaded = packed.ask("load", work=asdict(replace(work, prepacked=True)), folder=folder, threads=threads)
+            loaded = packed.ask(
+                "load", work=asdict(replace(work, prepacked=True)), folder=folder, threads=threads
+            )
             bases[PREPACKED] = loaded["resident"]
             on_turn(f"{PREPACKED} answers")
             answers[PREPACKED] = _answer(packed, folder)
@@ -142,7 +165,13 @@ def _take_turns(
 
 
 def _open_each_round(
-    work: Workload, folder: str, pythons: Sequence[str], threads: int, rounds: int, result: Result, on_turn: Any
+    work: Workload,
+    folder: str,
+    pythons: Sequence[str],
+    threads: int,
+    rounds: int,
+    result: Result,
+    on_turn: Any,
 ) -> None:
     """A fresh process for each time: its memory counts, and nothing is left of the time before."""
     answers = {}
@@ -159,7 +188,9 @@ def _open_each_round(
                     answers[told["version"]] = _answer(process, folder)
                     continue
                 result.seconds.setdefault(told["version"], []).append(told["seconds"])
-                result.peak[told["version"]] = max(result.peak.get(told["version"], 0), told["peak"])
+                result.peak[told["version"]] = max(
+                    result.peak.get(told["version"], 0), told["peak"]
+                )
         if number == 0:
             _compare(work, folder, threads, answers, result)
     result.left_out = sorted(set(result.left_out))
@@ -173,20 +204,26 @@ def _answer(process: Process, folder: str) -> Any:
     return tensor
 
 
-def _compare(work: Workload, folder: str, threads: int, answers: dict[str, Any], result: Result) -> None:
+def _compare(
+    work: Workload, folder: str, threads: int, answers: dict[str, Any], result: Result
+) -> None:
     """Distances of all answers from the engine's in float32, relative to its largest magnitude."""
     if not answers:
         return
     reference = answers[ENGINE]
     if work.dtype != "float32":
         with own(threads) as process:
-            process.ask("load", work=asdict(replace(work, dtype="float32")), folder=folder, threads=threads)
+            process.ask(
+                "load", work=asdict(replace(work, dtype="float32")), folder=folder, threads=threads
+            )
             reference = _answer(process, folder)
     for name, answer in answers.items():
         if name == ENGINE and work.dtype == "float32":
             continue
         if answer.shape != reference.shape:
-            raise SideError(f"{work.name}: {name} answers {tuple(answer.shape)}, the engine {tuple(reference.shape)}")
+            raise SideError(
+                f"{work.name}: {name} answers {tuple(answer.shape)}, the engine {tuple(reference.shape)}"
+            )
         distance = float((answer - reference).abs().max() / reference.abs().max())
         result.distances[name] = distance
         if not distance < TOLERANCE[work.dtype]:

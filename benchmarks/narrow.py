@@ -1,7 +1,9 @@
-"""8-bit weights beside float32: size, memory to load, time, and how far the likelihood of a text moves.
+"""8-bit weights beside float32: size, memory to load, time, and how far the likelihood of a text
+moves.
 
-Run with `python -m benchmarks int8`. Each family at full width and with its real vocabulary, but few layers, with random
-weights; both sides read the same folder, each in a process of its own, and take turns.
+Run with `python -m benchmarks int8`. Each family at full width and with its real vocabulary, but
+few layers, with random weights; both sides read the same folder, each in a process of its own, and
+take turns.
 """
 
 import sys
@@ -55,7 +57,9 @@ class Sized(Own):
     """The engine with weights of one kind."""
 
     def load(self, work: dict[str, Any], folder: str, threads: int) -> dict[str, Any]:
-        """Open the model; tells the bytes of its weights, and of the peak until it has answered to one token."""
+        """Open the model; tells the bytes of its weights, and of the peak until it has answered to
+        one token.
+        """
         torch.set_num_threads(threads)
         self.inputs = load_file(Path(folder) / "inputs.safetensors")
         load_spec(work["spec"])
@@ -64,11 +68,16 @@ class Sized(Own):
         with torch.no_grad():  # what lies on pages of the file comes in when it is used
             self.model(self.inputs["input_ids"][:1, :1])
         peak = resident("VmHWM") - before
-        return {"weights": sum(parameter.nbytes for parameter in self.model.parameters()), "peak": peak}
+        return {
+            "weights": sum(parameter.nbytes for parameter in self.model.parameters()),
+            "peak": peak,
+        }
 
     def decodes(self) -> dict[str, Any]:
         """Whether it has a decoding step."""
-        return {"decodes": self.model.spec.has_rule("causal") or self.model.spec.streams.kind == "two"}
+        return {
+            "decodes": self.model.spec.has_rule("causal") or self.model.spec.streams.kind == "two"
+        }
 
     def answer(self, path: str) -> dict[str, Any]:
         """Write the log-likelihood of each token."""
@@ -84,7 +93,9 @@ class Sized(Own):
 
     def step_time(self) -> dict[str, Any]:
         """Seconds of a decoding step, the prompt left out."""
-        steps = self.model.generate_tokens(self.inputs["input_ids"][:1], max_new_tokens=STEPS + 1, eos_token_id=())
+        steps = self.model.generate_tokens(
+            self.inputs["input_ids"][:1], max_new_tokens=STEPS + 1, eos_token_id=()
+        )
         next(steps)
         return {"seconds": seconds_of(lambda: list(steps)) / STEPS}
 
@@ -97,13 +108,20 @@ def measure(work: Workload, threads: int, rounds: int) -> list[str]:
             writer.ask("write", work=asdict(work), folder=folder)
         sides, told, answers = {"float32": wide, "int8": narrow}, {}, {}
         for name, side in sides.items():
-            told[name] = side.ask("load", work={**asdict(work), "weights": SIDES[name]}, folder=folder, threads=threads)
+            told[name] = side.ask(
+                "load",
+                work={**asdict(work), "weights": SIDES[name]},
+                folder=folder,
+                threads=threads,
+            )
             path = Path(folder) / name
             side.ask("answer", path=str(path))
             answers[name] = load_file(path)["answer"]
         change = (answers["int8"] - answers["float32"]).abs().mean()
         cells = [f"{work.title}, {work.overrides['dims.layers']}"]
-        cells += [f"{told[name][key] / 2**20:,.0f}" for key in ("weights", "peak") for name in sides]
+        cells += [
+            f"{told[name][key] / 2**20:,.0f}" for key in ("weights", "peak") for name in sides
+        ]
         cells += _times(sides, "pass_time", rounds)
         cells += _times(sides, "step_time", rounds) if wide.ask("decodes")["decodes"] else ["–"] * 3
         return [*cells, f"{change:.4f} ({answers['float32'].mean():.2f})"]

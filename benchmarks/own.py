@@ -27,21 +27,33 @@ class Own(Side):
     version = "engine"
 
     def write(self, work: dict[str, Any], folder: str) -> dict[str, Any]:
-        """Draw a model and its inputs into a folder; tells the size of the weights, and each side's operations a call."""
+        """Draw a model and its inputs into a folder; tells the size of the weights, and each side's
+        operations a call.
+        """
         path = Path(folder)
         model = build_model(work["spec"], work["head"], overrides=work["overrides"], seed=0)
         draw = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            for parameter in model.parameters():  # biases too, so that the comparison of answers sees all of them
+            for parameter in (
+                model.parameters()
+            ):  # biases too, so that the comparison of answers sees all of them
                 parameter.add_(torch.randn(parameter.shape, generator=draw), alpha=0.01)
         save_model(model, path, format="huggingface")
         inputs = make_inputs(work, model.spec.dims.vocab, draw)
-        save_file({name: tensor.contiguous() for name, tensor in inputs.items()}, path / "inputs.safetensors")
+        save_file(
+            {name: tensor.contiguous() for name, tensor in inputs.items()},
+            path / "inputs.safetensors",
+        )
         counted = {
-            side: useful_operations(model.spec, Workload(**{**work, "prepacked": side == PREPACKED}))
+            side: useful_operations(
+                model.spec, Workload(**{**work, "prepacked": side == PREPACKED})
+            )
             for side in (ENGINE, PREPACKED)
         }
-        return {"weights": sum(parameter.nbytes for parameter in model.parameters()), "operations": counted}
+        return {
+            "weights": sum(parameter.nbytes for parameter in model.parameters()),
+            "operations": counted,
+        }
 
     def open(self, folder: str) -> Any:
         self.arguments = self.work["arguments"]
@@ -74,22 +86,42 @@ class Own(Side):
         return result.logits
 
     def rate(self, dtype: str, threads: int) -> dict[str, Any]:
-        """Operations a second of the best of some matrix products, each by torch's own operator and by the engine's."""
+        """Operations a second of the best of some matrix products, each by torch's own operator and
+        by the engine's.
+        """
         torch.set_num_threads(threads)
         kinds = (torch.nn.functional.linear, product)
-        return {"rate": max(product_rate(kind, *shape, getattr(torch, dtype)) for shape in SHAPES for kind in kinds)}
+        return {
+            "rate": max(
+                product_rate(kind, *shape, getattr(torch, dtype))
+                for shape in SHAPES
+                for kind in kinds
+            )
+        }
 
 
-def make_inputs(work: Mapping[str, Any], vocabulary: int, draw: torch.Generator) -> dict[str, torch.Tensor]:
-    """Random tokens; for two streams a random mask and predicted places with their labels; what is remembered."""
+def make_inputs(
+    work: Mapping[str, Any], vocabulary: int, draw: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Random tokens; for two streams a random mask and predicted places with their labels; what is
+    remembered.
+    """
     batch, length, predictions = work["batch"], work["length"], work["predictions"]
-    inputs = {"input_ids": torch.randint(min(10, vocabulary // 2), vocabulary, (batch, length), generator=draw)}
+    inputs = {
+        "input_ids": torch.randint(
+            min(10, vocabulary // 2), vocabulary, (batch, length), generator=draw
+        )
+    }
     if predictions:
-        places = torch.stack([torch.randperm(length, generator=draw)[:predictions] for _ in range(batch)])
+        places = torch.stack(
+            [torch.randperm(length, generator=draw)[:predictions] for _ in range(batch)]
+        )
         inputs["perm_mask"] = (torch.rand(batch, length, length, generator=draw) < 0.5).float()
         inputs["target_mapping"] = torch.nn.functional.one_hot(places, length).float()
     if work["call"] == "training":
-        inputs["labels"] = torch.randint(0, vocabulary, (batch, predictions or length), generator=draw)
+        inputs["labels"] = torch.randint(
+            0, vocabulary, (batch, predictions or length), generator=draw
+        )
     if work["remembered"]:
         inputs["past"] = torch.randint(0, vocabulary, (batch, work["remembered"]), generator=draw)
     return inputs

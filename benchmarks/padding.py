@@ -1,6 +1,7 @@
 """Batches of texts of unequal length: `engine.run_unpadded` beside the padded call.
 
-Run with `python -m benchmarks padding`. One model in one process; answers at real tokens are compared, then both take turns.
+Run with `python -m benchmarks padding`. One model in one process; answers at real tokens are
+compared, then both take turns.
 """
 
 from functools import partial
@@ -23,7 +24,14 @@ NETWORKS = (
 TEXTS, LONGEST = 32, 256
 MIDDLE, SPREAD = 48.0, 0.7  # the median length, and the standard deviation of its logarithm
 TOLERANCE = 1e-4
-COLUMNS = ["network", "padded, s", "unpadded, s", "ratio", "tokens over real tokens", "largest distance of an answer"]
+COLUMNS = [
+    "network",
+    "padded, s",
+    "unpadded, s",
+    "ratio",
+    "tokens over real tokens",
+    "largest distance of an answer",
+]
 TEXT = (
     f"`run_unpadded` beside the call with padding, bare bodies, float32: {TEXTS} texts whose lengths are log-normal (median "
     f"{MIDDLE:.0f}, at most {LONGEST}, a fixed seed). Times are medians over turns, the ratio is padded over unpadded; tokens "
@@ -42,7 +50,9 @@ def lengths() -> Tensor:
 def batch(vocabulary: int, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Random ids (b i), and the mask (b i) of those that are real."""
     draw = torch.Generator().manual_seed(1)
-    ids = torch.randint(vocabulary // 2, vocabulary, (len(counts), int(counts.max())), generator=draw)
+    ids = torch.randint(
+        vocabulary // 2, vocabulary, (len(counts), int(counts.max())), generator=draw
+    )
     return ids, (torch.arange(ids.shape[1]) < counts[:, None]).long()
 
 
@@ -58,7 +68,9 @@ def measure(work: Workload, counts: Tensor, rounds: int) -> list[str]:
     padded, unpadded = (side().last_hidden_state[mask.bool()] for side in sides.values())
     distance = float((padded - unpadded).abs().max() / padded.abs().max())
     assert distance < TOLERANCE, f"{work.title}: answers differ by {distance:.1e} of the largest"
-    slow, fast = in_turns({name: partial(seconds_of, side) for name, side in sides.items()}, rounds).values()
+    slow, fast = in_turns(
+        {name: partial(seconds_of, side) for name, side in sides.items()}, rounds
+    ).values()
     cells = [f"{median(slow):.3f}", f"{median(fast):.3f}", f"{median_ratio(slow, fast):.2f}"]
     return [work.title, *cells, f"{mask.numel() / int(mask.sum()):.2f}", f"{distance:.1e}"]
 

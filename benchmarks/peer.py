@@ -18,7 +18,9 @@ class Peer(Side):
     version = f"transformers {transformers.__version__}"
 
     def offers(self, name: str) -> dict[str, Any]:
-        """The version, and whether it has a class; importing it here keeps the import out of the times."""
+        """The version, and whether it has a class; importing it here keeps the import out of the
+        times.
+        """
         return {"version": self.version, "has": hasattr(transformers, name)}
 
     def open(self, folder: str) -> Any:
@@ -40,7 +42,11 @@ class Peer(Side):
     def generate(self) -> torch.Tensor:
         ids = self.inputs["input_ids"]
         self.model.generation_config.eos_token_id = None
-        settings = {"do_sample": False, "max_new_tokens": self.work["new_tokens"], "pad_token_id": 1}
+        settings = {
+            "do_sample": False,
+            "max_new_tokens": self.work["new_tokens"],
+            "pad_token_id": 1,
+        }
         return self.model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
 
     def step(self) -> torch.Tensor:

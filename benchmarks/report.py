@@ -60,7 +60,9 @@ def line(work: Workload, result: Result) -> str:
     shares = [share for share in (result.share(), result.share(PREPACKED)) if share is not None]
     if shares and not _disturbed(result):
         text += (
-            "   share " + ", ".join(f"{share:.2f}" for share in shares) + (f" of {work.share}" if work.share else "")
+            "   share "
+            + ", ".join(f"{share:.2f}" for share in shares)
+            + (f" of {work.share}" if work.share else "")
         )
     text += f"   peak +{result.peak[ENGINE] / MEBIBYTE:,.0f} MiB"
     return "\n".join([text, *(f"    left out: {reason}" for reason in result.left_out)])
@@ -72,11 +74,16 @@ def machine() -> str:
     names = [text.split(":")[1].strip() for text in info.read_text().splitlines() if text.startswith("model name")] \
         if info.exists() else []  # fmt: skip
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    return (
+        f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    )
 
 
-def write(docs: Path, results: list[Result], threads: int, sections: Sequence[Section] = ()) -> None:
-    """Renew these results and sections in docs/benchmarks.json, and make the page and the plot of all that it holds.
+def write(
+    docs: Path, results: list[Result], threads: int, sections: Sequence[Section] = ()
+) -> None:
+    """Renew these results and sections in docs/benchmarks.json, and make the page and the plot of
+    all that it holds.
 
     Entries of another machine or number of threads are dropped: no table mixes machines.
     """
@@ -101,7 +108,9 @@ def write(docs: Path, results: list[Result], threads: int, sections: Sequence[Se
     plot(found, docs / "benchmarks.svg")
 
 
-def markdown(found: Mapping[str, Result], setting: Mapping[str, Any], sections: Sequence[Section] = ()) -> str:
+def markdown(
+    found: Mapping[str, Result], setting: Mapping[str, Any], sections: Sequence[Section] = ()
+) -> str:
     """The page."""
     works = [work for work in WORKLOADS if work.name in found]
     parts = [INTRODUCTION.format(**setting)]
@@ -160,12 +169,22 @@ def _row(work: Workload, result: Result) -> str:
     if work.call == "opening":
         memory += f" (at most {OPENING_MEMORY / MEBIBYTE:.0f}: {_mark(result.peak[ENGINE] <= OPENING_MEMORY)})"
     seconds = _number(spread(result.seconds[ENGINE]), 3)
-    cells = [work.title, seconds, _peer_time(result), *_reached(work, result, ENGINE), memory, _peer_memory(result)]
+    cells = [
+        work.title,
+        seconds,
+        _peer_time(result),
+        *_reached(work, result, ENGINE),
+        memory,
+        _peer_memory(result),
+    ]
     return f"| {' | '.join(cells)} |"
 
 
 def _prepacked_row(work: Workload, result: Result) -> str:
-    gain = [plain / packed for plain, packed in zip(result.seconds[ENGINE], result.seconds[PREPACKED], strict=True)]
+    gain = [
+        plain / packed
+        for plain, packed in zip(result.seconds[ENGINE], result.seconds[PREPACKED], strict=True)
+    ]
     seconds = _number(spread(result.seconds[PREPACKED]), 3)
     cells = [work.title, seconds, _number(spread(gain), 2), *_reached(work, result, PREPACKED)]
     return f"| {' | '.join(cells)} |"
@@ -199,7 +218,11 @@ def _precision(works: list[Workload], found: Mapping[str, Result]) -> str:
         return ""
     rows = [
         f"| {work.title} | {found[work.name].distances[ENGINE]:.1e} | "
-        + ", ".join(f"{value:.1e} ({name})" for name, value in found[work.name].distances.items() if name != ENGINE)
+        + ", ".join(
+            f"{value:.1e} ({name})"
+            for name, value in found[work.name].distances.items()
+            if name != ENGINE
+        )
         + " |"
         for work in works
     ]
@@ -213,13 +236,17 @@ def _number(values: tuple[float, float, float], digits: int) -> str:
 
 
 def _disturbed(result: Result | Section) -> bool:
-    """Whether others kept the cores busy: the rate, measured at another moment, then says nothing about the call."""
+    """Whether others kept the cores busy: the rate, measured at another moment, then says nothing
+    about the call.
+    """
     return result.load > (os.cpu_count() or 1) + 1
 
 
 def _peer_time(result: Result) -> str:
     peer = result.fastest_peer
-    return "–" if peer is None else f"{_number(spread(result.seconds[peer]), 3)}, {peer.split()[-1]}"
+    return (
+        "–" if peer is None else f"{_number(spread(result.seconds[peer]), 3)}, {peer.split()[-1]}"
+    )
 
 
 def _peer_memory(result: Result) -> str:
@@ -232,14 +259,24 @@ def _mark(met: bool) -> str:
 
 
 def plot(found: Mapping[str, Result], path: Path) -> None:
-    """Ratios beside their targets, and seconds and memory over length. Needs matplotlib, of the extra `bench`."""
+    """Ratios beside their targets, and seconds and memory over length. Needs matplotlib, of the
+    extra `bench`.
+    """
     try:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ImportError:
         raise SystemExit("the plot needs matplotlib: install the extra 'bench'") from None
-    works = [work for work in WORKLOADS if work.name in found and found[work.name].ratios() and work.table == "time"]
-    lengths = [work for work in WORKLOADS if work.name in found and work.table == "length" and work.call == "forward"]
+    works = [
+        work
+        for work in WORKLOADS
+        if work.name in found and found[work.name].ratios() and work.table == "time"
+    ]
+    lengths = [
+        work
+        for work in WORKLOADS
+        if work.name in found and work.table == "length" and work.call == "forward"
+    ]
     figure = Figure(figsize=(11, 2 + 0.32 * max(len(works), 6)), layout="constrained")
     FigureCanvasSVG(figure)
     bars, costs = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -254,9 +291,21 @@ def plot(found: Mapping[str, Result], path: Path) -> None:
 
 def _plot_ratios(bars: Any, works: list[Workload], found: Mapping[str, Result]) -> None:
     places = list(range(len(works)))[::-1]
-    bars.barh(places, [median(found[work.name].ratios()) for work in works], color="#4878a8", label="measured")
+    bars.barh(
+        places,
+        [median(found[work.name].ratios()) for work in works],
+        color="#4878a8",
+        label="measured",
+    )
     goals = [(work.target, place) for place, work in zip(places, works) if work.target is not None]
-    bars.scatter([x for x, _ in goals], [y for _, y in goals], color="black", marker="|", s=160, label="target")
+    bars.scatter(
+        [x for x, _ in goals],
+        [y for _, y in goals],
+        color="black",
+        marker="|",
+        s=160,
+        label="target",
+    )
     bars.set_yticks(places, [work.name for work in works])
     bars.axvline(1, color="grey", linewidth=0.8)
     bars.set(xscale="log", xlabel="time of the faster peer / time of the engine")
@@ -268,10 +317,18 @@ def _plot_ratios(bars: Any, works: list[Workload], found: Mapping[str, Result]) 
 def _plot_lengths(costs: Any, lengths: list[Workload], found: Mapping[str, Result]) -> None:
     for name, color in ((ENGINE, "#4878a8"), ("faster peer", "#d1605e")):
         results = [(work.length, found[work.name]) for work in lengths]
-        sides = [(x, result, ENGINE if name == ENGINE else result.fastest_peer) for x, result in results]
-        points = [(x, median(result.seconds[side])) for x, result, side in sides if side is not None]
-        costs.plot([x for x, _ in points], [y for _, y in points], marker="o", color=color, label=name)
-    costs.set(xscale="log", yscale="log", xlabel="length in tokens", ylabel="seconds, XLNet-base, one row")
+        sides = [
+            (x, result, ENGINE if name == ENGINE else result.fastest_peer) for x, result in results
+        ]
+        points = [
+            (x, median(result.seconds[side])) for x, result, side in sides if side is not None
+        ]
+        costs.plot(
+            [x for x, _ in points], [y for _, y in points], marker="o", color=color, label=name
+        )
+    costs.set(
+        xscale="log", yscale="log", xlabel="length in tokens", ylabel="seconds, XLNet-base, one row"
+    )
     costs.set_xticks([work.length for work in lengths], [work.title for work in lengths])
     costs.minorticks_off()
     costs.legend()

@@ -41,7 +41,9 @@ def settings(name: str, description: str | None, arguments: list[str]) -> argpar
     )
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side (5)")
     parser.add_argument("--threads", type=int, default=2, help="threads (2)")
-    parser.add_argument("--write", action="store_true", help="renew the section in docs/benchmarks.md")
+    parser.add_argument(
+        "--write", action="store_true", help="renew the section in docs/benchmarks.md"
+    )
     given = parser.parse_args(arguments)
     if given.rounds < 1 or given.threads < 1:
         parser.error("--rounds and --threads count from 1")

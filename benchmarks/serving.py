@@ -1,4 +1,5 @@
-"""What both sides share: requests as lines of JSON on standard input, and one answer each on standard output.
+"""What both sides share: requests as lines of JSON on standard input, and one answer each on
+standard output.
 
 Runs with every interpreter of a peer, so it needs nothing but torch and safetensors.
 """
@@ -18,7 +19,9 @@ from safetensors.torch import load_file, save_file
 
 
 class Side:
-    """A model on request; `open` is what the sides do differently, and how they generate and remember."""
+    """A model on request; `open` is what the sides do differently, and how they generate and
+    remember.
+    """
 
     version = ""
 
@@ -42,7 +45,9 @@ class Side:
         raise NotImplementedError
 
     def load(self, work: dict[str, Any], folder: str, threads: int) -> dict[str, Any]:
-        """Open the model and its inputs; tells the version, and the seconds and memory that this and a first answer took."""
+        """Open the model and its inputs; tells the version, and the seconds and memory that this
+        and a first answer took.
+        """
         torch.set_num_threads(threads)
         self.work = work
         self.inputs = load_file(str(Path(folder) / "inputs.safetensors"))
@@ -54,9 +59,14 @@ class Side:
             with torch.no_grad():
                 self.first()
             weights = sum(parameter.nbytes for parameter in self.model.parameters())
-            taken = {"seconds": time.perf_counter() - start, "peak": resident("VmHWM") - before - weights}
+            taken = {
+                "seconds": time.perf_counter() - start,
+                "peak": resident("VmHWM") - before - weights,
+            }
         else:
-            for parameter in self.model.parameters():  # weights that lie on pages of the file come in now
+            for (
+                parameter
+            ) in self.model.parameters():  # weights that lie on pages of the file come in now
                 parameter.detach().sum()
         gc.collect()
         reset_peak()
@@ -102,12 +112,16 @@ class Side:
 
     def gradient_norm(self) -> torch.Tensor:
         """Root of the sum of all squared gradients."""
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        gradients = [
+            parameter.grad for parameter in self.model.parameters() if parameter.grad is not None
+        ]
         return torch.stack([gradient.float().norm() for gradient in gradients]).norm()
 
 
 def resident(field: str) -> int:
-    """Resident memory in bytes, now (VmRSS) or at its peak (VmHWM); 0 where the system does not tell."""
+    """Resident memory in bytes, now (VmRSS) or at its peak (VmHWM); 0 where the system does not
+    tell.
+    """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

@@ -1,4 +1,6 @@
-"""The sides as processes of their own, so that neither finds the other's memory, threads or settings."""
+"""The sides as processes of their own, so that neither finds the other's memory, threads or
+settings.
+"""
 
 import json
 import os
@@ -18,7 +20,11 @@ class Process:
     """A side, started with an interpreter; requests go out and come back one at a time."""
 
     def __init__(self, python: str, module: str, threads: int) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "TOKENIZERS_PARALLELISM": "false",
+        }
         self.python, self.process = python, subprocess.Popen(
             [python, "-m", module], cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -46,7 +52,10 @@ class Process:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()

@@ -1,7 +1,8 @@
-"""Tokenizers beside transformers' slow and fast classes in one run: ratios of speed, ours over theirs.
+"""Tokenizers beside transformers' slow and fast classes in one run: ratios of speed, ours over
+theirs.
 
-Run with `python -m benchmarks.tokenization`; `--texts N` sets how many texts, `--rounds N` how often each side reads
-them. Vocabularies are trained here; both sides read the same files.
+Run with `python -m benchmarks.tokenization`; `--texts N` sets how many texts, `--rounds N` how
+often each side reads them. Vocabularies are trained here; both sides read the same files.
 """
 
 import argparse
@@ -17,7 +18,8 @@ from typing import Any
 from tokenization import load_tokenizer, train_tokenizer
 from tokenization.published import family_section
 
-# (family, published class, whether it has a fast class); the bars are those that the project sets itself.
+# (family, published class, whether it has a fast class); the bars are those that the project sets
+# itself.
 FAMILIES = (
     ("xlnet", "XLNetTokenizer", True),
     ("xlm-roberta-xl", "XLMRobertaTokenizer", True),
@@ -36,7 +38,23 @@ def sentences(count: int) -> list[str]:
 def _sentences() -> Iterator[str]:
     from babel import Locale
 
-    codes = ("en", "de", "fr", "es", "ru", "pl", "el", "tr", "vi", "ar", "hi", "fi", "it", "pt", "cs")
+    codes = (
+        "en",
+        "de",
+        "fr",
+        "es",
+        "ru",
+        "pl",
+        "el",
+        "tr",
+        "vi",
+        "ar",
+        "hi",
+        "fi",
+        "it",
+        "pt",
+        "cs",
+    )
     names = [list(Locale(code).territories.values()) for code in codes]
     spoken = [list(Locale(code).languages.values()) for code in codes]
     place = 0
@@ -60,7 +78,9 @@ def published_class(name: str) -> Any:
 
 
 def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> float:
-    """Their time over ours, from alternating rounds: the median of the ratios, so that a busy machine hits both."""
+    """Their time over ours, from alternating rounds: the median of the ratios, so that a busy
+    machine hits both.
+    """
     found = []
     for _ in range(rounds):
         times = []
@@ -72,14 +92,20 @@ def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> fl
     return sorted(found)[len(found) // 2]
 
 
-def measure(family: str, name: str, has_fast: bool, texts: list[str], rounds: int) -> tuple[float, float | None]:
-    """How much faster we are one text at a time (than the slow class) and in batches (than the fast class)."""
+def measure(
+    family: str, name: str, has_fast: bool, texts: list[str], rounds: int
+) -> tuple[float, float | None]:
+    """How much faster we are one text at a time (than the slow class) and in batches (than the fast
+    class).
+    """
     with tempfile.TemporaryDirectory() as directory:
         train_tokenizer(family_section(family), texts, 4000).save(directory, "huggingface")
         ours = load_tokenizer(directory)
         slow = published_class(name).from_pretrained(directory)
         assert ours(texts).input_ids == slow(texts).input_ids
-        one = ratio(lambda: [ours(text) for text in texts], lambda: [slow(text) for text in texts], rounds)
+        one = ratio(
+            lambda: [ours(text) for text in texts], lambda: [slow(text) for text in texts], rounds
+        )
         if not has_fast:
             return one, None
         fast = published_class(name + "Fast").from_pretrained(directory)
@@ -103,8 +129,12 @@ def main(arguments: list[str] | None = None) -> int:
     for family, name, has_fast in FAMILIES:
         one, batch = measure(family, name, has_fast, texts, settings.rounds)
         missed += one < ONE_BY_ONE or (batch is not None and batch < IN_BATCHES)
-        print(f"{family:16}{one:>19.1f}x{'no fast class' if batch is None else f'{batch:.1f}x':>14}")
-    print(f"bars: {ONE_BY_ONE:.0f}x one text at a time, {IN_BATCHES:.0f}x in batches; missed by {missed}")
+        print(
+            f"{family:16}{one:>19.1f}x{'no fast class' if batch is None else f'{batch:.1f}x':>14}"
+        )
+    print(
+        f"bars: {ONE_BY_ONE:.0f}x one text at a time, {IN_BATCHES:.0f}x in batches; missed by {missed}"
+    )
     return int(missed > 0)
 
 

@@ -11,15 +11,18 @@ MODERN, TRANSFORMER_XL = ("4.56.", "5."), ("4.35.",)
 
 @dataclass(frozen=True)
 class Workload:
-    """One measurement: a network from a spec with random weights, its inputs, and the call that is timed.
+    """One measurement: a network from a spec with random weights, its inputs, and the call that is
+    timed.
 
-    `peer_class` is transformers' class for the same network, run by interpreters whose transformers has one of
-    `releases`; none of them runs where `releases` is empty. `arguments`, `peer_arguments` go to the call itself,
-    `answer_arguments` to the engine's call whose answer is compared; `peer_settings` change the peer's configuration.
-    `target` is peer time / engine time, `share` that of the machine's matrix-product rate. `rounds` bounds how often it
-    runs, each time `repeats` calls in a row; `checkpointing` is the engine's `gradient_checkpointing`. `peer_autocast`:
-    the peer's code mixes precisions, and runs in bfloat16 under torch.autocast alone, over weights in float32.
-    `prepacked` is the engine after `Model.prepack`, a side of its own where that serves.
+    `peer_class` is transformers' class for the same network, run by interpreters whose transformers
+    has one of `releases`; none of them runs where `releases` is empty. `arguments`,
+    `peer_arguments` go to the call itself, `answer_arguments` to the engine's call whose answer is
+    compared; `peer_settings` change the peer's configuration. `target` is peer time / engine time,
+    `share` that of the machine's matrix-product rate. `rounds` bounds how often it runs, each time
+    `repeats` calls in a row; `checkpointing` is the engine's `gradient_checkpointing`.
+    `peer_autocast`: the peer's code mixes precisions, and runs in bfloat16 under torch.autocast
+    alone, over weights in float32. `prepacked` is the engine after `Model.prepack`, a side of its
+    own where that serves.
     """
 
     name: str
@@ -51,7 +54,9 @@ class Workload:
 
     @property
     def serves(self) -> bool:
-        """Whether prepacked weights serve the call: one without gradients, beside which laying them out is short."""
+        """Whether prepacked weights serve the call: one without gradients, beside which laying them
+        out is short.
+        """
         return self.table == "time" and self.call not in ("training", "opening")
 
 

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from engine.errors import CheckpointError, InputError, SpecError
     from engine.memory import Memory
     from engine.model import Model
-    from engine.outputs import Output
-    from engine.packing import run_unpadded
+    from engine.network.outputs import Output
     from engine.spec import Spec
+    from engine.unpadded import run_unpadded
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -24,8 +24,8 @@ _HOMES = {
     "SpecError": "engine.errors",
     "Memory": "engine.memory",
     "Model": "engine.model",
-    "Output": "engine.outputs",
-    "run_unpadded": "engine.packing",
+    "Output": "engine.network.outputs",
+    "run_unpadded": "engine.unpadded",
     "Spec": "engine.spec",
 }
 __all__ = [

@@ -1,4 +1,6 @@
-"""From what a caller gives to tensors: lists, arrays and other number types, where they can be read in one way only."""
+"""From what a caller gives to tensors: lists, arrays and other number types, where they can be read
+in one way only.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,17 +13,23 @@ from engine.kernels.watched import transformed
 
 
 def readable(tensor: Tensor) -> bool:
-    """Whether values can be looked at: not where a call is kept as a program or transformed, nor where there are none."""
+    """Whether values can be looked at: not where a call is kept as a program or transformed, nor
+    where there are none.
+    """
     return not transformed() and tensor.device.type != "meta"
 
 
 def read_tensor(name: str, given: Any, device: torch.device) -> Tensor:
-    """A tensor as it is, or numbers, lists or an array as a tensor on a device (raises InputError for anything else)."""
+    """A tensor as it is, or numbers, lists or an array as a tensor on a device (raises InputError
+    for anything else).
+    """
     if isinstance(given, Tensor):
         return given
     array = hasattr(given, "__array__")
     if not array and not isinstance(given, list | tuple | range | int | float):
-        raise InputError(f"{name} is a {type(given).__name__}, expected a tensor, or lists or an array of numbers")
+        raise InputError(
+            f"{name} is a {type(given).__name__}, expected a tensor, or lists or an array of numbers"
+        )
     try:
         # A copy, since torch reads no array that runs backwards or that may not be written.
         found = torch.as_tensor(given.copy()) if array else torch.tensor(given)
@@ -31,7 +39,9 @@ def read_tensor(name: str, given: Any, device: torch.device) -> Tensor:
 
 
 def read_ids(name: str, given: Any, device: torch.device) -> Tensor:
-    """Integers of any width, or lists or an array of them, as int64 (raises InputError for other values)."""
+    """Integers of any width, or lists or an array of them, as int64 (raises InputError for other
+    values).
+    """
     ids = read_tensor(name, given, device)
     if ids.dtype == torch.int64:
         return ids
@@ -42,27 +52,39 @@ def read_ids(name: str, given: Any, device: torch.device) -> Tensor:
 
 
 def read_mask(name: str, given: Any, device: torch.device) -> Tensor:
-    """Truth values or numbers; `check_mask` looks at their values (raises InputError for what is neither)."""
+    """Truth values or numbers; `check_mask` looks at their values (raises InputError for what is
+    neither).
+    """
     mask = read_tensor(name, given, device)
     if mask.is_complex():
         raise InputError(f"{name} must hold truth values or numbers, found {mask.dtype}")
     return mask if mask.is_floating_point() or mask.dtype == torch.bool else mask.long()
 
 
-def check_mask(name: str, mask: Tensor | None, means: str = "1 for what is kept and 0 for padding") -> None:
-    """Raise InputError where a mask of numbers holds others than 0 and 1; skipped where values cannot be read."""
+def check_mask(
+    name: str, mask: Tensor | None, means: str = "1 for what is kept and 0 for padding"
+) -> None:
+    """Raise InputError where a mask of numbers holds others than 0 and 1; skipped where values
+    cannot be read.
+    """
     if mask is None or mask.dtype == torch.bool or not readable(mask) or not mask.numel():
         return
     wrong = (mask != 0) & (mask != 1)
     if bool(wrong.any()):
         first = mask[wrong][0].item()
         # What is added to scores is 0 for what is kept: read as a mask it says the opposite.
-        added = ", as masks that are added to scores do: mask == 0 turns one of those into this" if first < 0 else ""
+        added = (
+            ", as masks that are added to scores do: mask == 0 turns one of those into this"
+            if first < 0
+            else ""
+        )
         raise InputError(f"{name} holds {first}{added}; it is {means}")
 
 
 def check_keeps(name: str, mask: Tensor | None) -> None:
-    """Raise InputError for a mask of fractions that is 0 everywhere, which could as well be one that is added to scores."""
+    """Raise InputError for a mask of fractions that is 0 everywhere, which could as well be one
+    that is added to scores.
+    """
     if mask is None or not mask.is_floating_point() or not readable(mask) or not mask.numel():
         return
     if not bool(mask.any()):
@@ -77,7 +99,9 @@ def check_finite(name: str, values: Tensor | None) -> None:
     if values is None or not values.is_floating_point() or not readable(values):
         return
     if not bool(values.isfinite().all()):
-        raise InputError(f"{name} holds {values[~values.isfinite()][0].item()}: every entry must be finite")
+        raise InputError(
+            f"{name} holds {values[~values.isfinite()][0].item()}: every entry must be finite"
+        )
 
 
 def check_flag(name: str, given: object) -> None:

@@ -11,17 +11,19 @@ from torch import nn
 
 import heads
 from engine.errors import InputError, Problem, SpecError
-from engine.init import initialize
 from engine.model import Model
+from engine.parameters.init import initialize
 from engine.spec import Spec, SpecSource
 from engine.spec import load_spec as load_plain_spec
 from engine.spec.explain import explain
 
 
 def load_spec(source: SpecSource, overrides: Mapping[str, Any] | None = None) -> Spec:
-    """The spec at a path, under a bare name in specs/, in a dict, or itself; `overrides` are dotted keys with values.
+    """The spec at a path, under a bare name in specs/, in a dict, or itself; `overrides` are dotted
+    keys with values.
 
-    Raises SpecError with every problem at its file, line and column, or FileNotFoundError with the nearest name.
+    Raises SpecError with every problem at its file, line and column, or FileNotFoundError with the
+    nearest name.
     """
     return load_plain_spec(source, overrides, head_options())
 
@@ -43,10 +45,11 @@ def build_model(
 ) -> Model:
     """A model with fresh weights from a spec.
 
-    `head` is a registered name, None for the bare backbone, or "default" for the spec's own; further keywords are options
-    of that head. On the meta device nothing is allocated. With a `seed` nothing of the process is read or changed: any
-    number of threads may build at once; without one, weights are drawn from the process's random numbers.
-    Raises SpecError, or InputError for an unknown head or a network that is larger than the machine's memory.
+    `head` is a registered name, None for the bare backbone, or "default" for the spec's own;
+    further keywords are options of that head. On the meta device nothing is allocated. With a
+    `seed` nothing of the process is read or changed: any number of threads may build at once;
+    without one, weights are drawn from the process's random numbers. Raises SpecError, or
+    InputError for an unknown head or a network that is larger than the machine's memory.
     """
     resolved = load_spec(spec, overrides)
     place = torch.device(device) if device is not None else torch.get_default_device()
@@ -74,19 +77,26 @@ def assemble(
         raise InputError(f"a bare backbone has no option '{next(iter(head_options))}'")
     with torch.device(device):
         if name is None:
-            return Model(spec.model_copy(update={"heads": spec.heads.model_copy(update={"default": None})}))
+            return Model(
+                spec.model_copy(update={"heads": spec.heads.model_copy(update={"default": None})})
+            )
         kind = heads.find_head(name)
         options = kind.Options.combined(spec.heads.options.get(name, {}), head_options)
         checked = _options(name, kind, options, spec)
         chosen = spec.heads.model_copy(
-            update={"default": name, "options": {**spec.heads.options, name: checked.model_dump(mode="json")}}
+            update={
+                "default": name,
+                "options": {**spec.heads.options, name: checked.model_dump(mode="json")},
+            }
         )
         spec = spec.model_copy(update={"heads": chosen})
         return Model(spec, kind(spec, checked))
 
 
 def _allocate(model: nn.Module, dtype: torch.dtype, device: torch.device) -> None:
-    """Room for every weight, in the dtype and on the device that are asked for; shared weights stay shared."""
+    """Room for every weight, in the dtype and on the device that are asked for; shared weights stay
+    shared.
+    """
     size = sum(weight.numel() for weight in model.parameters()) * dtype.itemsize
     if device.type == "cpu" and size > (memory := _machine_memory()):
         raise InputError(
@@ -124,5 +134,7 @@ def _options(name: str, kind: type[heads.Head], options: Mapping[str, Any], spec
     except ValidationError as error:
         found = explain(error, options, kind.Options)
     if found:
-        raise SpecError(Problem(".".join(("heads", "options", name, *path)), text) for path, text in found)
+        raise SpecError(
+            Problem(".".join(("heads", "options", name, *path)), text) for path, text in found
+        )
     return checked

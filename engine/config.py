@@ -7,7 +7,9 @@ from engine.spec import Spec
 
 
 class Config:
-    """A view of a spec under the names of transformers' configurations, for Trainer, accelerate and PEFT; read-only."""
+    """A view of a spec under the names of transformers' configurations, for Trainer, accelerate and
+    PEFT; read-only.
+    """
 
     keys_to_ignore_at_inference: ClassVar = ["memory", "losses"]
 
@@ -16,7 +18,9 @@ class Config:
 
     def __getattr__(self, name: str) -> Any:
         if name in ("spec", "__setstate__") or name not in (fields := self.to_dict()):
-            raise AttributeError(f"model.config has no '{name}'; the whole network is described by model.spec")
+            raise AttributeError(
+                f"model.config has no '{name}'; the whole network is described by model.spec"
+            )
         return fields[name]
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing_extensions import Self
 
 from engine.arguments import check_finite, read_ids, read_tensor, readable
 from engine.errors import InputError
-from engine.feed_forward import ACTIVATIONS
-from engine.head import Head, HeadOptions
-from engine.inputs import Inputs, expect, in_range
 from engine.kernels.losses import IGNORED
-from engine.outputs import Output
+from engine.network.feed_forward import ACTIVATIONS
+from engine.network.head import Head, HeadOptions
+from engine.network.inputs import Inputs, expect, in_range
+from engine.network.outputs import Output
 from engine.spec import Spec
 from engine.spec.axes import Activation, Probability
 from heads.losses import mean_cross_entropy, one_a_row, wide
@@ -28,7 +28,9 @@ Body = Callable[[Inputs], Output]
 
 
 class LabelOptions(HeadOptions):
-    """How many labels there are, and their names both ways, as config.json has them (default: as many as named, or 2)."""
+    """How many labels there are, and their names both ways, as config.json has them (default: as
+    many as named, or 2).
+    """
 
     num_labels: PositiveInt = 2
     id2label: dict[int, str] | None = None
@@ -37,7 +39,11 @@ class LabelOptions(HeadOptions):
     @model_validator(mode="before")
     @classmethod
     def _counted(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and "num_labels" not in data and isinstance(data.get("id2label"), Mapping):
+        if (
+            isinstance(data, Mapping)
+            and "num_labels" not in data
+            and isinstance(data.get("id2label"), Mapping)
+        ):
             return {**data, "num_labels": len(data["id2label"])}
         return data
 
@@ -52,7 +58,9 @@ class LabelOptions(HeadOptions):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if self.id2label is not None and len(self.id2label) != self.num_labels:
-            text = f"id2label names {len(self.id2label)} labels, but num_labels is {self.num_labels}"
+            text = (
+                f"id2label names {len(self.id2label)} labels, but num_labels is {self.num_labels}"
+            )
             raise PydanticCustomError("rule", "{text}", {"text": text})
         if wrong := self._wrong_ids():
             raise PydanticCustomError("rule", "{text}", {"text": wrong})
@@ -72,12 +80,18 @@ class LabelOptions(HeadOptions):
 
     @classmethod
     def combined(cls, options: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        """A spec's options under those of a call; another number of labels, or other names, replace all of the old ones."""
+        """A spec's options under those of a call; another number of labels, or other names, replace
+        all of the old ones.
+        """
         fresh = {"num_labels", "id2label"} & set(given)
         kept = {
             name: value
             for name, value in options.items()
-            if not (fresh and name in ("num_labels", "id2label", "label2id") and given.get(name) != value)
+            if not (
+                fresh
+                and name in ("num_labels", "id2label", "label2id")
+                and given.get(name) != value
+            )
         }
         return {**kept, **given}
 
@@ -85,9 +99,9 @@ class LabelOptions(HeadOptions):
 class SummaryOptions(LabelOptions):
     """From one pooled vector to scores: dropout, projection, activation, dropout, output layer.
 
-    `pooling` null takes the token that has seen the whole text. Dropouts of null are the spec's residual dropout. The
-    projection is as wide as the model, or as many as there are labels; `output: false` leaves the last layer out, so that
-    the projection has to give the labels (XLM).
+    `pooling` null takes the token that has seen the whole text. Dropouts of null are the spec's
+    residual dropout. The projection is as wide as the model, or as many as there are labels;
+    `output: false` leaves the last layer out, so that the projection has to give the labels (XLM).
     """
 
     pooling: AnyPooling | None = None
@@ -117,10 +131,14 @@ class Summary(Head):
                 f"this summary ends {width} wide, but {scores} scores are wanted: set output true, or projection and "
                 "projection_to_labels true"
             )
-        self.first_dropout = nn.Dropout(residual if options.first_dropout is None else options.first_dropout)
+        self.first_dropout = nn.Dropout(
+            residual if options.first_dropout is None else options.first_dropout
+        )
         self.projection = nn.Linear(model, width) if options.projection else None
         self.activation = None if options.activation is None else ACTIVATIONS[options.activation]
-        self.last_dropout = nn.Dropout(residual if options.last_dropout is None else options.last_dropout)
+        self.last_dropout = nn.Dropout(
+            residual if options.last_dropout is None else options.last_dropout
+        )
         self.output = nn.Linear(width, scores, bias=options.output_bias) if options.output else None
 
     def summarise(self, result: Output, inputs: Inputs, cls_index: Tensor | None) -> Tensor:
@@ -139,11 +157,13 @@ ProblemType = Literal["regression", "single_label_classification", "multi_label_
 
 @register_head("sequence_classification")
 class SequenceClassification(Summary):
-    """One answer for the whole text: `logits` (b n), and the mean `loss` over labels that are not -100.
+    """One answer for the whole text: `logits` (b n), and the mean `loss` over labels that are not
+    -100.
 
-    `labels`: numbers (b) or (b n) for regression, label ids (b) for one label a text, zeros and ones (b n) for several.
-    `problem_type` null is read off each call: one label means regression, integers one label a text, else several.
-    `cls_index` (b): the place to pool at where pooling.kind is cls_index. Raises InputError for labels that do not fit.
+    `labels`: numbers (b) or (b n) for regression, label ids (b) for one label a text, zeros and
+    ones (b n) for several. `problem_type` null is read off each call: one label means regression,
+    integers one label a text, else several. `cls_index` (b): the place to pool at where
+    pooling.kind is cls_index. Raises InputError for labels that do not fit.
     """
 
     class Options(SummaryOptions):
@@ -157,7 +177,11 @@ class SequenceClassification(Summary):
         super().__init__(spec, options, options.num_labels)
 
     def forward(
-        self, body: Body, inputs: Inputs, labels: Tensor | None = None, cls_index: Tensor | None = None
+        self,
+        body: Body,
+        inputs: Inputs,
+        labels: Tensor | None = None,
+        cls_index: Tensor | None = None,
     ) -> Output:
         result = body(inputs)
         result.logits = self.summarise(result, inputs, cls_index)
@@ -192,10 +216,11 @@ def _problem(labels: Tensor, count: int) -> ProblemType:
 
 @register_head("token_classification")
 class TokenClassification(Head):
-    """One label for each token: `logits` (b i n), and the mean `loss` over `labels` (b i) that are not -100.
+    """One label for each token: `logits` (b i n), and the mean `loss` over `labels` (b i) that are
+    not -100.
 
-    `num_items_in_batch` replaces their number where the gradients of several calls add up to one step.
-    Raises InputError for labels of another shape or outside the label ids.
+    `num_items_in_batch` replaces their number where the gradients of several calls add up to one
+    step. Raises InputError for labels of another shape or outside the label ids.
     """
 
     inputs = frozenset({"labels", "num_items_in_batch"})
@@ -203,7 +228,8 @@ class TokenClassification(Head):
     class Options(LabelOptions):
         """Of token_classification.
 
-        `dropout` null is the spec's residual dropout; `ignore_padding` takes labels at masked tokens as -100.
+        `dropout` null is the spec's residual dropout; `ignore_padding` takes labels at masked
+        tokens as -100.
         """
 
         dropout: Probability | None = None
@@ -211,7 +237,9 @@ class TokenClassification(Head):
 
     def __init__(self, spec: Spec, options: Options) -> None:
         super().__init__(spec, options)
-        self.dropout = nn.Dropout(spec.dropout.residual if options.dropout is None else options.dropout)
+        self.dropout = nn.Dropout(
+            spec.dropout.residual if options.dropout is None else options.dropout
+        )
         self.output = nn.Linear(spec.dims.model, options.num_labels)
 
     def forward(
@@ -230,11 +258,14 @@ class TokenClassification(Head):
             in_range("labels", labels, self.options.num_labels, "num_labels", ignored=IGNORED)
             real = masked_tokens(self.spec, inputs) if self.options.ignore_padding else None
             counted = labels if real is None else labels.masked_fill(~real, IGNORED)
-            result.loss = mean_cross_entropy(result.logits.flatten(0, 1), counted.flatten(), count=num_items_in_batch)
+            result.loss = mean_cross_entropy(
+                result.logits.flatten(0, 1), counted.flatten(), count=num_items_in_batch
+            )
         return result
 
 
-# Axes of each argument that has one entry a choice; with one axis fewer it is taken as flattened already.
+# Axes of each argument that has one entry a choice; with one axis fewer it is taken as flattened
+# already.
 CHOICE_AXES = {
     "input_ids": (3,), "inputs_embeds": (4,), "attention_mask": (3, 4), "input_mask": (3,), "token_type_ids": (3,),
     "position_ids": (3,), "langs": (3,), "lengths": (2,), "perm_mask": (4,), "target_mapping": (4,),
@@ -244,12 +275,14 @@ CHOICE_AXES = {
 
 @register_head("multiple_choice")
 class MultipleChoice(Summary):
-    """Chooses among texts: every input has an axis of choices after the batch (b c i); `logits` (b c).
+    """Chooses among texts: every input has an axis of choices after the batch (b c i); `logits` (b
+    c).
 
-    `labels` (b) are numbers of choices, -100 for none; the mean `loss` is over the others. `cls_index` (b c) as for
-    sequence_classification. A choice of whose tokens attention_mask, input_mask or lengths keep none is absent, so that rows
-    may have unequal numbers of them: its logit is minus infinity. States and memory have one row a choice (b·c). Raises
-    InputError for inputs without choices, and for a label that names an absent one.
+    `labels` (b) are numbers of choices, -100 for none; the mean `loss` is over the others.
+    `cls_index` (b c) as for sequence_classification. A choice of whose tokens attention_mask,
+    input_mask or lengths keep none is absent, so that rows may have unequal numbers of them: its
+    logit is minus infinity. States and memory have one row a choice (b·c). Raises InputError for
+    inputs without choices, and for a label that names an absent one.
     """
 
     Options = SummaryOptions
@@ -259,13 +292,19 @@ class MultipleChoice(Summary):
         super().__init__(spec, options, 1)
 
     def forward(
-        self, body: Body, inputs: Inputs, labels: Tensor | None = None, cls_index: Tensor | None = None
+        self,
+        body: Body,
+        inputs: Inputs,
+        labels: Tensor | None = None,
+        cls_index: Tensor | None = None,
     ) -> Output:
         name = "inputs_embeds" if inputs.input_ids is None else "input_ids"
         given = getattr(inputs, name)
         if given is None or given.dim() not in CHOICE_AXES[name]:
             found = "none" if given is None else f"{name} of shape {tuple(given.shape)}"
-            raise InputError(f"multiple_choice takes one text a choice, (batch, choices, length …), found {found}")
+            raise InputError(
+                f"multiple_choice takes one text a choice, (batch, choices, length …), found {found}"
+            )
         rows, choices = given.shape[:2]
         changes = {
             name: value.flatten(0, 1)
@@ -311,4 +350,6 @@ def _check_present(labels: Tensor, present: Tensor | None) -> None:
     named = present.gather(1, labels.clamp(min=0)[:, None]).squeeze(1) | (labels == IGNORED)
     if not bool(named.all()):
         row = int((~named).nonzero()[0])
-        raise InputError(f"labels names choice {int(labels[row])} of row {row}, of which the mask keeps no token")
+        raise InputError(
+            f"labels names choice {int(labels[row])} of row {row}, of which the mask keeps no token"
+        )

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.arguments import check_flag, read_ids
-from engine.embeddings import TokenEmbedding
 from engine.errors import InputError
-from engine.inputs import Inputs, expect, in_range
 from engine.kernels.losses import IGNORED, score_losses
-from engine.output_layer import build_output_layer
-from engine.outputs import Output
+from engine.network.embeddings import TokenEmbedding
+from engine.network.inputs import Inputs, expect, in_range
+from engine.network.output_layer import build_output_layer
+from engine.network.outputs import Output
 from engine.spec import Spec
 from heads.losses import read_total
 from heads.registry import Head, HeadOptions, register_head
@@ -22,11 +22,13 @@ from heads.registry import Head, HeadOptions, register_head
 class LanguageModelHead(Head):
     """Scores of the vocabulary at every state, and the mean loss over labels that are not -100.
 
-    `labels` (b i); `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all). `output_logits`:
-    False leaves them out, and a loss over a large vocabulary is then made without holding all of them; None does so where
-    labels are given to an adaptive layer (as published) or to a sample. `num_items_in_batch` is what the sum of losses is
-    divided by instead of the labels of this call: those of all calls whose gradients add up to one step. Gives `logits` (b i v; log-probabilities from an
-    adaptive layer), `loss`, and `losses` (b i) with 0 where a label is -100.
+    `labels` (b i); `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all).
+    `output_logits`: False leaves them out, and a loss over a large vocabulary is then made without
+    holding all of them; None does so where labels are given to an adaptive layer (as published) or
+    to a sample. `num_items_in_batch` is what the sum of losses is divided by instead of the labels
+    of this call: those of all calls whose gradients add up to one step. Gives `logits` (b i v;
+    log-probabilities from an adaptive layer), `loss`, and `losses` (b i) with 0 where a label is
+    -100.
     """
 
     inputs = frozenset({"labels", "logits_to_keep", "output_logits", "num_items_in_batch"})
@@ -52,17 +54,27 @@ class LanguageModelHead(Head):
         result = body(inputs)
         states = result.last_hidden_state
         assert states is not None
-        wanted = labels is None or self.output.logits_with_loss if output_logits is None else output_logits
+        wanted = (
+            labels is None or self.output.logits_with_loss
+            if output_logits is None
+            else output_logits
+        )
         if wanted:
             result.logits = self.output(_keep(states, logits_to_keep))
         if labels is not None:
-            whole = result.logits if self.output.logits_with_loss and not _given(logits_to_keep) else None
+            whole = (
+                result.logits
+                if self.output.logits_with_loss and not _given(logits_to_keep)
+                else None
+            )
             result.losses, result.loss = self._losses(states, labels, whole)
             if num_items_in_batch is not None:
                 result.loss = result.losses.sum() / read_total(num_items_in_batch)
         return result
 
-    def _losses(self, states: Tensor, labels: Tensor, logits: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _losses(
+        self, states: Tensor, labels: Tensor, logits: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Losses (b i) and their mean, from the logits (b i v) where these are there anyway."""
         labels = read_ids("labels", labels, states.device)
         expect("labels", labels, tuple(states.shape[:2]))
@@ -74,7 +86,9 @@ class LanguageModelHead(Head):
         else:
             losses = score_losses(logits.flatten(0, 1), labels.flatten())
         losses = losses.view(labels.shape)
-        return losses[:, :-1] if self.shifted else losses, losses.sum() / (labels != IGNORED).sum().clamp(min=1)
+        return losses[:, :-1] if self.shifted else losses, losses.sum() / (
+            labels != IGNORED
+        ).sum().clamp(min=1)
 
 
 def _given(places: Any) -> bool:
@@ -83,16 +97,22 @@ def _given(places: Any) -> bool:
 
 def _keep(states: Tensor, places: Any) -> Tensor:
     if isinstance(places, bool):
-        raise InputError(f"logits_to_keep is {places}: give the number of last places, or a tensor of places")
+        raise InputError(
+            f"logits_to_keep is {places}: give the number of last places, or a tensor of places"
+        )
     if places is None or not _given(places):
         return states
     if isinstance(places, int | torch.SymInt):
         if places < 0:
-            raise InputError(f"logits_to_keep is {places}: give the number of last places, or a tensor of places")
+            raise InputError(
+                f"logits_to_keep is {places}: give the number of last places, or a tensor of places"
+            )
         return states[:, -places:]
     places = read_ids("logits_to_keep", places, states.device)
     if places.dim() != 1:
-        raise InputError(f"logits_to_keep has shape {tuple(places.shape)}, expected one axis of places")
+        raise InputError(
+            f"logits_to_keep has shape {tuple(places.shape)}, expected one axis of places"
+        )
     in_range("logits_to_keep", places, states.shape[1], "the length of the sequence")
     return states.index_select(1, places)
 
@@ -111,4 +131,6 @@ class MaskedLanguageModel(LanguageModelHead):
 
 @register_head("permutation_lm")
 class PermutationLanguageModel(LanguageModelHead):
-    """Predicts the tokens that `target_mapping` names; labels (b p) are aligned with them (Yang et al. 2019)."""
+    """Predicts the tokens that `target_mapping` names; labels (b p) are aligned with them (Yang et
+    al. 2019).
+    """

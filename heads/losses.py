@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from engine.arguments import read_tensor
 from engine.errors import InputError
-from engine.inputs import expect
 from engine.kernels.losses import IGNORED
+from engine.network.inputs import expect
 
 
 def one_a_row(name: str, values: Any, like: Tensor) -> Tensor:
@@ -25,23 +25,34 @@ def one_a_row(name: str, values: Any, like: Tensor) -> Tensor:
 def mean_cross_entropy(
     logits: Tensor, labels: Tensor, ignored: int = IGNORED, count: int | Tensor | None = None
 ) -> Tensor:
-    """Mean loss of logits (n c) against labels (n) that are not `ignored`; 0 with a gradient where all are.
+    """Mean loss of logits (n c) against labels (n) that are not `ignored`; 0 with a gradient where
+    all are.
 
     `count` is how many labels the mean is over (None: those that are not ignored).
     """
-    total = functional.cross_entropy(wide(logits), labels.long(), ignore_index=ignored, reduction="sum")
+    total = functional.cross_entropy(
+        wide(logits), labels.long(), ignore_index=ignored, reduction="sum"
+    )
     if count is None:
         return total / (labels != ignored).sum().clamp(min=1)
     return total / read_total(count)
 
 
 def read_total(given: int | Tensor) -> int | Tensor:
-    """The labels of all calls of one step (`num_items_in_batch`), a number above 0 (raises InputError)."""
+    """The labels of all calls of one step (`num_items_in_batch`), a number above 0 (raises
+    InputError).
+    """
     number: object = given
     if isinstance(given, Tensor) and given.numel() == 1:
         number = given.item()
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
-        raise InputError(f"num_items_in_batch is {given!r}, expected the number of labels of all calls of a step")
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int | float)
+        or not 0 < number < float("inf")
+    ):
+        raise InputError(
+            f"num_items_in_batch is {given!r}, expected the number of labels of all calls of a step"
+        )
     return given
 
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from engine.arguments import read_ids, readable
 from engine.errors import InputError
-from engine.head import HeadOptions
-from engine.inputs import Inputs, in_range
-from engine.norms import build_norm
-from engine.outputs import Output
+from engine.network.head import HeadOptions
+from engine.network.inputs import Inputs, in_range
+from engine.network.norms import build_norm
+from engine.network.outputs import Output
 from engine.spec import Spec
 from heads.losses import one_a_row
 
@@ -20,9 +20,10 @@ from heads.losses import one_a_row
 class PlacePooling(HeadOptions):
     """The last or first state, or the mean of all.
 
-    `padding: counted` takes places as they come, padded or not (as published for XLNet and XLM); `left_out` takes real
-    tokens only, whatever the padding side; `from_first` calls everything from a row's first padding on padding, and
-    nothing in a row that begins with it (as published for Transformer-XL).
+    `padding: counted` takes places as they come, padded or not (as published for XLNet and XLM);
+    `left_out` takes real tokens only, whatever the padding side; `from_first` calls everything from
+    a row's first padding on padding, and nothing in a row that begins with it (as published for
+    Transformer-XL).
     """
 
     kind: Literal["last", "first", "mean"]
@@ -36,7 +37,9 @@ class IndexPooling(HeadOptions):
 
 
 class TokenPooling(HeadOptions):
-    """The classification token wherever it stands: the first with this `id` (null: the spec's tokens.classification)."""
+    """The classification token wherever it stands: the first with this `id` (null: the spec's
+    tokens.classification).
+    """
 
     kind: Literal["token"]
     id: NonNegativeInt | None = None
@@ -44,7 +47,10 @@ class TokenPooling(HeadOptions):
     def problems(self, spec: Spec) -> Iterator[tuple[str, str]]:
         token = self.token(spec)
         if token is None:
-            yield "kind", "token needs its id: give pooling.id, or tokens.classification in the spec"
+            yield (
+                "kind",
+                "token needs its id: give pooling.id, or tokens.classification in the spec",
+            )
         elif token >= spec.dims.vocab:
             yield "id", f"id {token} is outside the vocabulary of {spec.dims.vocab}"
 
@@ -54,7 +60,9 @@ class TokenPooling(HeadOptions):
 
 
 class ModulePooling(HeadOptions):
-    """`pooler`: the body's pooler (spec.pooler). `attn`: a learned query that attends to the real tokens."""
+    """`pooler`: the body's pooler (spec.pooler). `attn`: a learned query that attends to the real
+    tokens.
+    """
 
     kind: Literal["pooler", "attn"]
 
@@ -63,7 +71,9 @@ class ModulePooling(HeadOptions):
             yield "kind", "pooler needs a pooler: this spec has pooler null"
 
 
-AnyPooling = Annotated[PlacePooling | IndexPooling | TokenPooling | ModulePooling, Field(discriminator="kind")]
+AnyPooling = Annotated[
+    PlacePooling | IndexPooling | TokenPooling | ModulePooling, Field(discriminator="kind")
+]
 
 
 def default_pooling(spec: Spec) -> PlacePooling:
@@ -72,9 +82,11 @@ def default_pooling(spec: Spec) -> PlacePooling:
 
 
 class Pooling(nn.Module):
-    """One vector (b d) a row from the states (b i d) of a body; see the options for what each kind does.
+    """One vector (b d) a row from the states (b i d) of a body; see the options for what each kind
+    does.
 
-    Raises InputError for `cls_index` (b) outside the sequence or with another kind, and for a row without the token.
+    Raises InputError for `cls_index` (b) outside the sequence or with another kind, and for a row
+    without the token.
     """
 
     def __init__(self, spec: Spec, options: AnyPooling | None) -> None:
@@ -91,7 +103,9 @@ class Pooling(nn.Module):
         states, options = result.last_hidden_state, self.options
         assert states is not None
         if cls_index is not None and options.kind != "cls_index":
-            raise InputError(f"cls_index needs pooling.kind cls_index; this head has {options.kind}")
+            raise InputError(
+                f"cls_index needs pooling.kind cls_index; this head has {options.kind}"
+            )
         if options.kind == "pooler":
             assert result.pooler_output is not None
             return result.pooler_output
@@ -111,10 +125,14 @@ class Pooling(nn.Module):
 
     def _at_token(self, states: Tensor, inputs: Inputs) -> Tensor:
         if inputs.input_ids is None or inputs.target_mapping is not None:
-            raise InputError("pooling.kind token finds a token by its id: it needs input_ids, without target_mapping")
+            raise InputError(
+                "pooling.kind token finds a token by its id: it needs input_ids, without target_mapping"
+            )
         found = inputs.input_ids.eq(self.token)
         real = masked_tokens(self.spec, inputs)
-        there = found.any(1) if real is None else found.any(1) | ~real.any(1)  # nothing to find in a row without tokens
+        there = (
+            found.any(1) if real is None else found.any(1) | ~real.any(1)
+        )  # nothing to find in a row without tokens
         if readable(found) and not bool(there.all()):
             row = int((~there).nonzero()[0])
             raise InputError(f"row {row} of input_ids has no token {self.token} to pool at")
@@ -122,9 +140,11 @@ class Pooling(nn.Module):
 
 
 class LearnedQuery(nn.Module):
-    """A learned query attends to the real tokens with the spec's heads, then a norm: states (b i d) to (b d).
+    """A learned query attends to the real tokens with the spec's heads, then a norm: states (b i d)
+    to (b d).
 
-    The summary "attn" of the authors' XLNet code (Yang et al. 2019; `summarize_sequence`), projections without bias.
+    The summary "attn" of the authors' XLNet code (Yang et al. 2019; `summarize_sequence`),
+    projections without bias.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -133,7 +153,9 @@ class LearnedQuery(nn.Module):
         assert dims.head is not None
         self.heads, self.scale = dims.heads, dims.head**-0.5
         self.start = nn.Parameter(torch.empty(dims.model))
-        self.query, self.key, self.value = (nn.Linear(dims.model, dims.heads * dims.head, bias=False) for _ in range(3))
+        self.query, self.key, self.value = (
+            nn.Linear(dims.model, dims.heads * dims.head, bias=False) for _ in range(3)
+        )
         self.output = nn.Linear(dims.heads * dims.head, dims.model, bias=False)
         self.norm = build_norm(spec.norm, dims.model)
         self.attention_dropout = nn.Dropout(spec.dropout.attention)
@@ -141,7 +163,9 @@ class LearnedQuery(nn.Module):
 
     def forward(self, states: Tensor, real: Tensor | None) -> Tensor:
         query = self.query(self.start).unflatten(-1, (self.heads, -1))
-        key, value = (layer(states).unflatten(-1, (self.heads, -1)) for layer in (self.key, self.value))
+        key, value = (
+            layer(states).unflatten(-1, (self.heads, -1)) for layer in (self.key, self.value)
+        )
         scores = torch.einsum("hk,bjhk->bhj", query, key) * self.scale
         if real is not None:
             scores = scores.masked_fill(~real[:, None], torch.finfo(scores.dtype).min)
@@ -151,7 +175,9 @@ class LearnedQuery(nn.Module):
 
 
 def masked_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
-    """True for real states (b i), or (b p) of a query stream, where a mask of tokens was given; else None."""
+    """True for real states (b i), or (b p) of a query stream, where a mask of tokens was given;
+    else None.
+    """
     mask = inputs.padding(spec)
     if mask is None or mask.dim() != 2:
         return None
@@ -159,16 +185,24 @@ def masked_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
 
 
 def real_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
-    """True for real states (b i) by the mask that is given, else by the padding id; None where nothing tells."""
+    """True for real states (b i) by the mask that is given, else by the padding id; None where
+    nothing tells.
+    """
     real = masked_tokens(spec, inputs)
-    padding = spec.tokens.padding if spec.tokens.padding is not None else spec.embeddings.tables.tokens.padding
+    padding = (
+        spec.tokens.padding
+        if spec.tokens.padding is not None
+        else spec.embeddings.tables.tokens.padding
+    )
     if real is not None or padding is None or inputs.input_ids is None:
         return real
     return _of_states(inputs.input_ids != padding, inputs)
 
 
 def at_index(states: Tensor, index: Tensor, name: str = "cls_index") -> Tensor:
-    """States (b i d) at one place a row, index (b) or (b 1), as (b d) (raises InputError outside the sequence)."""
+    """States (b i d) at one place a row, index (b) or (b 1), as (b d) (raises InputError outside
+    the sequence).
+    """
     places = one_a_row(name, read_ids(name, index, states.device), states)
     in_range(name, places, states.shape[1], "the length of the sequence")
     return _pick(states, places)
@@ -183,12 +217,16 @@ def _of_states(real: Tensor, inputs: Inputs) -> Tensor:
     return real if targets is None else real.gather(1, targets.clamp(min=0)) & (targets >= 0)
 
 
-def _at_place(states: Tensor, real: Tensor | None, kind: Literal["last", "first", "mean"]) -> Tensor:
+def _at_place(
+    states: Tensor, real: Tensor | None, kind: Literal["last", "first", "mean"]
+) -> Tensor:
     if kind == "mean":
         if real is None:
             return states.mean(1)
         weights = real.to(states.dtype)
-        return torch.einsum("bid,bi->bd", states, weights) / weights.sum(1, keepdim=True).clamp(min=1)
+        return torch.einsum("bid,bi->bd", states, weights) / weights.sum(1, keepdim=True).clamp(
+            min=1
+        )
     if real is None:
         return states[:, -1 if kind == "last" else 0]
     order = real.flip(1) if kind == "last" else real

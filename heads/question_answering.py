@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from engine.arguments import check_flag, check_mask, read_ids, read_mask, readable
 from engine.errors import InputError
-from engine.head import Head, HeadOptions
-from engine.inputs import Inputs, expect
-from engine.norms import build_norm
-from engine.outputs import Output
+from engine.network.head import Head, HeadOptions
+from engine.network.inputs import Inputs, expect
+from engine.network.norms import build_norm
+from engine.network.outputs import Output
 from engine.spec import Spec
 from heads.losses import mean_cross_entropy, one_a_row, wide
 from heads.pooling import AnyPooling, Pooling, at_index
@@ -24,10 +24,12 @@ Body = Callable[[Inputs], Output]
 
 @register_head("question_answering")
 class QuestionAnswering(Head):
-    """Scores of every place to be the first or last of the answer: `start_logits` and `end_logits` (b i).
+    """Scores of every place to be the first or last of the answer: `start_logits` and `end_logits`
+    (b i).
 
-    `start_positions` and `end_positions` (b) or (b 1): `loss` is the mean of both mean losses. As published, positions
-    from the sequence length on are ignored and negative ones count as 0. Raises InputError where one of them is missing.
+    `start_positions` and `end_positions` (b) or (b 1): `loss` is the mean of both mean losses. As
+    published, positions from the sequence length on are ignored and negative ones count as 0.
+    Raises InputError where one of them is missing.
     """
 
     inputs = frozenset({"start_positions", "end_positions"})
@@ -51,12 +53,16 @@ class QuestionAnswering(Head):
         if positions is not None:
             start, end = (places.clamp(0, length) for places in positions)
             start_loss = mean_cross_entropy(result.start_logits, start, ignored=length)
-            result.loss = (start_loss + mean_cross_entropy(result.end_logits, end, ignored=length)) / 2
+            result.loss = (
+                start_loss + mean_cross_entropy(result.end_logits, end, ignored=length)
+            ) / 2
         return result
 
 
 class Span(NamedTuple):
-    """An answer: places of its first and last token, log-probability `score`, and that of there being no answer."""
+    """An answer: places of its first and last token, log-probability `score`, and that of there
+    being no answer.
+    """
 
     start: int
     end: int
@@ -65,24 +71,29 @@ class Span(NamedTuple):
 
 
 def best_spans(output: Output, n: int = 1, max_length: int | None = None) -> list[list[Span]]:
-    """The `n` most probable answers of each row, best first, from the candidates of `beam_question_answering`.
+    """The `n` most probable answers of each row, best first, from the candidates of
+    `beam_question_answering`.
 
-    A score is log p(start) + log p(end | start). Spans that end before they start, are longer than `max_length` tokens, or
-    touch a masked place are left out, so that there may be fewer. The end candidates of an output lie end by end: number
-    `e * starts + s` is the e-th end for start s. Post-processing in transformers reads them start by start, which pairs
-    ends with starts that they do not belong to, and takes the probabilities in `..._log_probs` for their logarithms.
+    A score is log p(start) + log p(end | start). Spans that end before they start, are longer than
+    `max_length` tokens, or touch a masked place are left out, so that there may be fewer. The end
+    candidates of an output lie end by end: number `e * starts + s` is the e-th end for start s.
+    Post-processing in transformers reads them start by start, which pairs ends with starts that
+    they do not belong to, and takes the probabilities in `..._log_probs` for their logarithms.
     Raises InputError for an output without candidates.
     """
     starts, ends, cls_logits = output.start_top_index, output.end_top_index, output.cls_logits
     if starts is None or ends is None or cls_logits is None:
-        raise InputError("this output has no candidates: call the model without positions, or with output_spans=True")
+        raise InputError(
+            "this output has no candidates: call the model without positions, or with output_spans=True"
+        )
     for name, limit in (("n", n), ("max_length", max_length)):
         if limit is not None and limit < 1:
             raise InputError(f"{name} is {limit}, it must be at least 1")
     assert output.start_top_log_probs is not None and output.end_top_log_probs is not None
     rows, beams = starts.shape
     start_scores, end_scores, none, starts, ends = (
-        part.detach().cpu() for part in (output.start_top_log_probs, output.end_top_log_probs, cls_logits, starts, ends)
+        part.detach().cpu()
+        for part in (output.start_top_log_probs, output.end_top_log_probs, cls_logits, starts, ends)
     )
     ends = ends.view(rows, -1, beams)
     scores = start_scores.double().log()[:, None] + end_scores.double().log().view_as(ends)
@@ -91,11 +102,17 @@ def best_spans(output: Output, n: int = 1, max_length: int | None = None) -> lis
     wrong = (ends < begins) | (scores == -torch.inf)
     if max_length is not None:
         wrong = wrong | (ends - begins >= max_length)
-    ranked = scores.masked_fill(wrong, -torch.inf).flatten(1).sort(dim=1, descending=True, stable=True)
+    ranked = (
+        scores.masked_fill(wrong, -torch.inf).flatten(1).sort(dim=1, descending=True, stable=True)
+    )
     found: list[list[Span]] = []
     for row in range(rows):
         kept = ranked.indices[row][ranked.values[row] > -torch.inf][:n]
-        parts = (begins.flatten(1)[row, kept], ends.flatten(1)[row, kept], scores.flatten(1)[row, kept])
+        parts = (
+            begins.flatten(1)[row, kept],
+            ends.flatten(1)[row, kept],
+            scores.flatten(1)[row, kept],
+        )
         listed = zip(*(part.tolist() for part in parts), strict=True)
         found.append([Span(start, end, score, float(none[row])) for start, end, score in listed])
     return found
@@ -103,15 +120,18 @@ def best_spans(output: Output, n: int = 1, max_length: int | None = None) -> lis
 
 @register_head("beam_question_answering")
 class BeamQuestionAnswering(Head):
-    """Answers whose end depends on their start, and whether there is one (Yang et al. 2019; Rajpurkar et al. 2018).
+    """Answers whose end depends on their start, and whether there is one (Yang et al. 2019;
+    Rajpurkar et al. 2018).
 
-    `start_positions`, `end_positions` (b): `loss`, the end scored given the true start, plus half the loss of
-    `is_impossible` (b; 1 where there is no answer) where that is given. Positions outside the sequence are ignored.
-    Otherwise the candidates, exactly as published: `start_top_log_probs` (b s), `start_top_index`, `end_top_log_probs`
-    (b e·s, end by end), `end_top_index`, which hold probabilities in spite of their name, and `cls_logits` (b), above 0
-    where no answer is likelier; `best_spans` reads them. `output_spans=True` gives them beside a loss as well.
-    `cls_index` (b): the classification token, else `pooling` finds it; `p_mask` (b i): 1 where no answer starts or ends.
-    Raises InputError for a missing counterpart, and for more candidates than places.
+    `start_positions`, `end_positions` (b): `loss`, the end scored given the true start, plus half
+    the loss of `is_impossible` (b; 1 where there is no answer) where that is given. Positions
+    outside the sequence are ignored. Otherwise the candidates, exactly as published:
+    `start_top_log_probs` (b s), `start_top_index`, `end_top_log_probs` (b e·s, end by end),
+    `end_top_index`, which hold probabilities in spite of their name, and `cls_logits` (b), above 0
+    where no answer is likelier; `best_spans` reads them. `output_spans=True` gives them beside a
+    loss as well. `cls_index` (b): the classification token, else `pooling` finds it; `p_mask` (b
+    i): 1 where no answer starts or ends. Raises InputError for a missing counterpart, and for more
+    candidates than places.
     """
 
     class Options(HeadOptions):
@@ -121,7 +141,9 @@ class BeamQuestionAnswering(Head):
         end_n_top: PositiveInt = 5
         pooling: AnyPooling | None = None
 
-    inputs = frozenset({"start_positions", "end_positions", "is_impossible", "cls_index", "p_mask", "output_spans"})
+    inputs = frozenset(
+        {"start_positions", "end_positions", "is_impossible", "cls_index", "p_mask", "output_spans"}
+    )
     best_spans = staticmethod(best_spans)
 
     def __init__(self, spec: Spec, options: Options) -> None:
@@ -160,16 +182,21 @@ class BeamQuestionAnswering(Head):
             token = self._token(result, inputs, states, cls_index, is_impossible)
         if positions is not None:
             start, end = (_inside(places, states.shape[1]) for places in positions)
-            known = states.gather(1, start.clamp(max=states.shape[1] - 1)[:, None, None].expand_as(states[:, :1]))
+            known = states.gather(
+                1, start.clamp(max=states.shape[1] - 1)[:, None, None].expand_as(states[:, :1])
+            )
             end_logits = _without(self._ends(states, known.expand_as(states)), masked)
             # An end has no score of its own without its start.
             end = torch.where(start == states.shape[1], start, end)
             ignored = states.shape[1]
             result.loss = (
-                mean_cross_entropy(start_logits, start, ignored) + mean_cross_entropy(end_logits, end, ignored)
+                mean_cross_entropy(start_logits, start, ignored)
+                + mean_cross_entropy(end_logits, end, ignored)
             ) / 2
             if is_impossible is not None:
-                result.loss = result.loss + 0.5 * self._impossible(known.squeeze(1), token, is_impossible)
+                result.loss = result.loss + 0.5 * self._impossible(
+                    known.squeeze(1), token, is_impossible
+                )
         if positions is None or output_spans:
             self._candidates(result, states, start_logits, masked, token)
         return result
@@ -182,13 +209,20 @@ class BeamQuestionAnswering(Head):
         return p_mask > 0.5
 
     def _token(
-        self, result: Output, inputs: Inputs, states: Tensor, cls_index: Tensor | None, is_impossible: Tensor | None
+        self,
+        result: Output,
+        inputs: Inputs,
+        states: Tensor,
+        cls_index: Tensor | None,
+        is_impossible: Tensor | None,
     ) -> Tensor:
         """The state (b d) of the classification token."""
         if cls_index is not None:
             return at_index(states, cls_index)
         if is_impossible is not None and self.pooling.options.kind == "cls_index":
-            raise InputError("is_impossible needs cls_index, or a pooling that finds the classification token")
+            raise InputError(
+                "is_impossible needs cls_index, or a pooling that finds the classification token"
+            )
         return self.pooling(result, inputs)
 
     def _ends(self, states: Tensor, starts: Tensor) -> Tensor:
@@ -197,7 +231,9 @@ class BeamQuestionAnswering(Head):
         return self.end(self.end_norm(hidden)).squeeze(-1)
 
     def _no_answer(self, starts: Tensor, token: Tensor) -> Tensor:
-        return self.answer(torch.tanh(self.answer_dense(torch.cat((starts, token), dim=-1)))).squeeze(-1)
+        return self.answer(
+            torch.tanh(self.answer_dense(torch.cat((starts, token), dim=-1)))
+        ).squeeze(-1)
 
     def _impossible(self, starts: Tensor, token: Tensor, is_impossible: Tensor) -> Tensor:
         logits = wide(self._no_answer(starts, token))
@@ -207,7 +243,12 @@ class BeamQuestionAnswering(Head):
         return functional.binary_cross_entropy_with_logits(logits, wanted)
 
     def _candidates(
-        self, result: Output, states: Tensor, start_logits: Tensor, masked: Tensor | None, token: Tensor
+        self,
+        result: Output,
+        states: Tensor,
+        start_logits: Tensor,
+        masked: Tensor | None,
+        token: Tensor,
     ) -> None:
         rows, length, width = states.shape
         starts, ends = self.options.start_n_top, self.options.end_n_top
@@ -235,7 +276,9 @@ def _both(start: Any, end: Any, like: Tensor) -> tuple[Tensor, Tensor] | None:
         return None
     if start is None or end is None:
         missing = "start_positions" if start is None else "end_positions"
-        raise InputError(f"{missing} is missing: give both start_positions and end_positions, or neither")
+        raise InputError(
+            f"{missing} is missing: give both start_positions and end_positions, or neither"
+        )
     start = read_ids("start_positions", start, like.device)
     end = read_ids("end_positions", end, like.device)
     return one_a_row("start_positions", start, like), one_a_row("end_positions", end, like)

@@ -1,4 +1,6 @@
-"""Settings of the whole suite: threads, before any library starts them, and the same examples on every run."""
+"""Settings of the whole suite: threads, before any library starts them, and the same examples on
+every run.
+"""
 
 import os
 import sys
@@ -7,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Several workers share the processors, and tiny networks lose time on more threads than one: they wait for each other,
-# spinning. Libraries read this when they are loaded, and so does every process that a test starts. Whoever sets other
-# values, as `make test-threads` does, is obeyed.
+# Several workers share the processors, and tiny networks lose time on more threads than one: they
+# wait for each other, spinning. Libraries read this when they are loaded, and so does every process
+# that a test starts. Whoever sets other values, as `make test-threads` does, is obeyed.
 for name, value in (
     ("OMP_NUM_THREADS", "1"),
     ("OMP_WAIT_POLICY", "passive"),
@@ -20,7 +22,12 @@ for name, value in (
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(
-    "suite", deadline=None, max_examples=20, derandomize=True, database=None, suppress_health_check=SLOW
+    "suite",
+    deadline=None,
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    suppress_health_check=SLOW,
 )
 settings.load_profile("suite")
 

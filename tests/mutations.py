@@ -1,7 +1,7 @@
 """Thirty ways to break the engine, each of which some test must notice: `make mutations`.
 
-A law that cannot fail is no law. Every mutation is applied to a copy of the tree, and the tests that are named run there:
-those that end green let it live, and are shown.
+A law that cannot fail is no law. Every mutation is applied to a copy of the tree, and the tests
+that are named run there: those that end green let it live, and are shown.
 """
 
 import os
@@ -28,22 +28,22 @@ class Mutation(NamedTuple):
 
 
 MUTATIONS = (
-    Mutation("engine/masks.py", "distance >= 0)", "distance >= -1)", LAWS + "test_causality_law.py"),
-    Mutation("engine/masks.py", "rules.append(real[..., cut.columns])", "pass", LAWS + "test_padding_law.py"),
-    Mutation("engine/masks.py", "rules.append(distance < span)", "rules.append(distance <= span)", PARITY + "test_transformer_xl.py"),
-    Mutation("engine/attention.py", "mixed = mixed * mask.sighted", "mixed = mixed * 1", LAWS + "test_padding_law.py"),
-    Mutation("engine/attention.py", "dims.head**-0.5 if spec", "dims.model**-0.5 if spec", PARITY + "test_xglm.py"),
-    Mutation("engine/attention.py", "scores = (query * scale) @", "scores = query @", LAWS + "test_paths_law.py"),
-    Mutation("engine/attention.py", "context.grid.columns - known)", "context.grid.columns)", GENERATION + "test_decoding.py"),
-    Mutation("engine/block.py", "states + self.feed_forward_dropout(fed)", "self.feed_forward_dropout(fed)", PARITY + "test_xlm.py"),
-    Mutation("engine/block.py", "entered = self._enter(states, self.feed_forward_norm or", "entered = (states, self.feed_forward_norm or", PARITY + "test_variants.py"),
-    Mutation("engine/positions.py", "(steps - 1).clamp(min=0) + offset", "steps + offset", LAWS + "test_padding_law.py"),
-    Mutation("engine/positions.py", "turned = torch.cat((first * cosine - second * sine", "turned = torch.cat((first * cosine + second * sine", PARITY + "test_variants.py"),
-    Mutation("engine/positions.py", "masked_fill((rows == self.zero_row)", "masked_fill((rows != rows)", PARITY + "test_xglm.py"),
-    Mutation("engine/embeddings.py", "model**0.5 if spec", "1.0 if spec", PARITY + "test_xglm.py"),
-    Mutation("engine/memory.py", "tensor.index_select(0, rows)", "tensor[: len(rows)]", GENERATION + "test_memory.py"),
-    Mutation("engine/output_layer.py", "self.cutoffs[1] + cluster - 1, None]", "self.cutoffs[1], None]", PARITY + "test_transformer_xl.py"),
-    Mutation("engine/output_layer.py", "self.weight = tokens.tables[0]", "pass", LAWS + "test_tie_law.py"),
+    Mutation("engine/network/masks.py", "distance >= 0)", "distance >= -1)", LAWS + "test_causality_law.py"),
+    Mutation("engine/network/masks.py", "rules.append(real[..., cut.columns])", "pass", LAWS + "test_padding_law.py"),
+    Mutation("engine/network/masks.py", "rules.append(distance < span)", "rules.append(distance <= span)", PARITY + "test_transformer_xl.py"),
+    Mutation("engine/network/attention.py", "mixed = mixed * mask.sighted", "mixed = mixed * 1", LAWS + "test_padding_law.py"),
+    Mutation("engine/network/attention.py", "dims.head**-0.5 if spec", "dims.model**-0.5 if spec", PARITY + "test_xglm.py"),
+    Mutation("engine/network/attention.py", "scores = (query * scale) @", "scores = query @", LAWS + "test_paths_law.py"),
+    Mutation("engine/network/attention.py", "context.grid.columns - known)", "context.grid.columns)", GENERATION + "test_decoding.py"),
+    Mutation("engine/network/block.py", "states + self.feed_forward_dropout(fed)", "self.feed_forward_dropout(fed)", PARITY + "test_xlm.py"),
+    Mutation("engine/network/block.py", "entered = self._enter(states, self.feed_forward_norm or", "entered = (states, self.feed_forward_norm or", PARITY + "test_variants.py"),
+    Mutation("engine/network/positions.py", "(steps - 1).clamp(min=0) + offset", "steps + offset", LAWS + "test_padding_law.py"),
+    Mutation("engine/network/positions.py", "turned = torch.cat((first * cosine - second * sine", "turned = torch.cat((first * cosine + second * sine", PARITY + "test_variants.py"),
+    Mutation("engine/network/positions.py", "masked_fill((rows == self.zero_row)", "masked_fill((rows != rows)", PARITY + "test_xglm.py"),
+    Mutation("engine/network/embeddings.py", "model**0.5 if spec", "1.0 if spec", PARITY + "test_xglm.py"),
+    Mutation("engine/memory/memory.py", "tensor.index_select(0, rows)", "tensor[: len(rows)]", GENERATION + "test_memory.py"),
+    Mutation("engine/network/output_layer.py", "self.cutoffs[1] + cluster - 1, None]", "self.cutoffs[1], None]", PARITY + "test_transformer_xl.py"),
+    Mutation("engine/network/output_layer.py", "self.weight = tokens.tables[0]", "pass", LAWS + "test_tie_law.py"),
     Mutation("engine/kernels/dropout.py", "_LEVELS / (_LEVELS - dropped)", "1.0", "tests/kernels/test_dropout.py"),
     Mutation("engine/kernels/linear.py", "for_bias = rows.sum(0)", "for_bias = rows[0]", "tests/kernels/"),
     Mutation("engine/kernels/linear.py", "for_states = gradient @ weight if plain", "for_states = gradient @ weight * 2 if plain", "tests/kernels/"),
@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation("heads/classification.py", "labels.masked_fill(~real, IGNORED)", "labels", "tests/heads/"),
     Mutation("heads/pooling.py", "real.flip(1) if kind", "real if kind", "tests/heads/test_pooling.py"),
     Mutation("engine/checkpoint/config.py", "return value + entry.offset if", "return value if", PARITY + "test_variants.py"),
-    Mutation("engine/ties.py", "errors.append(f\"{', '", "print(f\"{', '", "tests/model/test_state.py"),
+    Mutation("engine/parameters/ties.py", "not _same(values[0], value)", "False", "tests/model/test_state.py"),
     Mutation("engine/training/loop.py", "{\"params\": vectors, \"weight_decay\": 0.0}", "{\"params\": vectors, \"weight_decay\": decay}", "tests/training/"),
     Mutation("tokenization/formats.py", "Place(int(kind or 0), token_id", "Place(0, token_id", "tests/tokenization/test_parity.py"),
     Mutation("tokenization/options.py", "result[key] = laid_over(old, value)", "result[key] = value", "tests/tokenization/"),
@@ -71,12 +71,23 @@ def survives(mutation: Mutation) -> bool:
     """Whether the tests that are named end green beside a mutation."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
-        left_out = shutil.ignore_patterns(".git", ".venv*", ".demo", "*_cache", "__pycache__", "*.egg-info")
+        left_out = shutil.ignore_patterns(
+            ".git", ".venv*", ".demo", "*_cache", "__pycache__", "*.egg-info"
+        )
         shutil.copytree(ROOT, tree, ignore=left_out)
         path = tree / mutation.file
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(mutation.before, mutation.after, 1), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", mutation.tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            mutation.tests,
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         ended = subprocess.run(command, cwd=tree, env=environment, capture_output=True, check=False)
     return ended.returncode == 0
@@ -86,7 +97,9 @@ def main() -> int:
     """Print what survived; 1 where anything did."""
     alive = [mutation for mutation in track(MUTATIONS, "mutations") if survives(mutation)]
     for mutation in alive:
-        print(f"survived: {mutation.file}: {mutation.before!r} -> {mutation.after!r} beside {mutation.tests}")
+        print(
+            f"survived: {mutation.file}: {mutation.before!r} -> {mutation.after!r} beside {mutation.tests}"
+        )
     print(f"{len(MUTATIONS) - len(alive)} of {len(MUTATIONS)} were noticed")
     return int(bool(alive))
 

@@ -1,7 +1,8 @@
 """Random small valid specs, inputs that fit them, and networks whose every parameter matters.
 
-`valid_specs` draws over all axes. What it cannot know to be valid it leaves to the rules: a combination that they accept
-must work, so a law that breaks on it points at the engine or at a missing rule.
+`valid_specs` draws over all axes. What it cannot know to be valid it leaves to the rules: a
+combination that they accept must work, so a law that breaks on it points at the engine or at a
+missing rule.
 """
 
 import os
@@ -31,7 +32,9 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 def examples(count: int) -> settings:
-    """Settings of a law over `count` examples, the same on every run; LAW_EXAMPLES=n tries n times as many fresh ones."""
+    """Settings of a law over `count` examples, the same on every run; LAW_EXAMPLES=n tries n times
+    as many fresh ones.
+    """
     return settings(max_examples=count * SEARCH, derandomize=SEARCH == 1)
 
 
@@ -51,9 +54,10 @@ def valid_specs(
 ) -> Spec:
     """A random small spec.
 
-    `causal` and `padding` demand or exclude that mask rule, `streams` is "one" or "two", `memories` and `positions` are
-    the kinds to choose among, `head` is a language-model head, None for a bare backbone, or "any". `quirks: False` leaves
-    out the published fields under which padding changes answers. `settle` lays keys over the drawn data at the end.
+    `causal` and `padding` demand or exclude that mask rule, `streams` is "one" or "two", `memories`
+    and `positions` are the kinds to choose among, `head` is a language-model head, None for a bare
+    backbone, or "any". `quirks: False` leaves out the published fields under which padding changes
+    answers. `settle` lays keys over the drawn data at the end.
     """
 
     def pick(*values: Any) -> Any:
@@ -141,7 +145,10 @@ def _dims(pick: Pick) -> dict[str, Any]:
 
 
 def _tables(pick: Pick, dims: Mapping[str, Any]) -> dict[str, Any]:
-    tokens: dict[str, Any] = {"padding": pick(1, None, 0, dims["vocab"] - 1), "width": pick(None, None, 4, 24)}
+    tokens: dict[str, Any] = {
+        "padding": pick(1, None, 0, dims["vocab"] - 1),
+        "width": pick(None, None, 4, 24),
+    }
     tokens["projection_bias"] = tokens["width"] is not None and pick(False, True)
     tokens["cutoffs"] = pick([], [5], [4, 9])
     if tokens["cutoffs"]:
@@ -190,7 +197,12 @@ def _position(pick: Pick, kind: str, tables: Mapping[str, Any], quirks: bool) ->
             "clamp": pick(None, 3),
         }
     if kind == "rotary":
-        return {"kind": kind, "base": pick(10000.0, 50.0), "fraction": pick(1.0, 0.5), "interleaved": pick(False, True)}
+        return {
+            "kind": kind,
+            "base": pick(10000.0, 50.0),
+            "fraction": pick(1.0, 0.5),
+            "interleaved": pick(False, True),
+        }
     return {"kind": kind}
 
 
@@ -219,9 +231,17 @@ def _attention(
     score = ["content", *(["position"] if position["kind"] in SHIFTABLE[1:-1] else [])]
     if tables["segments"] is None and pick(False, True):
         score.append("segment")
-    mask = [*(["padding"] if padded else []), *(["causal"] if causal else []), *(["permutation"] if two else [])]
+    mask = [
+        *(["padding"] if padded else []),
+        *(["causal"] if causal else []),
+        *(["permutation"] if two else []),
+    ]
     same_length = pick("memory", "remembered")
-    if causal and memory["kind"] == "recurrent" and (same_length == "remembered" or memory["length"]):
+    if (
+        causal
+        and memory["kind"] == "recurrent"
+        and (same_length == "remembered" or memory["length"])
+    ):
         mask += pick([], [], ["same_length"])
     window = pick(None, None, 2, 4)
     mask += ["window"] if window else []
@@ -239,7 +259,9 @@ def _attention(
     }
 
 
-def _heads(pick: Pick, head: str | None, tables: Mapping[str, Any], two: bool, causal: bool) -> dict[str, Any]:
+def _heads(
+    pick: Pick, head: str | None, tables: Mapping[str, Any], two: bool, causal: bool
+) -> dict[str, Any]:
     if head == "any":
         head = pick(None, "permutation_lm" if two else "causal_lm" if causal else "masked_lm")
     tokens = tables["tokens"]
@@ -274,9 +296,10 @@ def inputs_for(
 ) -> dict[str, Any]:
     """Arguments of one call that use every axis the spec has; no token is the padding id.
 
-    Two streams get a random factorization order in `perm_mask` (unless `permuted` is False) and `targets` predictions
-    (None: none) at random places. `padded` adds an attention mask with padding on the left of the first row and on the
-    right of the last. `optional: False` leaves out token types and languages. `dtype` is that of encoder states.
+    Two streams get a random factorization order in `perm_mask` (unless `permuted` is False) and
+    `targets` predictions (None: none) at random places. `padded` adds an attention mask with
+    padding on the left of the first row and on the right of the last. `optional: False` leaves out
+    token types and languages. `dtype` is that of encoder states.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -288,16 +311,25 @@ def inputs_for(
     if optional and (tables.segments is not None or "segment" in spec.attention.score):
         count = tables.segments.count if tables.segments is not None else 2
         given["token_type_ids"] = ids(count or spec.dims.vocab, batch, length)
-    if optional and tables.languages is not None and tables.languages.embed and tables.languages.count > 1:
+    if (
+        optional
+        and tables.languages is not None
+        and tables.languages.embed
+        and tables.languages.count > 1
+    ):
         given["langs"] = ids(tables.languages.count, batch, length)
     if spec.attention.cross:
-        given["encoder_hidden_states"] = torch.randn(batch, 3, spec.dims.model, generator=generator).to(dtype)
+        given["encoder_hidden_states"] = torch.randn(
+            batch, 3, spec.dims.model, generator=generator
+        ).to(dtype)
     if spec.streams.kind == "two" and permuted:
         given["perm_mask"] = order_mask(
             torch.stack([torch.randperm(length, generator=generator) for _ in range(batch)])
         )
     if spec.streams.kind == "two" and targets:
-        chosen = torch.stack([torch.randperm(length, generator=generator)[:targets] for _ in range(batch)])
+        chosen = torch.stack(
+            [torch.randperm(length, generator=generator)[:targets] for _ in range(batch)]
+        )
         given["target_mapping"] = nn.functional.one_hot(chosen, length).float()
     if padded:
         mask = torch.ones(batch, length, dtype=torch.long)
@@ -314,15 +346,23 @@ def real_tokens(spec: Spec, batch: int, length: int, generator: torch.Generator)
 
 
 def order_mask(order: Tensor) -> Tensor:
-    """`perm_mask` (b i i) of factorization orders (b i), which hold the rank of each token: 1 where i may not see j."""
+    """`perm_mask` (b i i) of factorization orders (b i), which hold the rank of each token: 1 where
+    i may not see j.
+    """
     return (order[:, :, None] <= order[:, None, :]).float()
 
 
 @torch.no_grad()
 def randomise(model: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module:
-    """Give every parameter values that matter: normal with `spread`, norms' weights around one; returns the model."""
+    """Give every parameter values that matter: normal with `spread`, norms' weights around one;
+    returns the model.
+    """
     generator = torch.Generator().manual_seed(seed)
-    norms = {id(module.weight) for module in model.modules() if isinstance(module, NORMS) and module.weight is not None}
+    norms = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, NORMS) and module.weight is not None
+    }
     for parameter in model.parameters():
         values = torch.randn(parameter.shape, generator=generator)
         parameter.copy_(1 + 0.3 * values if id(parameter) in norms else spread * values)
@@ -330,7 +370,12 @@ def randomise(model: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module
 
 
 def built(
-    spec: Spec, head: str | None = "default", *, seed: int = 0, dtype: torch.dtype = torch.float64, **options: Any
+    spec: Spec,
+    head: str | None = "default",
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    **options: Any,
 ) -> Model:
     """The spec's network in evaluation mode with every parameter randomised."""
     model = build_model(spec, head, dtype=dtype, **options)
@@ -346,13 +391,17 @@ def answer(output: Output) -> Tensor:
 
 
 def agree(ours: Any, expected: Any, what: str = "", tolerance: float = 1e-6) -> None:
-    """Assert the same shape and finite values up to `tolerance` of the largest magnitude; sequences pairwise."""
+    """Assert the same shape and finite values up to `tolerance` of the largest magnitude; sequences
+    pairwise.
+    """
     if isinstance(expected, list | tuple):
         assert len(ours) == len(expected), f"{what}: {len(ours)} parts, expected {len(expected)}"
         for index, (one, other) in enumerate(zip(ours, expected, strict=True)):
             agree(one, other, f"{what}[{index}]", tolerance)
         return
-    assert ours.shape == expected.shape, f"{what}: shape {tuple(ours.shape)}, expected {tuple(expected.shape)}"
+    assert ours.shape == expected.shape, (
+        f"{what}: shape {tuple(ours.shape)}, expected {tuple(expected.shape)}"
+    )
     ours, expected = ours.detach(), expected.detach()
     assert bool(expected.isfinite().all()), f"{what}: not finite"
     if expected.numel():
@@ -360,7 +409,13 @@ def agree(ours: Any, expected: Any, what: str = "", tolerance: float = 1e-6) -> 
         assert worst <= tolerance * largest, f"{what}: off by {worst:.3g} of {largest:.3g}"
 
 
-SHRUNK: dict[str, Any] = {"dims.layers": 2, "dims.model": 16, "dims.heads": 4, "dims.inner": 24, "dims.vocab": 40}
+SHRUNK: dict[str, Any] = {
+    "dims.layers": 2,
+    "dims.model": 16,
+    "dims.heads": 4,
+    "dims.inner": 24,
+    "dims.vocab": 40,
+}
 SHRUNK_BY_FAMILY: dict[str, dict[str, Any]] = {
     "xlm": {"embeddings.tables.languages.count": 3, "dims.inner": 64},
     "transformer-xl": {
@@ -386,7 +441,9 @@ def has_padding_rule(spec: Spec) -> bool:
 
 def counts_real_tokens(spec: Spec) -> bool:
     """Whether positions are counted over real token ids."""
-    return isinstance(spec.position, axes.LearnedPosition | axes.SinusoidPosition) and spec.position.count in (
+    return isinstance(
+        spec.position, axes.LearnedPosition | axes.SinusoidPosition
+    ) and spec.position.count in (
         "real",
         "ids",
     )

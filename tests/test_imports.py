@@ -31,19 +31,25 @@ FILES = {
 def level(module: str) -> int:
     """The level of the longest name that the module stands under."""
     under = {
-        name: number for number, names in enumerate(LEVELS) for name in names if f"{module}.".startswith(f"{name}.")
+        name: number
+        for number, names in enumerate(LEVELS)
+        for name in names
+        if f"{module}.".startswith(f"{name}.")
     }
     return under[max(under, key=len)]
 
 
 @cache
 def imports(path: Path, lazily: bool) -> set[str]:
-    """Modules that a file imports, with what it imports from them where that is a module; within functions or not."""
+    """Modules that a file imports, with what it imports from them where that is a module; within
+    functions or not.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {
         node
         for outer in ast.walk(tree)
-        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or is_for_types(outer)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        or is_for_types(outer)
         for node in ast.walk(outer)
     }
     found = set()
@@ -60,7 +66,11 @@ def imports(path: Path, lazily: bool) -> set[str]:
 
 
 def is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
 
 
 def ours(names: set[str]) -> set[str]:
@@ -72,13 +82,17 @@ def test_imports_point_down(module):
     if module == "engine":
         assert ours(imports(FILES[module], lazily=False)) == set()
         return
-    upwards = {name for name in ours(imports(FILES[module], lazily=False)) if level(name) > level(module)}
+    upwards = {
+        name for name in ours(imports(FILES[module], lazily=False)) if level(name) > level(module)
+    }
     assert upwards == set()
 
 
 @pytest.mark.parametrize("module", sorted(set(FILES) - {"engine"}))
 def test_imports_within_functions_point_down_too(module):
-    assert {name for name in ours(imports(FILES[module], lazily=True)) if level(name) > level(module)} == set()
+    assert {
+        name for name in ours(imports(FILES[module], lazily=True)) if level(name) > level(module)
+    } == set()
 
 
 def test_heads_are_imported_by_the_composition_root_alone():
@@ -94,10 +108,15 @@ def test_heads_are_imported_by_the_composition_root_alone():
 def test_tokenization_stands_alone():
     for module, path in FILES.items():
         if module.startswith("tokenization"):
-            assert not {name.split(".")[0] for name in imports(path, lazily=False)} & {"engine", "heads", "torch"}, (
-                module
-            )
-            assert not {name.split(".")[0] for name in imports(path, lazily=True)} & {"engine", "heads"}, module
+            assert not {name.split(".")[0] for name in imports(path, lazily=False)} & {
+                "engine",
+                "heads",
+                "torch",
+            }, module
+            assert not {name.split(".")[0] for name in imports(path, lazily=True)} & {
+                "engine",
+                "heads",
+            }, module
 
 
 def test_specs_are_read_without_torch():
@@ -107,7 +126,9 @@ def test_specs_are_read_without_torch():
             assert "torch" not in {name.split(".")[0] for name in every}, module
 
 
-@pytest.mark.parametrize("statement", ["import engine", "import tokenization", "from engine.spec import load_spec"])
+@pytest.mark.parametrize(
+    "statement", ["import engine", "import tokenization", "from engine.spec import load_spec"]
+)
 def test_torch_stays_out_of_a_light_import(statement):
     code = f"{statement}; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,6 +11,8 @@ def test_threads_are_those_of_the_environment() -> None:
     assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
 
 
-@pytest.mark.skipif("ATEN_CPU_CAPABILITY" not in os.environ, reason="`make test-avx2` asks for a processor's")
+@pytest.mark.skipif(
+    "ATEN_CPU_CAPABILITY" not in os.environ, reason="`make test-avx2` asks for a processor's"
+)
 def test_instructions_are_those_of_the_environment() -> None:
     assert torch.backends.cpu.get_cpu_capability().lower() == os.environ["ATEN_CPU_CAPABILITY"]

@@ -61,17 +61,32 @@ def test_the_sdist_is_the_whole_tree(tree):
     (sdist,) = (tree / "out").glob("blockgraph-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {Path(*Path(member.name).parts[1:]) for member in archive if member.isfile()}
-    there = {path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*") if path.is_file()}
-    there |= {path.relative_to(ROOT) for path in ROOT.iterdir() if path.is_file() and path.name != ".git"}
+    there = {
+        path.relative_to(ROOT)
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*")
+        if path.is_file()
+    }
+    there |= {
+        path.relative_to(ROOT) for path in ROOT.iterdir() if path.is_file() and path.name != ".git"
+    }
     there = {path for path in there if "__pycache__" not in path.parts}
-    made = {name for name in names if name.name in ("PKG-INFO", "setup.cfg") or "blockgraph.egg-info" in name.parts}
+    made = {
+        name
+        for name in names
+        if name.name in ("PKG-INFO", "setup.cfg") or "blockgraph.egg-info" in name.parts
+    }
     assert names - made == there
 
 
 def test_the_distribution_says_what_it_is(site):
     (folder,) = site.glob("blockgraph-*.dist-info")
     told = message_from_string((folder / "METADATA").read_text(encoding="utf-8"))
-    assert (told["Name"], told["Version"], told["License-Expression"]) == (DISTRIBUTION, __version__, "Apache-2.0")
+    assert (told["Name"], told["Version"], told["License-Expression"]) == (
+        DISTRIBUTION,
+        __version__,
+        "Apache-2.0",
+    )
     assert "Apache License" in (folder / "licenses" / "LICENSE").read_text(encoding="utf-8")
     assert told["Requires-Python"] == ">=3.10" and told["Keywords"]
     assert "Programming Language :: Python :: 3.10" in told.get_all("Classifier")
@@ -90,7 +105,9 @@ def test_every_module_and_data_file_is_in_the_wheel(site):
 def test_installed_code_finds_its_specs(site, tmp_path):
     command = [sys.executable, "-c", USE]
     environment = {"PYTHONPATH": str(site), "PATH": ""}
-    output = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    ).stdout
     assert output.split() == ["12", "tiny-xlm"]
 
 
@@ -109,9 +126,18 @@ def test_the_check_script_runs_lint_tests_and_the_wheel():
     for script in (ROOT / ".ci" / "run", ROOT / ".ci" / "wheel-test"):
         assert script.stat().st_mode & 0o111
         subprocess.run(["bash", "-n", str(script)], check=True)
-    commands = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make ")]
-    assert commands == [f"make {target}" for target in ("lint", "test", "test-avx2", "test-threads", "wheel-test")]
-    assert re.search("ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 .*pytest .*tests/parity", recipe("test-avx2"))
+    commands = [
+        line.strip()
+        for line in (ROOT / ".ci" / "run").read_text().splitlines()
+        if line.startswith("make ")
+    ]
+    assert commands == [
+        f"make {target}" for target in ("lint", "test", "test-avx2", "test-threads", "wheel-test")
+    ]
+    assert re.search(
+        "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 .*pytest .*tests/parity",
+        recipe("test-avx2"),
+    )
     assert re.search("OMP_NUM_THREADS=4 .*pytest .*tests/training", recipe("test-threads"))
     assert ".ci/wheel-test" in recipe("wheel-test")
 
@@ -130,6 +156,8 @@ def test_every_dependency_is_locked():
         pins = locked[canonicalize_name(asked.name)]
         for python in ("3.10", "3.11", "3.12", "3.13"):
             environment = {"python_version": python, "python_full_version": f"{python}.0"}
-            fitting = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)]
+            fitting = [
+                pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)
+            ]
             assert len(fitting) == 1, (asked.name, python)
             assert str(fitting[0].specifier).removeprefix("==") in asked.specifier, asked

@@ -20,7 +20,9 @@ README = Path(__file__).parents[1] / "README.md"
 
 def blocks(language):
     """The fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.S | re.M)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.S | re.M
+    )
 
 
 COMMANDS = [line for block in blocks("console") for line in block.splitlines() if line]
@@ -34,7 +36,10 @@ def workplace(tmp_path_factory):
         spec = load_spec(f"tiny/{family}")
         texts = list(lesson_for(spec).texts(make_corpus(0, 300, 50), 0))
         tokenizer = train_tokenizer(
-            spec.tokenizer, [text for text, _ in texts], spec.dims.vocab, languages=[locale for _, locale in texts]
+            spec.tokenizer,
+            [text for text, _ in texts],
+            spec.dims.vocab,
+            languages=[locale for _, locale in texts],
         )
         save_model(build_model(spec, seed=0), folder / ".demo" / family)
         tokenizer.save(folder / ".demo" / family)

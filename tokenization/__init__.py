@@ -1,4 +1,5 @@
-"""Text in, text out: tokenizers that are data, for SentencePiece, byte-pair and whole-word vocabularies.
+"""Text in, text out: tokenizers that are data, for SentencePiece, byte-pair and whole-word
+vocabularies.
 
 tokenizer = load_tokenizer("xlnet/xlnet-large-cased")          # or a directory, ours or one of transformers
 batch = tokenizer(["A text.", "Another."], padding=True, return_tensors="pt")

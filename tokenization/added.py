@@ -15,12 +15,14 @@ Text = TypeVar("Text", str, AlignedText)
 class AddedTokens:
     """The tokens that are never split, with their ids.
 
-    `vocabulary` is the model's own: token to id. A token that it holds keeps its id there; another gets the id that
-    it names or the next free one. `special_texts` are the special ones, text to id. Built in the order of `tokens`,
-    of which the first of each text counts.
+    `vocabulary` is the model's own: token to id. A token that it holds keeps its id there; another
+    gets the id that it names or the next free one. `special_texts` are the special ones, text to
+    id. Built in the order of `tokens`, of which the first of each text counts.
     """
 
-    def __init__(self, tokens: Iterable[AddedToken], vocabulary: dict[str, int], lower_case: bool) -> None:
+    def __init__(
+        self, tokens: Iterable[AddedToken], vocabulary: dict[str, int], lower_case: bool
+    ) -> None:
         self.lower_case = lower_case
         self.by_text: dict[str, AddedToken] = {}
         self.by_id: dict[int, AddedToken] = {}
@@ -31,12 +33,18 @@ class AddedTokens:
                 self.add([token])
 
     def add(self, tokens: Iterable[AddedToken]) -> int:
-        """Take in more tokens, or known ones with other flags; returns how many were new to the vocabulary."""
+        """Take in more tokens, or known ones with other flags; returns how many were new to the
+        vocabulary.
+        """
         before = len(self._known)
         for token in tokens:
             if self.lower_case and token.normalized and not token.special:
                 token = token.model_copy(update={"content": token.content.lower()})
-            index = token.id if token.id is not None else self._known.get(token.content, len(self._known))
+            index = (
+                token.id
+                if token.id is not None
+                else self._known.get(token.content, len(self._known))
+            )
             token = token.model_copy(update={"id": index})
             self._known[token.content] = index
             self.by_text[token.content] = token
@@ -54,15 +62,23 @@ class AddedTokens:
 
     @cached_property
     def lowering(self) -> LowerCase | None:
-        """The lower-casing that comes before the cut, where text is lower-cased: added tokens keep their letters."""
+        """The lower-casing that comes before the cut, where text is lower-cased: added tokens keep
+        their letters.
+        """
         if not self.lower_case:
             return None
         kept = list(self.special_texts)
-        kept += [text for text, token in self.by_text.items() if not token.special and token.normalized]
-        return LowerCase(simple=True, protected=re.compile("|".join(map(re.escape, kept))) if kept else None)
+        kept += [
+            text for text, token in self.by_text.items() if not token.special and token.normalized
+        ]
+        return LowerCase(
+            simple=True, protected=re.compile("|".join(map(re.escape, kept))) if kept else None
+        )
 
     def cut(self, text: Text) -> list[Text]:
-        """Cut a text around added tokens, white space taken from it as each token asks; no part is empty."""
+        """Cut a text around added tokens, white space taken from it as each token asks; no part is
+        empty.
+        """
         string = text if isinstance(text, str) else text.text
         if self._pattern is None or self._pattern.search(string) is None:
             return [text] if string else []

@@ -17,9 +17,9 @@ Options = TypeVar("Options")
 class Algorithm(Protocol[Options]):
     """Cuts text that holds no added tokens into tokens, and joins tokens to text.
 
-    `vocabulary` maps tokens to ids; `size` counts the model's own ids; `lower_case` says that text is lower-cased
-    before added tokens are looked for; `unknown` is the id of every token that the vocabulary lacks (None: that of the
-    special token `unk`, if there is one).
+    `vocabulary` maps tokens to ids; `size` counts the model's own ids; `lower_case` says that text
+    is lower-cased before added tokens are looked for; `unknown` is the id of every token that the
+    vocabulary lacks (None: that of the special token `unk`, if there is one).
     """
 
     @property
@@ -39,17 +39,25 @@ class Algorithm(Protocol[Options]):
 
     @property
     def library(self) -> Library | None:
-        """The `tokenizers` library's tokenizer where it reads and decodes whole texts, added tokens included."""
+        """The `tokenizers` library's tokenizer where it reads and decodes whole texts, added tokens
+        included.
+        """
         ...
 
     @classmethod
     def load(cls, options: Options, directory: Path) -> Self:
-        """Read the vocabulary files of a directory; raises VocabularyError naming the file that is wrong."""
+        """Read the vocabulary files of a directory; raises VocabularyError naming the file that is
+        wrong.
+        """
         ...
 
     @classmethod
     def train(
-        cls, options: Options, corpus: Iterable[str], vocab_size: int | None, languages: Iterable[str] | None
+        cls,
+        options: Options,
+        corpus: Iterable[str],
+        vocab_size: int | None,
+        languages: Iterable[str] | None,
     ) -> Self:
         """Make a new vocabulary from a corpus of texts."""
         ...
@@ -67,10 +75,14 @@ class Algorithm(Protocol[Options]):
         ...
 
     def quick_ids(self, texts: list[str]) -> list[list[int] | None] | None:
-        """The ids of many texts where they can be had without their tokens; None for those where they cannot."""
+        """The ids of many texts where they can be had without their tokens; None for those where
+        they cannot.
+        """
         ...
 
-    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+    def follow(
+        self, texts: Sequence[AlignedText], languages: Sequence[str | None]
+    ) -> list[Followed]:
         """The same tokens of each text, and beside them their spans of the original."""
         ...
 
@@ -94,8 +106,12 @@ def train_algorithm(
     vocab_size: int | None,
     languages: Iterable[str] | None,
 ) -> Algorithm[Any]:
-    """A new vocabulary from texts; raises TokenizationError for one string, whose letters they would be."""
+    """A new vocabulary from texts; raises TokenizationError for one string, whose letters they
+    would be.
+    """
     for name, given in (("corpus", corpus), ("languages", languages)):
         if isinstance(given, str | bytes):
-            raise TokenizationError(f"{name} is one string, {given[:40]!r}: give a list or another iterable of strings")
+            raise TokenizationError(
+                f"{name} is one string, {given[:40]!r}: give a list or another iterable of strings"
+            )
     return kind.train(options, corpus, vocab_size, languages)

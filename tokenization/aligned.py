@@ -7,11 +7,12 @@ Span: TypeAlias = tuple[int, int]
 
 
 class AlignedText:
-    """A string and, for each character, the span `(start, end)` of the original text that it stands for.
+    """A string and, for each character, the span `(start, end)` of the original text that it stands
+    for.
 
-    As long as nothing is changed, the spans are only a place in the original and take no work. It answers to the few
-    methods of `str` that the splitting of added tokens needs, so that one piece of code serves plain strings (fast)
-    and aligned ones (when offsets are wanted).
+    As long as nothing is changed, the spans are only a place in the original and take no work. It
+    answers to the few methods of `str` that the splitting of added tokens needs, so that one piece
+    of code serves plain strings (fast) and aligned ones (when offsets are wanted).
     """
 
     __slots__ = ("_spans", "start", "text")
@@ -33,14 +34,18 @@ class AlignedText:
 
     @property
     def offset(self) -> int | None:
-        """How far characters stand from their origins where that is the same for all of them, else None."""
+        """How far characters stand from their origins where that is the same for all of them, else
+        None.
+        """
         return self.start if self._spans is None else None
 
     @property
     def spans(self) -> list[Span]:
         """The span of each character."""
         if self._spans is None:
-            self._spans = [(place, place + 1) for place in range(self.start, self.start + len(self.text))]
+            self._spans = [
+                (place, place + 1) for place in range(self.start, self.start + len(self.text))
+            ]
         return self._spans
 
     def __len__(self) -> int:
@@ -71,7 +76,9 @@ class AlignedText:
         return self.lstrip().rstrip()
 
     def span(self, start: int, end: int) -> Span:
-        """The original span that the characters from start to end stand for; an empty one where they are none."""
+        """The original span that the characters from start to end stand for; an empty one where
+        they are none.
+        """
         if self._spans is None:
             return self.start + start, self.start + min(end, len(self.text))
         covered = self._spans[start:end]
@@ -82,19 +89,25 @@ class AlignedText:
 
     def map(self, change: Callable[[str], str]) -> "AlignedText":
         """Replace each character by what `change` makes of it (nothing, one or several characters)."""
-        return AlignedText.from_characters((change(char), span) for char, span in zip(self.text, self.spans))
+        return AlignedText.from_characters(
+            (change(char), span) for char, span in zip(self.text, self.spans)
+        )
 
 
 def concatenate(parts: list[AlignedText]) -> AlignedText:
     """Join aligned parts."""
-    return AlignedText("".join(part.text for part in parts), [span for part in parts for span in part.spans])
+    return AlignedText(
+        "".join(part.text for part in parts), [span for part in parts for span in part.spans]
+    )
 
 
 def locate_words(words: list[str], source: AlignedText, inserted: str = "") -> list[AlignedText]:
-    """Find words in a source, reading left to right; each comes back with the origins of its characters.
+    """Find words in a source, reading left to right; each comes back with the origins of its
+    characters.
 
-    A word tokenizer drops white space and control characters and keeps the rest in order; it also writes a character
-    c of `inserted` as the word `@c@`. A character that cannot be found stands for an empty span where reading stopped.
+    A word tokenizer drops white space and control characters and keeps the rest in order; it also
+    writes a character c of `inserted` as the word `@c@`. A character that cannot be found stands
+    for an empty span where reading stopped.
     """
     marks = {f"@{char}@": char for char in inserted}
     text, place = source.text, 0
@@ -110,7 +123,9 @@ def locate_words(words: list[str], source: AlignedText, inserted: str = "") -> l
         spelled = marks.get(word, word)
         for char in spelled:
             found = _skip_to(char, text, place)
-            spans.append(source.span(place, place) if found is None else source.span(found, found + 1))
+            spans.append(
+                source.span(place, place) if found is None else source.span(found, found + 1)
+            )
             place = place if found is None else found + 1
         located.append(AlignedText(word, spans * len(word) if spelled != word else spans))
     return located

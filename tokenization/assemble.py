@@ -17,7 +17,9 @@ Row = dict[str, Any]
 class Assembler:
     """Cuts, formats and pads what was tokenized, and makes tensors of it."""
 
-    def __init__(self, options: CommonOptions, format: SequenceFormat, special_ids: Mapping[Role, int]) -> None:
+    def __init__(
+        self, options: CommonOptions, format: SequenceFormat, special_ids: Mapping[Role, int]
+    ) -> None:
         self._options = options
         self._format = format
         self._has_pad = "pad" in special_ids
@@ -33,16 +35,23 @@ class Assembler:
             }
         )
 
-    def assemble(self, items: Sequence[tuple[TokenizedText, ...]], request: Request, batched: bool) -> Encoding:
+    def assemble(
+        self, items: Sequence[tuple[TokenizedText, ...]], request: Request, batched: bool
+    ) -> Encoding:
         """Make the encoding of a call; `batched` says whether one text was given or a list.
 
-        Raises TokenizationError where rows cannot become tensors, or overflow is asked of a pair cut on both sides.
+        Raises TokenizationError where rows cannot become tensors, or overflow is asked of a pair
+        cut on both sides.
         """
         made = [row for index, item in enumerate(items) for row in self._rows(item, index, request)]
         if batched or request.overflow == "rows" or made[0]["input_ids"]:
             # An empty single sequence stays empty even where padding is asked for, as published.
             made = self._padder.pad_rows(
-                made, request.padding, request.max_length, request.pad_to_multiple_of, request.padding_side
+                made,
+                request.padding,
+                request.max_length,
+                request.pad_to_multiple_of,
+                request.padding_side,
             )
         if request.length and not batched:
             made = [{**row, "length": len(row["input_ids"])} for row in made]
@@ -83,14 +92,19 @@ class Assembler:
         if not request.max_length and request.overflow == "none":
             return [self._row([text.ids for text in item], item, places, request)]
         if request.overflow != "none" and pair and request.truncation == "longest_first":
-            raise TokenizationError("a pair that is cut on both sides has no overflow: use only_first or only_second")
+            raise TokenizationError(
+                "a pair that is cut on both sides has no overflow: use only_first or only_second"
+            )
         lengths = (len(item[0].ids), len(item[1].ids) if pair else None)
         special = sum(place.text is None for place in places)
         excess = sum(length or 0 for length in lengths) + special - (request.max_length or 0)
         excess = excess if request.max_length else 0
         if request.overflow == "rows":
             cuts = rows(lengths, excess, request)
-            return [{**self._cut_row(item, cut, places, request), "overflow_to_sample_mapping": index} for cut in cuts]
+            return [
+                {**self._cut_row(item, cut, places, request), "overflow_to_sample_mapping": index}
+                for cut in cuts
+            ]
         cut = truncate(lengths, excess, request)
         row = self._cut_row(item, cut, places, request)
         if request.overflow == "tokens":
@@ -98,15 +112,23 @@ class Assembler:
             row["num_truncated_tokens"] = excess
         return [row]
 
-    def _cut_row(self, item: tuple[TokenizedText, ...], cut: Cut, places: Sequence[Place], request: Request) -> Row:
+    def _cut_row(
+        self, item: tuple[TokenizedText, ...], cut: Cut, places: Sequence[Place], request: Request
+    ) -> Row:
         kept = tuple(
-            TokenizedText(text.ids[part], _part(text.spans, part), text.language, _part(text.words, part))
+            TokenizedText(
+                text.ids[part], _part(text.spans, part), text.language, _part(text.words, part)
+            )
             for text, part in zip(item, (cut.first, cut.second))
         )
         return self._row([text.ids for text in kept], kept, places, request)
 
     def _row(
-        self, texts: list[list[int]], item: tuple[TokenizedText, ...], places: Sequence[Place], request: Request
+        self,
+        texts: list[list[int]],
+        item: tuple[TokenizedText, ...],
+        places: Sequence[Place],
+        request: Request,
     ) -> Row:
         row: Row = {"input_ids": spread(places, texts)}
         if request.token_type_ids:
@@ -114,17 +136,25 @@ class Assembler:
         if request.attention_mask:
             row["attention_mask"] = [1] * len(row["input_ids"])
         if request.special_tokens_mask:
-            row["special_tokens_mask"] = _repeat(places, texts, [int(place.text is None) for place in places])
+            row["special_tokens_mask"] = _repeat(
+                places, texts, [int(place.text is None) for place in places]
+            )
         if request.offsets:
             row["offset_mapping"] = [
-                span for place in places for span in ([(0, 0)] if place.text is None else item[place.text].spans or [])
+                span
+                for place in places
+                for span in ([(0, 0)] if place.text is None else item[place.text].spans or [])
             ]
         if request.word_ids:
             row["word_ids"] = [
-                word for place in places for word in ([None] if place.text is None else item[place.text].words or [])
+                word
+                for place in places
+                for word in ([None] if place.text is None else item[place.text].words or [])
             ]
         if request.sequence_ids:
-            row["sequence_ids"] = _repeat(places, texts, [-1 if place.text is None else place.text for place in places])
+            row["sequence_ids"] = _repeat(
+                places, texts, [-1 if place.text is None else place.text for place in places]
+            )
         if item[0].language is not None and item[-1].language is not None:
             row["langs"] = _repeat(places, texts, _languages(item, places))
         if request.length:
@@ -137,7 +167,9 @@ def _part(values: list[Any] | None, part: slice) -> list[Any] | None:
 
 
 def _languages(item: tuple[TokenizedText, ...], places: Sequence[Place]) -> list[int]:
-    """A special token is of the language of the text before it, the first ones of that of the first text."""
+    """A special token is of the language of the text before it, the first ones of that of the first
+    text.
+    """
     languages: list[int] = []
     current = item[0].language
     for place in places:
@@ -157,7 +189,11 @@ def _repeat(places: Sequence[Place], texts: list[list[int]], values: Sequence[in
 def _is_rows(ids: Any) -> bool:
     """Whether ids are those of several texts."""
     listed = _to_list(ids)
-    return not isinstance(listed, list | tuple) or not listed or isinstance(_to_list(listed[0]), list | tuple)
+    return (
+        not isinstance(listed, list | tuple)
+        or not listed
+        or isinstance(_to_list(listed[0]), list | tuple)
+    )
 
 
 def _to_list(value: Any) -> Any:

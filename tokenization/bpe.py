@@ -19,7 +19,8 @@ from tokenization.pair_training import Merge, learn_merges, merge_pair
 from tokenization.vocabulary_files import read_mapping, read_text
 from tokenization.words_of_language import WordSplitter
 
-# Words come again and again; this many are remembered with their symbols, about a hundred megabytes.
+# Words come again and again; this many are remembered with their symbols, about a hundred
+# megabytes.
 _MOST_WORDS = 500_000
 
 
@@ -28,7 +29,9 @@ class BytePairAlgorithm:
 
     library = None
 
-    def __init__(self, options: BytePairOptions, vocabulary: dict[str, int], merges: Sequence[Merge]) -> None:
+    def __init__(
+        self, options: BytePairOptions, vocabulary: dict[str, int], merges: Sequence[Merge]
+    ) -> None:
         self.options = options
         self.vocabulary = vocabulary
         self.size = len(vocabulary)
@@ -61,8 +64,12 @@ class BytePairAlgorithm:
         splitter = WordSplitter(options)
         named = languages if languages is not None else _forever(options.default_language)
         texts = lowered_as_read(corpus, _lowers_first(options))
-        words = (word for text, language in zip(texts, named) for word in splitter.split(text, language))
-        vocabulary, merges = learn_merges(words, vocab_size or 8000, options.end_of_word, options.reserved)
+        words = (
+            word for text, language in zip(texts, named) for word in splitter.split(text, language)
+        )
+        vocabulary, merges = learn_merges(
+            words, vocab_size or 8000, options.end_of_word, options.reserved
+        )
         return cls(options, vocabulary, merges)
 
     def with_options(self, options: BytePairOptions) -> Self:
@@ -72,7 +79,9 @@ class BytePairAlgorithm:
         return type(self), (self.options, self.vocabulary, self._merges)
 
     def tokenize(self, text: str, language: str | None) -> list[str]:
-        return [symbol for word in self._splitter.split(text, language) for symbol in self.merge(word)]
+        return [
+            symbol for word in self._splitter.split(text, language) for symbol in self.merge(word)
+        ]
 
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
         split = [self._splitter.split(text, language) for text, language in zip(texts, languages)]
@@ -85,7 +94,9 @@ class BytePairAlgorithm:
     def quick_ids(self, texts: list[str]) -> None:
         return None
 
-    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+    def follow(
+        self, texts: Sequence[AlignedText], languages: Sequence[str | None]
+    ) -> list[Followed]:
         return [self._follow(text, language) for text, language in zip(texts, languages)]
 
     def _follow(self, text: AlignedText, language: str | None) -> Followed:
@@ -101,7 +112,9 @@ class BytePairAlgorithm:
         return tokens, spans
 
     def merge(self, word: str) -> list[str]:
-        """The symbols of a word: merges are applied best rank first, each one everywhere in the word at once."""
+        """The symbols of a word: merges are applied best rank first, each one everywhere in the
+        word at once.
+        """
         known = self._known.get(word)
         if known is not None:
             return known
@@ -127,7 +140,9 @@ class BytePairAlgorithm:
         if token is None:
             unknown = self.options.special_tokens.unk
             if unknown is None:
-                raise TokenizationError(f"there is no token {token_id} in a vocabulary of {self.size}")
+                raise TokenizationError(
+                    f"there is no token {token_id} in a vocabulary of {self.size}"
+                )
             return unknown.content
         return token
 
@@ -135,9 +150,14 @@ class BytePairAlgorithm:
         return "".join(tokens).replace(self.options.end_of_word, " ").strip()
 
     def files(self) -> dict[str, bytes]:
-        vocabulary = json.dumps(self.vocabulary, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        vocabulary = (
+            json.dumps(self.vocabulary, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        )
         merges = "".join(f"{first} {second}\n" for first, second in self._merges)
-        return {self.options.vocabulary_file: vocabulary.encode(), self.options.merges_file: merges.encode()}
+        return {
+            self.options.vocabulary_file: vocabulary.encode(),
+            self.options.merges_file: merges.encode(),
+        }
 
 
 def _lowers_first(options: BytePairOptions) -> bool:
@@ -158,7 +178,9 @@ def read_vocabulary(path: Path) -> dict[str, int]:
 
 
 def read_merges(path: Path) -> list[Merge]:
-    """Read merges, one `first second` a line (a count may follow); raises VocabularyError naming a wrong line."""
+    """Read merges, one `first second` a line (a count may follow); raises VocabularyError naming a
+    wrong line.
+    """
     lines = read_text(path).replace("\r\n", "\n").split("\n")
     if lines.pop():
         raise VocabularyError(

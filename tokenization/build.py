@@ -21,13 +21,17 @@ _ALGORITHMS: dict[str, type[Algorithm[Any]]] = {
 
 
 def _algorithm(options: CommonOptions) -> type[Algorithm[Any]]:
-    return _ALGORITHMS[str(getattr(options, "backend", None) or getattr(options, "algorithm", None))]
+    return _ALGORITHMS[
+        str(getattr(options, "backend", None) or getattr(options, "algorithm", None))
+    ]
 
 
 def build_tokenizer(options: CommonOptions | Mapping[str, Any], directory: str | Path) -> Tokenizer:
-    """Make a tokenizer of options (or a `tokenizer:` section) and the vocabulary files in a directory.
+    """Make a tokenizer of options (or a `tokenizer:` section) and the vocabulary files in a
+    directory.
 
-    Raises VocabularyError for a file that is missing or broken, pydantic's ValidationError for options that are.
+    Raises VocabularyError for a file that is missing or broken, pydantic's ValidationError for
+    options that are.
     """
     checked = parse_options(options)
     return Tokenizer(checked, _algorithm(checked).load(checked, Path(directory)))
@@ -40,9 +44,12 @@ def train_tokenizer(
     *,
     languages: Iterable[str] | None = None,
 ) -> Tokenizer:
-    """Make a tokenizer with a new vocabulary of at most `vocab_size` ids from texts; `languages` names those of each.
+    """Make a tokenizer with a new vocabulary of at most `vocab_size` ids from texts; `languages`
+    names those of each.
 
     Raises TokenizationError for a corpus that holds no text, or is one string.
     """
     checked = parse_options(options)
-    return Tokenizer(checked, train_algorithm(_algorithm(checked), checked, corpus, vocab_size, languages))
+    return Tokenizer(
+        checked, train_algorithm(_algorithm(checked), checked, corpus, vocab_size, languages)
+    )

@@ -22,7 +22,9 @@ class _Dropped(dict[int, int | None]):
 
 @dataclass(frozen=True)
 class Decompose:
-    """Unicode normalization to a decomposed form (NFD or NFKD), without the characters that `drop` names."""
+    """Unicode normalization to a decomposed form (NFD or NFKD), without the characters that `drop`
+    names.
+    """
 
     form: Literal["NFD", "NFKD"]
     drop: Callable[[str], bool]
@@ -36,7 +38,11 @@ class Decompose:
         return _Parts(self)
 
     def apply(self, text: str) -> str:
-        return text if text.isascii() else unicodedata.normalize(self.form, text).translate(self._dropped)
+        return (
+            text
+            if text.isascii()
+            else unicodedata.normalize(self.form, text).translate(self._dropped)
+        )
 
     def follow(self, text: AlignedText) -> AlignedText:
         if text.text.isascii():
@@ -113,4 +119,6 @@ class Translate:
         return text if text.isascii() else text.translate(self.table)
 
     def follow(self, text: AlignedText) -> AlignedText:
-        return text if text.text.isascii() else text.map(lambda char: self.table.get(ord(char), char))
+        return (
+            text if text.text.isascii() else text.map(lambda char: self.table.get(ord(char), char))
+        )

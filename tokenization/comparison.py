@@ -10,9 +10,11 @@ from tokenization.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first text that two tokenizers read differently: its number from 1, and the place of the first other token.
+    """The first text that two tokenizers read differently: its number from 1, and the place of the
+    first other token.
 
-    `ours` and `theirs` are the tokens and ids from there on, `start` the place in the text, where it is known.
+    `ours` and `theirs` are the tokens and ids from there on, `start` the place in the text, where
+    it is known.
     """
 
     number: int
@@ -37,8 +39,12 @@ class Comparison:
         return self.different / self.total if self.total else 0.0
 
 
-def compare_tokenizers(ours: Any, theirs: Any, texts: Iterable[str], lang: str | None = None) -> Comparison:
-    """Read texts with two tokenizers (ours, or transformers' own) and report where their ids differ."""
+def compare_tokenizers(
+    ours: Any, theirs: Any, texts: Iterable[str], lang: str | None = None
+) -> Comparison:
+    """Read texts with two tokenizers (ours, or transformers' own) and report where their ids
+    differ.
+    """
     total = different = 0
     first = None
     read_ours, read_theirs = _reader(ours, lang), _reader(theirs, lang)
@@ -60,7 +66,11 @@ def _reader(tokenizer: Any, lang: str | None) -> Callable[[str], list[int]]:
 
 
 def _divergence(
-    number: int, text: str, ours: tuple[Any, list[int]], theirs: tuple[Any, list[int]], lang: str | None
+    number: int,
+    text: str,
+    ours: tuple[Any, list[int]],
+    theirs: tuple[Any, list[int]],
+    lang: str | None,
 ) -> Divergence:
     left, right = ours[1], theirs[1]
     same = [first == second for first, second in zip(left, right)]
@@ -69,14 +79,21 @@ def _divergence(
     if isinstance(ours[0], Tokenizer):
         spans = ours[0](text, lang=lang, return_offsets_mapping=True)["offset_mapping"]
         start = spans[place][0] if place < len(spans) and spans[place] != (0, 0) else None
-    rest = [list(zip(tokenizer.convert_ids_to_tokens(ids[place:]), ids[place:])) for tokenizer, ids in (ours, theirs)]
+    rest = [
+        list(zip(tokenizer.convert_ids_to_tokens(ids[place:]), ids[place:]))
+        for tokenizer, ids in (ours, theirs)
+    ]
     return Divergence(number, text, place, start, *rest)
 
 
 def published_tokenizer(directory: str, fast: bool) -> Any:
-    """transformers' own tokenizer of a directory; raises TokenizationError where transformers is not installed."""
+    """transformers' own tokenizer of a directory; raises TokenizationError where transformers is
+    not installed.
+    """
     try:
         from transformers import AutoTokenizer
     except ImportError:
-        raise TokenizationError("comparing with transformers needs transformers: pip install transformers") from None
+        raise TokenizationError(
+            "comparing with transformers needs transformers: pip install transformers"
+        ) from None
     return AutoTokenizer.from_pretrained(directory, use_fast=fast)

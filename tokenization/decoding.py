@@ -18,7 +18,9 @@ _ENGLISH_SPACES = (
 class Decoder:
     """Turns ids into tokens and text; added tokens stand apart from the text between them."""
 
-    def __init__(self, options: CommonOptions, algorithm: Algorithm[Any], added: AddedTokens) -> None:
+    def __init__(
+        self, options: CommonOptions, algorithm: Algorithm[Any], added: AddedTokens
+    ) -> None:
         self._algorithm = algorithm
         self._added = added
         self._joined = options.decoding == "joined"
@@ -28,8 +30,14 @@ class Decoder:
         roles = set(options.special_tokens.by_role().values())
         additional = {token.content for token in options.special_tokens.additional}
         additional |= {text for text in added.special_texts if text not in roles}
-        beyond = {text for text in additional if added.special_texts.get(text, -1) >= algorithm.size}
-        self._apart = set(added.by_text) if self._joined else set(added.by_text) - set(added.special_texts) | beyond
+        beyond = {
+            text for text in additional if added.special_texts.get(text, -1) >= algorithm.size
+        }
+        self._apart = (
+            set(added.by_text)
+            if self._joined
+            else set(added.by_text) - set(added.special_texts) | beyond
+        )
 
     def token(self, token_id: int) -> str:
         """The token of one id."""
@@ -87,4 +95,8 @@ class _Tokens(dict[int, str]):
 def as_list(ids: Any) -> list[int]:
     """Ids in a list, whether they came as a number, a list, an array or a tensor."""
     listed = ids.tolist() if hasattr(ids, "tolist") else ids
-    return [listed] if isinstance(listed, int) else [index if type(index) is int else int(index) for index in listed]
+    return (
+        [listed]
+        if isinstance(listed, int)
+        else [index if type(index) is int else int(index) for index in listed]
+    )

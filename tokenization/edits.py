@@ -1,4 +1,6 @@
-"""Edits of text: each one knows how to act on a plain string, fast, and on an aligned one, keeping track of origins."""
+"""Edits of text: each one knows how to act on a plain string, fast, and on an aligned one, keeping
+track of origins.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,7 +13,9 @@ from tokenization.aligned import AlignedText, Span
 
 
 class Edit(Protocol):
-    """A change of text with two exact forms; `follow(AlignedText(text)).text == apply(text)` for every text."""
+    """A change of text with two exact forms; `follow(AlignedText(text)).text == apply(text)` for
+    every text.
+    """
 
     def apply(self, text: str) -> str: ...
 
@@ -36,7 +40,8 @@ def follow_edits(edits: Sequence[Edit], text: AlignedText) -> AlignedText:
 class Substitute:
     r"""Replace every match of a regular expression by a template of text, `\1` and `\g<1>`.
 
-    In the aligned form a group keeps its origins and the template's own text stands for the whole match.
+    In the aligned form a group keeps its origins and the template's own text stands for the whole
+    match.
     """
 
     pattern: str | re.Pattern[str]
@@ -64,7 +69,8 @@ class Substitute:
         return [part for part in parts if part != ""]
 
     def apply(self, text: str) -> str:
-        # Most patterns cannot match most texts; looking for one character costs a tenth of asking the pattern.
+        # Most patterns cannot match most texts; looking for one character costs a tenth of asking
+        # the pattern.
         return self._compiled.sub(self.template, text) if self._needed in text else text
 
     def follow(self, text: AlignedText) -> AlignedText:
@@ -75,7 +81,9 @@ class Substitute:
         characters: list[tuple[str, Span]] = []
         place = 0
         for match in chain([first], matches):
-            characters.extend(zip(text.text[place : match.start()], text.spans[place : match.start()]))
+            characters.extend(
+                zip(text.text[place : match.start()], text.spans[place : match.start()])
+            )
             for part in self._parts:
                 if isinstance(part, int):
                     start, end = match.span(part)
@@ -88,7 +96,9 @@ class Substitute:
 
 
 def needed_character(pattern: str) -> str:
-    """A character without which a regular expression cannot match, or "" where none is sure (always in a text)."""
+    """A character without which a regular expression cannot match, or "" where none is sure (always
+    in a text).
+    """
     if "|" in pattern or "(?" in pattern:
         return ""
     index, depth, needed = 0, 0, ""
@@ -112,7 +122,9 @@ def needed_character(pattern: str) -> str:
 
 @dataclass(frozen=True)
 class LowerCase:
-    """Lower-case, outside the matches of `protected`; `simple` ignores that a final sigma has a form of its own."""
+    """Lower-case, outside the matches of `protected`; `simple` ignores that a final sigma has a
+    form of its own.
+    """
 
     simple: bool = False
     protected: re.Pattern[str] | None = None
@@ -145,7 +157,9 @@ class LowerCase:
 
 
 def lowered_as_read(texts: Iterable[str], lower_case: bool) -> Iterable[str]:
-    """Texts of a corpus, lower-cased where the reader of texts does so before it looks for added tokens."""
+    """Texts of a corpus, lower-cased where the reader of texts does so before it looks for added
+    tokens.
+    """
     return map(LowerCase(simple=True).apply, texts) if lower_case else texts
 
 

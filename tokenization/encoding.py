@@ -9,43 +9,59 @@ from tokenization.request import Padding, Tensors
 
 
 class Encoding(dict[str, Any]):
-    """A dictionary of parallel lists or tensors `(rows, tokens)`, whose entries are attributes as well."""
+    """A dictionary of parallel lists or tensors `(rows, tokens)`, whose entries are attributes as
+    well.
+    """
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"this encoding has no {name!r}; it has {', '.join(self) or 'nothing'}") from None
+            raise AttributeError(
+                f"this encoding has no {name!r}; it has {', '.join(self) or 'nothing'}"
+            ) from None
 
     def remember(self, again: "Callable[[], Encoding]") -> None:
-        """How the same texts are encoded with the numbers of their words, which few callers ask for."""
+        """How the same texts are encoded with the numbers of their words, which few callers ask
+        for.
+        """
         vars(self)["again"] = again
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)
 
     def word_ids(self, row: int = 0) -> list[int | None]:
-        """The number of the word to which each token of a row belongs, None for special tokens and padding.
+        """The number of the word to which each token of a row belongs, None for special tokens and
+        padding.
 
-        Words are those that were given (is_split_into_words), or stand between white space. Raises TokenizationError for
-        an encoding that no call of a tokenizer gave.
+        Words are those that were given (is_split_into_words), or stand between white space. Raises
+        TokenizationError for an encoding that no call of a tokenizer gave.
         """
         again: Callable[[], Encoding] | None = vars(self).get("again")
         if again is None:
-            raise TokenizationError("only what a call of a tokenizer returned knows its words: call it on the text")
+            raise TokenizationError(
+                "only what a call of a tokenizer returned knows its words: call it on the text"
+            )
         found: Any = again()["word_ids"]
         batched = bool(found) and isinstance(found[0], list)
         return list(found[row]) if batched else list(found)
 
     def to(self, device: Any) -> "Encoding":
         """Move the tensors to a device; lists and arrays stay as they are."""
-        return Encoding({name: value.to(device) if hasattr(value, "to") else value for name, value in self.items()})
+        return Encoding(
+            {
+                name: value.to(device) if hasattr(value, "to") else value
+                for name, value in self.items()
+            }
+        )
 
 
 class Padder:
-    """Makes rows equally long: `fill` gives the value of padding for each name; other names are left alone.
+    """Makes rows equally long: `fill` gives the value of padding for each name; other names are
+    left alone.
 
-    A language id is repeated from the token at the edge, so that a padded row still is of one language.
+    A language id is repeated from the token at the edge, so that a padded row still is of one
+    language.
     """
 
     def __init__(self, fill: Mapping[str, Any]) -> None:
@@ -64,16 +80,27 @@ class Padder:
                 fill = self._fill[name]
             else:
                 continue
-            padded[name] = values + [fill] * missing if side == "right" else [fill] * missing + values
+            padded[name] = (
+                values + [fill] * missing if side == "right" else [fill] * missing + values
+            )
         return padded
 
     def pad_rows(
-        self, rows: list[dict[str, Any]], how: Padding, max_length: int | None, multiple: int | None, side: Side
+        self,
+        rows: list[dict[str, Any]],
+        how: Padding,
+        max_length: int | None,
+        multiple: int | None,
+        side: Side,
     ) -> list[dict[str, Any]]:
         """Pad rows to the longest one or to `max_length`, rounded up to a multiple."""
         if how == "do_not_pad":
             return rows
-        length = max((len(row["input_ids"]) for row in rows), default=0) if how == "longest" else max_length
+        length = (
+            max((len(row["input_ids"]) for row in rows), default=0)
+            if how == "longest"
+            else max_length
+        )
         if length is None:
             return rows
         if multiple:
@@ -87,7 +114,9 @@ def stack(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def to_tensors(encoding: dict[str, Any], kind: Tensors | None) -> Encoding:
-    """Turn every entry into an array (`np`) or tensor (`pt`) of integers; raises TokenizationError if rows differ."""
+    """Turn every entry into an array (`np`) or tensor (`pt`) of integers; raises TokenizationError
+    if rows differ.
+    """
     if kind is None:
         return Encoding(encoding)
     import numpy

@@ -10,7 +10,9 @@ from tokenization.options import Format, Role
 
 @dataclass(frozen=True)
 class Place:
-    """One place of a sequence: text number `text` (0 or 1), or else the special token `token_id`; with its type."""
+    """One place of a sequence: text number `text` (0 or 1), or else the special token `token_id`;
+    with its type.
+    """
 
     kind: int
     text: int | None = None
@@ -21,7 +23,9 @@ _BARE_PAIR = (Place(0, text=0), Place(0, text=1))
 
 
 class SequenceFormat:
-    """Puts special tokens around ids; raises TokenizationError where the format names a part that nobody plays."""
+    """Puts special tokens around ids; raises TokenizationError where the format names a part that
+    nobody plays.
+    """
 
     def __init__(
         self,
@@ -56,7 +60,9 @@ class SequenceFormat:
         return self._places(self._options.pair) if self._given is None else self._given[1]
 
     def places(self, pair: bool, add_special_tokens: bool) -> tuple[Place, ...]:
-        """The places of a single sequence or a pair; without special tokens all types are 0, as published."""
+        """The places of a single sequence or a pair; without special tokens all types are 0, as
+        published.
+        """
         if not add_special_tokens:
             return _BARE_PAIR if pair else _BARE_PAIR[:1]
         return self.pair if pair else self.single

@@ -19,14 +19,17 @@ class Languages:
     def resolve(self, lang: str | None) -> tuple[str | None, int | None]:
         """The language that the algorithm works in, and its id for `langs` (None: no `langs`).
 
-        Raises TokenizationError for a language that the tokenizer does not know, or none where one is required.
+        Raises TokenizationError for a language that the tokenizer does not know, or none where one
+        is required.
         """
         if lang is None:
             self._complain()
             return self._default, None
         if self._ids is None:
             if self._default is None:
-                raise TokenizationError(f"lang={lang!r}: this tokenizer has no use for a language; leave it out")
+                raise TokenizationError(
+                    f"lang={lang!r}: this tokenizer has no use for a language; leave it out"
+                )
             return lang, None
         if lang not in self._ids:
             near = difflib.get_close_matches(lang, self._ids, n=1)

@@ -1,4 +1,6 @@
-"""Piece models as transformers' fast classes read them: the `tokenizers` library, from its own file or converted."""
+"""Piece models as transformers' fast classes read them: the `tokenizers` library, from its own file
+or converted.
+"""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -22,17 +24,29 @@ from tokenization.pieces import SPACE, PieceAlgorithm, ends_in_number
 from tokenization.reading import RawText, TokenizedText, word_numbers
 from tokenization.vocabulary_files import boundary, read_file, read_text
 
-# What the published fast class takes off the score of a piece that ends in a digit and a comma, so that it loses.
+# What the published fast class takes off the score of a piece that ends in a digit and a comma, so
+# that it loses.
 _NUMBER_PENALTY = 100.0
 _CONTROL, _USER_DEFINED = 3, 4
 
 
-# What a text goes through before it is cut, and what stands around it: in a file of the library's, all is written down.
-FIXED = ("lower_case", "keep_accents", "normalize_quotes", "remove_space", "split_digit_comma", "sampling", "format")
+# What a text goes through before it is cut, and what stands around it: in a file of the library's,
+# all is written down.
+FIXED = (
+    "lower_case",
+    "keep_accents",
+    "normalize_quotes",
+    "remove_space",
+    "split_digit_comma",
+    "sampling",
+    "format",
+)
 
 
 def refuse_fixed(names: Iterable[str], file: str) -> None:
-    """Raise TokenizationError for options that a file of the tokenizers library has decided already."""
+    """Raise TokenizationError for options that a file of the tokenizers library has decided
+    already.
+    """
     for name in names:
         raise TokenizationError(
             f"{name} is what {file} says: the file is followed as it stands; options change texts where the vocabulary "
@@ -51,20 +65,28 @@ def _places(encoding: Any) -> tuple[Place, ...]:
 
 
 class LibraryAlgorithm:
-    """A piece model inside the `tokenizers` library; `model` are the bytes of the model file it came from, if any."""
+    """A piece model inside the `tokenizers` library; `model` are the bytes of the model file it
+    came from, if any.
+    """
 
     lower_case = False
     unknown = None
 
     def __init__(
-        self, options: SentencePieceOptions, library: Tokenizer, model: bytes | None, from_file: bool = False
+        self,
+        options: SentencePieceOptions,
+        library: Tokenizer,
+        model: bytes | None,
+        from_file: bool = False,
     ) -> None:
         self.options = options
         self.library = library
         self._model = model
         self.from_file = from_file
         if options.sampling.enable_sampling:
-            raise TokenizationError("sampling is SentencePiece's own: the tokenizers library reads a text in one way")
+            raise TokenizationError(
+                "sampling is SentencePiece's own: the tokenizers library reads a text in one way"
+            )
         library.no_padding()
         library.no_truncation()
         self.size = library.get_vocab_size(with_added_tokens=False)
@@ -74,13 +96,17 @@ class LibraryAlgorithm:
     def load(cls, options: SentencePieceOptions, directory: Path) -> Self:
         path = directory / options.tokenizer_file
         has_model = (directory / options.model_file).is_file()
-        model = read_file(directory / options.model_file) if has_model or not path.is_file() else None
+        model = (
+            read_file(directory / options.model_file) if has_model or not path.is_file() else None
+        )
         if path.is_file():
             try:
                 with boundary(path):
                     return cls(options, Tokenizer.from_str(read_text(path)), model, from_file=True)
             except VocabularyError as error:
-                raise VocabularyError(f"{error}: not a file of the tokenizers library, or cut short") from None
+                raise VocabularyError(
+                    f"{error}: not a file of the tokenizers library, or cut short"
+                ) from None
         return cls(options, convert(options, model or b""), model)
 
     @classmethod
@@ -99,16 +125,23 @@ class LibraryAlgorithm:
         if changed and not self.from_file and self._model is not None:
             return type(self)(options, convert(options, self._model), self._model)
         refuse_fixed(changed if self.from_file else (), options.tokenizer_file)
-        return type(self)(options, Tokenizer.from_str(self.library.to_str()), self._model, self.from_file)
+        return type(self)(
+            options, Tokenizer.from_str(self.library.to_str()), self._model, self.from_file
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.options, self.library, self._model, self.from_file)
 
     def format(self) -> tuple[tuple[Place, ...], tuple[Place, ...]] | None:
-        """The places of one text and of two as a file's own post-processor fills them, None where it has none."""
+        """The places of one text and of two as a file's own post-processor fills them, None where
+        it has none.
+        """
         if not self.from_file or self.library.post_processor is None:
             return None
-        single, pair = (_places(self.library.encode(*texts, add_special_tokens=True)) for texts in (("a",), ("a", "a")))
+        single, pair = (
+            _places(self.library.encode(*texts, add_special_tokens=True))
+            for texts in (("a",), ("a", "a"))
+        )
         complete = [place.text for place in single if place.text is not None] == [0]
         both = sorted(place.text for place in pair if place.text is not None) == [0, 1]
         return (single, pair) if complete and both else None
@@ -117,23 +150,35 @@ class LibraryAlgorithm:
         return list(self.library.encode(text, add_special_tokens=False).tokens)
 
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
-        return [list(found.tokens) for found in self.library.encode_batch(texts, add_special_tokens=False)]
+        return [
+            list(found.tokens)
+            for found in self.library.encode_batch(texts, add_special_tokens=False)
+        ]
 
     def quick_ids(self, texts: list[str]) -> None:
         return None
 
-    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+    def follow(
+        self, texts: Sequence[AlignedText], languages: Sequence[str | None]
+    ) -> list[Followed]:
         found = self.library.encode_batch([text.text for text in texts], add_special_tokens=False)
-        return [(each.tokens, [text.span(*span) for span in each.offsets]) for text, each in zip(texts, found)]
+        return [
+            (each.tokens, [text.span(*span) for span in each.offsets])
+            for text, each in zip(texts, found)
+        ]
 
     def token_of(self, token_id: int) -> str:
         token = self.library.id_to_token(token_id)
         if token is None:
-            raise TokenizationError(f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}")
+            raise TokenizationError(
+                f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}"
+            )
         return str(token)
 
     def join(self, tokens: list[str]) -> str:
-        return str(self.library.decoder.decode(tokens)) if self.library.decoder else " ".join(tokens)
+        return (
+            str(self.library.decoder.decode(tokens)) if self.library.decoder else " ".join(tokens)
+        )
 
     def files(self) -> dict[str, bytes]:
         written = self.library
@@ -145,18 +190,26 @@ class LibraryAlgorithm:
 
 
 def convert(options: SentencePieceOptions, model: bytes) -> Tokenizer:
-    """The library's tokenizer of a unigram piece model, as transformers converts it; raises VocabularyError."""
+    """The library's tokenizer of a unigram piece model, as transformers converts it; raises
+    VocabularyError.
+    """
     check_piece_file(model, options.model_file)
     if not is_unigram(model):
-        raise VocabularyError(f"{options.model_file}: only unigram models have a form for the tokenizers library")
+        raise VocabularyError(
+            f"{options.model_file}: only unigram models have a form for the tokenizers library"
+        )
     found, first = pieces(model), options.ids.first
     scores = [(token, 0.0) for token in first]
     for piece in found[len(first) - options.ids.offset if first else 0 :]:
-        penalty = _NUMBER_PENALTY if options.split_digit_comma and ends_in_number(piece.text) else 0.0
+        penalty = (
+            _NUMBER_PENALTY if options.split_digit_comma and ends_in_number(piece.text) else 0.0
+        )
         scores.append((piece.text, piece.score - penalty))
     scores += [(token, 0.0) for token in options.ids.last]
     unknown = options.special_tokens.by_role().get("unk", "<unk>")
-    library = Tokenizer(models.Unigram(scores, unk_id=[token for token, _ in scores].index(unknown)))
+    library = Tokenizer(
+        models.Unigram(scores, unk_id=[token for token, _ in scores].index(unknown))
+    )
     library.add_tokens(
         [
             LibraryToken(piece.text, normalized=False, special=piece.kind == _CONTROL)
@@ -171,7 +224,9 @@ def convert(options: SentencePieceOptions, model: bytes) -> Tokenizer:
 
 
 def whole_file(options: SentencePieceOptions, model: bytes, added: AddedTokens) -> bytes:
-    """A piece model with its special tokens and format as a file of the library's, which transformers 5 reads alone."""
+    """A piece model with its special tokens and format as a file of the library's, which
+    transformers 5 reads alone.
+    """
     library = convert(options, model)
     add_tokens(library, added)
     library.post_processor = template(options, library)
@@ -181,7 +236,9 @@ def whole_file(options: SentencePieceOptions, model: bytes, added: AddedTokens) 
 def add_tokens(library: Tokenizer, added: AddedTokens) -> None:
     """Give the library the tokens that are never split, in the order of their ids."""
     for _, token in sorted(added.by_id.items()):
-        flags = token.model_dump(include={"lstrip", "rstrip", "single_word", "normalized", "special"})
+        flags = token.model_dump(
+            include={"lstrip", "rstrip", "single_word", "normalized", "special"}
+        )
         library.add_tokens([LibraryToken(token.content, **flags)])
 
 
@@ -190,7 +247,10 @@ def template(options: SentencePieceOptions, library: Tokenizer) -> processors.Te
     roles: dict[str, str] = dict(options.special_tokens.by_role().items())
     names = {"A": "$A", "B": "$B", "start": roles.get(options.format.start, ""), **roles}
     written = [
-        [f"{names[what]}:{kind or 0}" for what, _, kind in (place.partition(":") for place in template.split())]
+        [
+            f"{names[what]}:{kind or 0}"
+            for what, _, kind in (place.partition(":") for place in template.split())
+        ]
         for template in (options.format.single, options.format.pair)
     ]
     ids = {token: library.token_to_id(token) for token in roles.values()}
@@ -209,14 +269,19 @@ def _normalizers(options: SentencePieceOptions, characters: bytes) -> list[norma
     if characters:
         made.append(normalizers.Precompiled(characters))
     if options.library_spaces == "mark":
-        return [*made, normalizers.Strip(left=False, right=True), normalizers.Replace(Regex(" {2,}"), SPACE)]
+        return [
+            *made,
+            normalizers.Strip(left=False, right=True),
+            normalizers.Replace(Regex(" {2,}"), SPACE),
+        ]
     return [*made, normalizers.Replace(Regex(" {2,}"), " ")]
 
 
 class LibraryReader:
     """Reads texts with the library, which finds added tokens by its own rules.
 
-    The library's object is never changed once it reads: threads that read while a setting is written fail.
+    The library's object is never changed once it reads: threads that read while a setting is
+    written fail.
     """
 
     def __init__(self, library: Tokenizer, added: AddedTokens, languages: Languages) -> None:
@@ -227,7 +292,9 @@ class LibraryReader:
         self._copying = threading.Lock()
 
     def _for(self, whole: bool) -> Tokenizer:
-        """The library, or the copy of it that splits special tokens too, made when it is first asked for."""
+        """The library, or the copy of it that splits special tokens too, made when it is first
+        asked for.
+        """
         if not whole:
             return self._library
         with self._copying:
@@ -242,12 +309,16 @@ class LibraryReader:
         self._languages.resolve(lang)
         return list(self._for(whole).encode(text, add_special_tokens=False).tokens)
 
-    def read(self, items: Sequence[tuple[RawText, ...]], offsets: bool, whole: bool) -> list[tuple[TokenizedText, ...]]:
+    def read(
+        self, items: Sequence[tuple[RawText, ...]], offsets: bool, whole: bool
+    ) -> list[tuple[TokenizedText, ...]]:
         """Tokenize all texts of a call on all cores."""
         texts = [text for item in items for text in item]
         split = any(len(text.words) != 1 for text in texts)
         given = [list(text.words) for text in texts] if split else [text.words[0] for text in texts]
-        found = iter(self._for(whole).encode_batch(given, is_pretokenized=split, add_special_tokens=False))
+        found = iter(
+            self._for(whole).encode_batch(given, is_pretokenized=split, add_special_tokens=False)
+        )
         read = []
         for item in items:
             row = []

@@ -1,4 +1,6 @@
-"""Opening a tokenizer from wherever it is: our own directory, one that transformers wrote, or the hub."""
+"""Opening a tokenizer from wherever it is: our own directory, one that transformers wrote, or the
+hub.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,19 @@ _WATCHED = ("*.json", "*.txt", "*.model", *_FILES[3:])
 def load_tokenizer(
     source: str | Path, *, specs: str | Path = SPECS, revision: str | None = None, **changes: Any
 ) -> Tokenizer:
-    """Open a tokenizer: a directory of ours or of transformers, or a hub id such as `xlnet/xlnet-large-cased`.
+    """Open a tokenizer: a directory of ours or of transformers, or a hub id such as
+    `xlnet/xlnet-large-cased`.
 
-    `specs` is where the families' specs are; `revision` pins a hub version; `changes` are fields of the options that
-    shall differ from what the source says, e.g. `backend="tokenizers"`. Raises TokenizationError for a source that is
-    neither, VocabularyError for files that are missing or broken; nothing that a file holds is ever run.
+    `specs` is where the families' specs are; `revision` pins a hub version; `changes` are fields of
+    the options that shall differ from what the source says, e.g. `backend="tokenizers"`. Raises
+    TokenizationError for a source that is neither, VocabularyError for files that are missing or
+    broken; nothing that a file holds is ever run.
     """
     directory = Path(source)
     if directory.is_file():
-        raise TokenizationError(f"{directory}: a tokenizer is opened by its directory, {directory.parent}")
+        raise TokenizationError(
+            f"{directory}: a tokenizer is opened by its directory, {directory.parent}"
+        )
     if not directory.is_dir():
         directory = _download(str(source), revision)
     try:
@@ -54,15 +60,21 @@ def _open(directory: Path, specs: Path, changes: dict[str, Any]) -> Tokenizer:
     return _build(section, changes, directory, directory)
 
 
-def _build(section: dict[str, Any], changes: dict[str, Any], directory: Path, told: Path) -> Tokenizer:
-    """The tokenizer of a section that a file `told`, with a caller's changes: what each got wrong is its own error."""
+def _build(
+    section: dict[str, Any], changes: dict[str, Any], directory: Path, told: Path
+) -> Tokenizer:
+    """The tokenizer of a section that a file `told`, with a caller's changes: what each got wrong
+    is its own error.
+    """
     with boundary(told):
         parse_options(section)
     options = parse_options(laid_over(section, changes))
     file = getattr(options, "tokenizer_file", "")
     if getattr(options, "backend", None) == "tokenizers" and (directory / file).is_file():
         before = laid_over(dict.fromkeys(FIXED), section)
-        refuse_fixed((name for name in FIXED if name in changes and changes[name] != before[name]), file)
+        refuse_fixed(
+            (name for name in FIXED if name in changes and changes[name] != before[name]), file
+        )
     with boundary(directory):
         return build_tokenizer(options, directory)
 

@@ -1,6 +1,7 @@
 """Moses text processing (Koehn et al. 2007) through sacremoses, which the extra `moses` installs.
 
-The rules are sacremoses' own; here they are only driven faster, and in a form that can follow characters.
+The rules are sacremoses' own; here they are only driven faster, and in a form that can follow
+characters.
 """
 
 import re
@@ -21,9 +22,14 @@ def _sacremoses() -> ModuleType:
 
 @lru_cache(maxsize=256)
 def punctuation_edits(language: str) -> tuple[Edit, ...]:
-    """Moses' normalization of punctuation for a language; raises MissingExtraError without sacremoses."""
+    """Moses' normalization of punctuation for a language; raises MissingExtraError without
+    sacremoses.
+    """
     normalizer = _sacremoses().MosesPunctNormalizer(lang=language)
-    return (*(Substitute(pattern, template) for pattern, template in normalizer.substitutions), Strip())
+    return (
+        *(Substitute(pattern, template) for pattern, template in normalizer.substitutions),
+        Strip(),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -42,15 +48,19 @@ DROP_NON_PRINTING = Drop(is_control, clean=str.isprintable)
 
 
 class MosesWords:
-    """Splits text into Moses words; `protected` are patterns that stay whole, `aggressive_dashes` makes `@-@`.
+    """Splits text into Moses words; `protected` are patterns that stay whole, `aggressive_dashes`
+    makes `@-@`.
 
-    The rules are those of sacremoses' MosesTokenizer without its escaping; each is tried only where it can match.
+    The rules are those of sacremoses' MosesTokenizer without its escaping; each is tried only where
+    it can match.
     """
 
     def __init__(self, language: str, aggressive_dashes: bool, protected: tuple[str, ...]) -> None:
         rules = _sacremoses().MosesTokenizer(lang=language)
         self._rules = rules
-        self._protected = [(re.compile(pattern, re.IGNORECASE), _sure_sign(pattern)) for pattern in protected]
+        self._protected = [
+            (re.compile(pattern, re.IGNORECASE), _sure_sign(pattern)) for pattern in protected
+        ]
         self._lower, self._letters = frozenset(rules.IsLower), frozenset(rules.IsAlpha)
         self._prefixes = frozenset(rules.NONBREAKING_PREFIXES)
         self._number_prefixes = frozenset(rules.NUMERIC_ONLY_PREFIXES)
@@ -85,7 +95,12 @@ class MosesWords:
         return (self._rules.restore_multidots(text) if dots or "MULTI" in text else text).split()
 
     def _protect(self, text: str) -> tuple[str, dict[str, str]]:
-        found = [match.group() for pattern, sign in self._protected if sign in text for match in pattern.finditer(text)]
+        found = [
+            match.group()
+            for pattern, sign in self._protected
+            if sign in text
+            for match in pattern.finditer(text)
+        ]
         if not found:
             return text, {}
         if len(found) > self._rules.MAX_PROTECTED_TOKENS:
@@ -100,7 +115,9 @@ class MosesWords:
         return text, marks
 
     def _split_periods(self, words: list[str]) -> list[str]:
-        """Part a final period from its word, unless the word is an abbreviation or the sentence goes on after it."""
+        """Part a final period from its word, unless the word is an abbreviation or the sentence
+        goes on after it.
+        """
         for index, word in enumerate(words):
             if word[-1] != "." or len(word) == 1:
                 continue

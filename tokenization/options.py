@@ -1,13 +1,21 @@
 """What a tokenizer is, as data: the `tokenizer:` section of a spec.
 
-Everything in which published families differ is a named field here, so that a family is a few lines of YAML. The
-section is a union told apart by `algorithm`; each member is frozen and refuses unknown keys.
+Everything in which published families differ is a named field here, so that a family is a few lines
+of YAML. The section is a union told apart by `algorithm`; each member is frozen and refuses unknown
+keys.
 """
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 from tokenization.section import Section
 from tokenization.staging import is_plain
@@ -36,10 +44,10 @@ def _or_text(schema: dict[str, Any]) -> None:
 class AddedToken(Section):
     """A token that is never split, with the way in which it is found in a text.
 
-    `lstrip` and `rstrip` swallow the white space on that side; `single_word` refuses a match inside a word;
-    `normalized` lower-cases the token itself where the tokenizer lower-cases text; `special` hides it from
-    `decode(skip_special_tokens=True)`; `id` is its place in the vocabulary (none: the vocabulary's own place for
-    it, or the next free one).
+    `lstrip` and `rstrip` swallow the white space on that side; `single_word` refuses a match inside
+    a word; `normalized` lower-cases the token itself where the tokenizer lower-cases text;
+    `special` hides it from `decode(skip_special_tokens=True)`; `id` is its place in the vocabulary
+    (none: the vocabulary's own place for it, or the next free one).
     """
 
     model_config = ConfigDict(json_schema_extra=_or_text)
@@ -59,7 +67,9 @@ class AddedToken(Section):
 
 
 class SpecialTokens(Section):
-    """The tokens with a part to play, by their part; `additional` have none, but are never split either."""
+    """The tokens with a part to play, by their part; `additional` have none, but are never split
+    either.
+    """
 
     bos: AddedToken | None = None
     eos: AddedToken | None = None
@@ -80,15 +90,18 @@ class SpecialTokens(Section):
 
     def by_role(self) -> dict[Role, str]:
         """The text of each part that is played."""
-        return {role: getattr(self, role).content for role in ROLES if getattr(self, role) is not None}
+        return {
+            role: getattr(self, role).content for role in ROLES if getattr(self, role) is not None
+        }
 
 
 class Format(Section):
-    """How one text (`A`) or two (`A`, `B`) become a sequence: places written left to right as `what:type`.
+    """How one text (`A`) or two (`A`, `B`) become a sequence: places written left to right as
+    `what:type`.
 
-    `what` is `A`, `B`, a part of SpecialTokens (`sep`, `cls`, …) or `start`; `type` is the token type (0 where it is
-    left out). `start` stands for the part that the field `start` names: XLM's authors begin with `</s>`
-    (facebookresearch/XLM issues 43 and 130), transformers with `<s>`.
+    `what` is `A`, `B`, a part of SpecialTokens (`sep`, `cls`, …) or `start`; `type` is the token
+    type (0 where it is left out). `start` stands for the part that the field `start` names: XLM's
+    authors begin with `</s>` (facebookresearch/XLM issues 43 and 130), transformers with `<s>`.
     """
 
     single: str = "A"
@@ -101,28 +114,36 @@ class Format(Section):
             places = [place.partition(":") for place in getattr(self, name).split()]
             for what, _, kind in places:
                 if what not in (*ROLES, "A", "B", "start"):
-                    raise ValueError(f"format.{name}: {what!r} is not one of A, B, start, {', '.join(ROLES)}")
+                    raise ValueError(
+                        f"format.{name}: {what!r} is not one of A, B, start, {', '.join(ROLES)}"
+                    )
                 if kind and not kind.isdigit():
-                    raise ValueError(f"format.{name}: the type after {what!r} must be a whole number, not {kind!r}")
+                    raise ValueError(
+                        f"format.{name}: the type after {what!r} must be a whole number, not {kind!r}"
+                    )
             texts = [what for what, _, _ in places if what in "AB"]
             if sorted(texts) != sorted(needed):
-                raise ValueError(f"format.{name}: must hold {' and '.join(sorted(needed))} once each, not {texts}")
+                raise ValueError(
+                    f"format.{name}: must hold {' and '.join(sorted(needed))} once each, not {texts}"
+                )
         return self
 
 
 class CommonOptions(Section):
     """What every algorithm shares.
 
-    `padding_type` is the token type of padding; `outputs` are the arrays that a call returns beside `input_ids`;
-    `max_length` is the length that `truncation=True` uses when the call names none; `split_special_tokens` takes the
-    texts of special tokens in a text apart like all else, unless a call says otherwise; `decoding` says how added
-    tokens meet text in `decode`: `spaced` (one space between them) or `joined` (nothing: XLNet); `reserved` are the
-    first ids of a newly trained vocabulary.
+    `padding_type` is the token type of padding; `outputs` are the arrays that a call returns beside
+    `input_ids`; `max_length` is the length that `truncation=True` uses when the call names none;
+    `split_special_tokens` takes the texts of special tokens in a text apart like all else, unless a
+    call says otherwise; `decoding` says how added tokens meet text in `decode`: `spaced` (one space
+    between them) or `joined` (nothing: XLNet); `reserved` are the first ids of a newly trained
+    vocabulary.
 
-    `languages` gives each language its id; with it, a call that names a language returns `langs`. `default_language`
-    is taken where a call names none (None: the tokenizer has no use for a language). `missing_language` says whether
-    leaving it out is an error, a warning or nothing where there is more than one, and `unknown_language` whether one
-    that is not listed is an error or, as in transformers, tokenized all the same (without `langs`).
+    `languages` gives each language its id; with it, a call that names a language returns `langs`.
+    `default_language` is taken where a call names none (None: the tokenizer has no use for a
+    language). `missing_language` says whether leaving it out is an error, a warning or nothing
+    where there is more than one, and `unknown_language` whether one that is not listed is an error
+    or, as in transformers, tokenized all the same (without `langs`).
     """
 
     special_tokens: SpecialTokens = SpecialTokens()
@@ -131,7 +152,10 @@ class CommonOptions(Section):
     padding_side: Side = "right"
     truncation_side: Side = "right"
     padding_type: int = 0
-    outputs: tuple[Literal["token_type_ids", "attention_mask"], ...] = ("token_type_ids", "attention_mask")
+    outputs: tuple[Literal["token_type_ids", "attention_mask"], ...] = (
+        "token_type_ids",
+        "attention_mask",
+    )
     max_length: int | None = Field(default=None, gt=0)
     split_special_tokens: bool = False
     decoding: Literal["spaced", "joined"] = "spaced"
@@ -153,8 +177,8 @@ class CommonOptions(Section):
 class Sampling(Section):
     """Subword regularization (Kudo 2018, arXiv:1804.10959): a random segmentation at each call.
 
-    `nbest_size` 0 or 1 never samples, more draws among that many best segmentations, and a negative value among all;
-    `alpha` flattens (towards 0) or sharpens the distribution.
+    `nbest_size` 0 or 1 never samples, more draws among that many best segmentations, and a negative
+    value among all; `alpha` flattens (towards 0) or sharpens the distribution.
     """
 
     enable_sampling: bool = False
@@ -163,7 +187,9 @@ class Sampling(Section):
 
 
 class PieceIds(Section):
-    """Where pieces stand in the model's vocabulary: fairseq moves them by `offset` and puts tokens before and after."""
+    """Where pieces stand in the model's vocabulary: fairseq moves them by `offset` and puts tokens
+    before and after.
+    """
 
     offset: int = Field(default=0, ge=0)
     first: tuple[str, ...] = ()
@@ -171,12 +197,14 @@ class PieceIds(Section):
 
 
 class SentencePieceOptions(CommonOptions):
-    """A SentencePiece model (Kudo and Richardson 2018, arXiv:1808.06226), and what is done to text before it.
+    """A SentencePiece model (Kudo and Richardson 2018, arXiv:1808.06226), and what is done to text
+    before it.
 
-    `backend`: `sentencepiece` gives the results of transformers' slow classes; `tokenizers` those of their fast
-    classes, which part from the piece model in details (a trailing space, huggingface/transformers issue 33683), from
-    `tokenizer_file` where there is one. `library_spaces` is what those do with runs of spaces: `mark` strips the end
-    of a text and writes a run as one mark, `one` leaves one space (XLNet).
+    `backend`: `sentencepiece` gives the results of transformers' slow classes; `tokenizers` those
+    of their fast classes, which part from the piece model in details (a trailing space,
+    huggingface/transformers issue 33683), from `tokenizer_file` where there is one.
+    `library_spaces` is what those do with runs of spaces: `mark` strips the end of a text and
+    writes a run as one mark, `one` leaves one space (XLNet).
     """
 
     algorithm: Literal["sentencepiece"] = "sentencepiece"
@@ -197,10 +225,10 @@ class SentencePieceOptions(CommonOptions):
 class BytePairOptions(CommonOptions):
     """Byte-pair merges over words (Sennrich et al. 2016, arXiv:1508.07909), as XLM uses them.
 
-    `splitting` makes words: `moses`, or `spaces` for text that was segmented outside. `segmenters` names, by
-    language, what replaces Moses; `romanian_diacritics` are the languages that lose their diacritics as in WMT16.
-    `lower_case_first` lower-cases a text before it is split into words, as transformers 4 does, and not only after, as
-    the authors and transformers 5 do.
+    `splitting` makes words: `moses`, or `spaces` for text that was segmented outside. `segmenters`
+    names, by language, what replaces Moses; `romanian_diacritics` are the languages that lose their
+    diacritics as in WMT16. `lower_case_first` lower-cases a text before it is split into words, as
+    transformers 4 does, and not only after, as the authors and transformers 5 do.
     """
 
     algorithm: Literal["bpe"] = "bpe"
@@ -218,10 +246,11 @@ class BytePairOptions(CommonOptions):
 class WordOptions(CommonOptions):
     """Whole words, as Transformer-XL uses them (Dai et al. 2019, arXiv:1901.02860).
 
-    `splitting` makes words: `moses` (transformers), or `delimiter` as the authors' code splits text that is already
-    tokenized. An empty `delimiter` makes every character a word in both; only `delimiter` decodes them without spaces. A new vocabulary holds the `reserved` words,
-    then the `max_size` most frequent ones that occur at least `min_freq` times. `never_split` are patterns that Moses
-    leaves whole (none: the special tokens).
+    `splitting` makes words: `moses` (transformers), or `delimiter` as the authors' code splits text
+    that is already tokenized. An empty `delimiter` makes every character a word in both; only
+    `delimiter` decodes them without spaces. A new vocabulary holds the `reserved` words, then the
+    `max_size` most frequent ones that occur at least `min_freq` times. `never_split` are patterns
+    that Moses leaves whole (none: the special tokens).
     """
 
     algorithm: Literal["words"] = "words"
@@ -236,7 +265,9 @@ class WordOptions(CommonOptions):
 
 
 def laid_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`changes` laid on `base` as specs are laid on each other: sections key by key, all else is replaced."""
+    """`changes` laid on `base` as specs are laid on each other: sections key by key, all else is
+    replaced.
+    """
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
@@ -247,11 +278,17 @@ def laid_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return result
 
 
-TokenizerOptions = Annotated[SentencePieceOptions | BytePairOptions | WordOptions, Field(discriminator="algorithm")]
+TokenizerOptions = Annotated[
+    SentencePieceOptions | BytePairOptions | WordOptions, Field(discriminator="algorithm")
+]
 
-_ADAPTER: TypeAdapter[SentencePieceOptions | BytePairOptions | WordOptions] = TypeAdapter(TokenizerOptions)
+_ADAPTER: TypeAdapter[SentencePieceOptions | BytePairOptions | WordOptions] = TypeAdapter(
+    TokenizerOptions
+)
 
 
 def parse_options(section: Any) -> SentencePieceOptions | BytePairOptions | WordOptions:
-    """Check a `tokenizer:` section (a mapping, or options already made); raises pydantic's ValidationError."""
+    """Check a `tokenizer:` section (a mapping, or options already made); raises pydantic's
+    ValidationError.
+    """
     return _ADAPTER.validate_python(section)

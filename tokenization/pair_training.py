@@ -1,4 +1,6 @@
-"""Learning byte-pair merges from words (Sennrich et al. 2016, arXiv:1508.07909), with the `tokenizers` library."""
+"""Learning byte-pair merges from words (Sennrich et al. 2016, arXiv:1508.07909), with the
+`tokenizers` library.
+"""
 
 import json
 from collections import Counter
@@ -35,10 +37,12 @@ def merge_pair(symbols: list[str], pair: Merge) -> list[str]:
 def learn_merges(
     words: Iterable[str], vocab_size: int, end_of_word: str, reserved: Sequence[str]
 ) -> tuple[dict[str, int], list[Merge]]:
-    """A vocabulary (reserved tokens, single characters, merged symbols) and the merges, most frequent pair first.
+    """A vocabulary (reserved tokens, single characters, merged symbols) and the merges, most
+    frequent pair first.
 
-    Characters stand by their frequency; ties between pairs go to the symbols that have been known for longer, so that a
-    corpus always gives the same result. Raises TokenizationError for a corpus without words.
+    Characters stand by their frequency; ties between pairs go to the symbols that have been known
+    for longer, so that a corpus always gives the same result. Raises TokenizationError for a corpus
+    without words.
     """
     counts = Counter(words)
     if not counts:
@@ -66,8 +70,9 @@ def _most_frequent(
 ) -> list[Merge]:
     """Merges of pairs that occur at least twice.
 
-    The library numbers symbols with an end mark in no certain order, and goes by the numbers where pairs are equally
-    frequent: each symbol is written as one private character, in the order of `ranked`.
+    The library numbers symbols with an end mark in no certain order, and goes by the numbers where
+    pairs are equally frequent: each symbol is written as one private character, in the order of
+    `ranked`.
     """
     hidden = {symbol: chr(_PRIVATE + place) for place, symbol in enumerate(ranked)}
     shown = {char: symbol for symbol, char in hidden.items()}
@@ -75,13 +80,17 @@ def _most_frequent(
     library.pre_tokenizer = WhitespaceSplit()
     trainer = BpeTrainer(vocab_size=len(ranked) + vocab_size, min_frequency=2, show_progress=False)
     library.train_from_iterator(
-        _repeated(("".join(hidden[symbol] for symbol in symbols[word]), count) for word, count in counts.items()),
+        _repeated(
+            ("".join(hidden[symbol] for symbol in symbols[word]), count)
+            for word, count in counts.items()
+        ),
         trainer,
     )
     found = json.loads(library.to_str())["model"]["merges"]
     pairs = (pair if isinstance(pair, list) else pair.split(" ") for pair in found)
     return [
-        ("".join(shown[char] for char in first), "".join(shown[char] for char in second)) for first, second in pairs
+        ("".join(shown[char] for char in first), "".join(shown[char] for char in second))
+        for first, second in pairs
     ]
 
 

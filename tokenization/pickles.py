@@ -1,7 +1,9 @@
-"""Reading published word lists out of pickles (`vocab.pkl`, `vocab.bin`) without running anything that they ask for.
+"""Reading published word lists out of pickles (`vocab.pkl`, `vocab.bin`) without running anything
+that they ask for.
 
-A pickle may name any function and have it called. This reader looks nothing up: the few plain containers are built
-here, classes of the packages that wrote such files become empty shells, and any other name ends the reading.
+A pickle may name any function and have it called. This reader looks nothing up: the few plain
+containers are built here, classes of the packages that wrote such files become empty shells, and
+any other name ends the reading.
 """
 
 import io
@@ -23,7 +25,16 @@ _CONTAINERS: dict[tuple[str, str], type] = {
 }
 _LARGEST = 2**28
 # What transformers and the authors' code left in such files beside the words.
-_SHELL_PACKAGES = ("transformers", "sacremoses", "tokenizers", "torch", "vocabulary", "re", "copyreg", "regex")
+_SHELL_PACKAGES = (
+    "transformers",
+    "sacremoses",
+    "tokenizers",
+    "torch",
+    "vocabulary",
+    "re",
+    "copyreg",
+    "regex",
+)
 
 
 class _Shell:
@@ -64,8 +75,9 @@ class _PlainReader(pickle.Unpickler):
 def read_pickled_words(path: Path) -> list[str]:
     """The words of a published vocabulary in the order of their ids.
 
-    Reads what `pickle` wrote and what `torch.save` wrote, in both of its layouts. Raises VocabularyError where the
-    file is cut short, asks for anything but plain containers, or holds no words; nothing in it is ever run.
+    Reads what `pickle` wrote and what `torch.save` wrote, in both of its layouts. Raises
+    VocabularyError where the file is cut short, asks for anything but plain containers, or holds no
+    words; nothing in it is ever run.
     """
     content = read_file(path)
     try:
@@ -74,11 +86,16 @@ def read_pickled_words(path: Path) -> list[str]:
             if words is not None:
                 return words
     except Exception as error:  # whatever a broken file makes the reader stumble over
-        raise VocabularyError(f"{path}: not a word list, or cut short: {error or 'it ends too early'}") from None
+        raise VocabularyError(
+            f"{path}: not a word list, or cut short: {error or 'it ends too early'}"
+        ) from None
     raise VocabularyError(f"{path}: holds no list of words (idx2sym)")
 
 
-_FORMS = {ord(opcode.code): (opcode.name, opcode.arg.n if opcode.arg else 0) for opcode in pickletools.opcodes}
+_FORMS = {
+    ord(opcode.code): (opcode.name, opcode.arg.n if opcode.arg else 0)
+    for opcode in pickletools.opcodes
+}
 _LENGTHS = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -89,9 +106,11 @@ _MOST_TUPLES = 10_000
 
 
 def check_pickle(content: bytes, start: int = 0) -> None:
-    """Raise UnpicklingError for a pickle that asks for more memory than its own length, or nests tuples without end.
+    """Raise UnpicklingError for a pickle that asks for more memory than its own length, or nests
+    tuples without end.
 
-    The reader in C makes room for a memo's number, whatever it is, and hashes nested tuples down the stack of the process.
+    The reader in C makes room for a memo's number, whatever it is, and hashes nested tuples down
+    the stack of the process.
     """
     place, tuples = start, 0
     while True:
@@ -102,13 +121,19 @@ def check_pickle(content: bytes, start: int = 0) -> None:
         if name in ("LONG_BINPUT", "PUT"):
             end = place + 4 if name == "LONG_BINPUT" else content.find(b"\n", place)
             given = content[place:end]
-            number = int.from_bytes(given, "little") if name == "LONG_BINPUT" else int(given[:20] or b"0")
+            number = (
+                int.from_bytes(given, "little")
+                if name == "LONG_BINPUT"
+                else int(given[:20] or b"0")
+            )
             if number > len(content):
                 raise pickle.UnpicklingError(f"it numbers an object {number}, of fewer bytes")
         elif name.startswith("TUPLE"):
             tuples += 1
             if tuples > _MOST_TUPLES:
-                raise pickle.UnpicklingError(f"it holds more than {_MOST_TUPLES} tuples, which no word list does")
+                raise pickle.UnpicklingError(
+                    f"it holds more than {_MOST_TUPLES} tuples, which no word list does"
+                )
         elif name == "STOP":
             return
         elif not name:
@@ -132,7 +157,9 @@ def _load(content: bytes, stream: io.BytesIO) -> Any:
 
 
 def _values(content: bytes) -> list[Any]:
-    """The objects of a pickle; torch's older layout puts several one after another, its newer one makes an archive."""
+    """The objects of a pickle; torch's older layout puts several one after another, its newer one
+    makes an archive.
+    """
     if content.startswith(b"PK"):
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -145,7 +172,11 @@ def _values(content: bytes) -> list[Any]:
             raise pickle.UnpicklingError("it is a broken archive") from None
     stream = io.BytesIO(content)
     values = [_load(content, stream)]
-    while isinstance(values[0], int) and stream.tell() < len(content) and not isinstance(values[-1], OrderedDict):
+    while (
+        isinstance(values[0], int)
+        and stream.tell() < len(content)
+        and not isinstance(values[-1], OrderedDict)
+    ):
         values.append(_load(content, stream))
         if _find_words(values[-1]) is not None:
             break

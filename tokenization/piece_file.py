@@ -1,6 +1,7 @@
 """The few fields of a SentencePiece model file that the library does not hand out.
 
-The file is a protocol buffer; field numbers are those of sentencepiece_model.proto (google/sentencepiece).
+The file is a protocol buffer; field numbers are those of sentencepiece_model.proto
+(google/sentencepiece).
 """
 
 import struct
@@ -47,18 +48,26 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def check_piece_file(data: bytes, name: str) -> None:
-    """Raise VocabularyError unless the data is a whole piece model: pieces, trainer and normalizer settings."""
+    """Raise VocabularyError unless the data is a whole piece model: pieces, trainer and normalizer
+    settings.
+    """
     try:
         found = {number for number, _ in fields(data)}
     except IndexError:
-        raise VocabularyError(f"{name}: not a SentencePiece model, or cut short ({len(data)} bytes)") from None
+        raise VocabularyError(
+            f"{name}: not a SentencePiece model, or cut short ({len(data)} bytes)"
+        ) from None
     if not {_PIECES, _TRAINER, _NORMALIZER} <= found:
-        raise VocabularyError(f"{name}: not a whole SentencePiece model: parts are missing; is it cut short?")
+        raise VocabularyError(
+            f"{name}: not a whole SentencePiece model: parts are missing; is it cut short?"
+        )
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of the model, the logarithm of its probability, and its kind (1 normal, 3 control, 4 user defined)."""
+    """A piece of the model, the logarithm of its probability, and its kind (1 normal, 3 control, 4
+    user defined).
+    """
 
     text: str
     score: float

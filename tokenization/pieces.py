@@ -13,7 +13,15 @@ from typing_extensions import Self
 from tokenization.algorithm import Followed
 from tokenization.aligned import AlignedText, Span
 from tokenization.character_edits import Decompose
-from tokenization.edits import CollapseSpace, Edit, LowerCase, Substitute, apply_edits, follow_edits, lowered_as_read
+from tokenization.edits import (
+    CollapseSpace,
+    Edit,
+    LowerCase,
+    Substitute,
+    apply_edits,
+    follow_edits,
+    lowered_as_read,
+)
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.options import SentencePieceOptions
 from tokenization.piece_file import check_piece_file
@@ -48,12 +56,18 @@ class PieceAlgorithm:
         self._samples = sampling.enable_sampling and sampling.nbest_size not in (0, 1)
         # A random segmentation is only repeatable from a seed where one thread draws.
         self._threads = 1 if self._samples else -1
-        chosen: dict[str, Any] = {"enable_sampling": True, "nbest_size": sampling.nbest_size, "alpha": sampling.alpha}
+        chosen: dict[str, Any] = {
+            "enable_sampling": True,
+            "nbest_size": sampling.nbest_size,
+            "alpha": sampling.alpha,
+        }
         self._processor = sentencepiece.SentencePieceProcessor(**(chosen if self._samples else {}))
         try:
             self._processor.LoadFromSerializedProto(model)
         except RuntimeError as error:
-            raise VocabularyError(f"{options.model_file}: not a SentencePiece model ({error})") from None
+            raise VocabularyError(
+                f"{options.model_file}: not a SentencePiece model ({error})"
+            ) from None
         self._edits = piece_edits(options)
         self._number_pieces: dict[str, list[str]] = {}
         self._place_ids()
@@ -67,15 +81,21 @@ class PieceAlgorithm:
         self._moved_tokens = {index: token for token, index in self._moved.items()}
         unknown = self._processor.unk_id()
         pieces = [self._processor.id_to_piece(index) for index in range(count)]
-        # These ids are not the last word: unknown text may spell a special token, and numbers may be split again.
+        # These ids are not the last word: unknown text may spell a special token, and numbers may
+        # be split again.
         split = (
-            index for piece, index in zip(pieces, range(count)) if options.split_digit_comma and ends_in_number(piece)
+            index
+            for piece, index in zip(pieces, range(count))
+            if options.split_digit_comma and ends_in_number(piece)
         )
         self._doubtful = frozenset([unknown, *split])
-        # Where ids are moved, the model's own unknown piece has no place; unknown text gets the unknown token.
+        # Where ids are moved, the model's own unknown piece has no place; unknown text gets the
+        # unknown token.
         self.unknown = None if ids.first else unknown + ids.offset
         self.vocabulary = {
-            piece: index + ids.offset for index, piece in enumerate(pieces) if index != unknown or not ids.first
+            piece: index + ids.offset
+            for index, piece in enumerate(pieces)
+            if index != unknown or not ids.first
         }
         self.vocabulary.update(self._moved)
 
@@ -91,11 +111,16 @@ class PieceAlgorithm:
         vocab_size: int | None,
         languages: Iterable[str] | None = None,
     ) -> Self:
-        """Train a piece model of at most `vocab_size` ids; raises TokenizationError for a corpus without text."""
+        """Train a piece model of at most `vocab_size` ids; raises TokenizationError for a corpus
+        without text.
+        """
         edits, reserved = piece_edits(options), list(options.reserved)
         roles: dict[str, str] = dict(options.special_tokens.by_role().items())
         own = {role: roles.get(role, token) for role, token in _OWN_PIECES.items()}
-        places = {f"{role}_id": reserved.index(token) if token in reserved else -1 for role, token in own.items()}
+        places = {
+            f"{role}_id": reserved.index(token) if token in reserved else -1
+            for role, token in own.items()
+        }
         controls = [token for token in reserved if token not in own.values()]
         outside = options.ids.offset + len(options.ids.last)
         named: dict[str, Any] = {f"{role}_piece": token for role, token in own.items()}
@@ -103,7 +128,9 @@ class PieceAlgorithm:
         writer = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(apply_edits(edits, text) for text in lowered_as_read(corpus, options.lower_case)),
+                sentence_iterator=(
+                    apply_edits(edits, text) for text in lowered_as_read(corpus, options.lower_case)
+                ),
                 model_writer=writer,
                 vocab_size=(vocab_size or 8000) - outside,
                 hard_vocab_limit=False,
@@ -114,7 +141,9 @@ class PieceAlgorithm:
                 **named,
             )
         except (RuntimeError, OSError) as error:
-            raise TokenizationError(f"SentencePiece cannot make a vocabulary of this corpus: {error}") from None
+            raise TokenizationError(
+                f"SentencePiece cannot make a vocabulary of this corpus: {error}"
+            ) from None
         return cls(options, writer.getvalue())
 
     def with_options(self, options: SentencePieceOptions) -> Self:
@@ -124,7 +153,9 @@ class PieceAlgorithm:
         return type(self), (self.options, self._model)
 
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
-        return self._split_numbers(self._processor.encode(apply_edits(self._edits, text), return_type=str))
+        return self._split_numbers(
+            self._processor.encode(apply_edits(self._edits, text), return_type=str)
+        )
 
     def quick_ids(self, texts: list[str]) -> list[list[int] | None] | None:
         if self._samples:
@@ -133,18 +164,29 @@ class PieceAlgorithm:
         doubtful, offset = self._doubtful, self.options.ids.offset
         found = self._processor.encode(edited, return_type=int, num_threads=-1)
         if offset:
-            return [[index + offset for index in ids] if doubtful.isdisjoint(ids) else None for ids in found]
+            return [
+                [index + offset for index in ids] if doubtful.isdisjoint(ids) else None
+                for ids in found
+            ]
         return [ids if doubtful.isdisjoint(ids) else None for ids in found]
 
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
         edited = [apply_edits(self._edits, text) for text in texts] if self._edits else texts
         found = self._processor.encode(edited, return_type=str, num_threads=self._threads)
-        return [self._split_numbers(pieces) for pieces in found] if self.options.split_digit_comma else found
+        return (
+            [self._split_numbers(pieces) for pieces in found]
+            if self.options.split_digit_comma
+            else found
+        )
 
-    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+    def follow(
+        self, texts: Sequence[AlignedText], languages: Sequence[str | None]
+    ) -> list[Followed]:
         edited = [follow_edits(self._edits, text) for text in texts]
         strings = [text.text for text in edited]
-        found = self._processor.encode(strings, return_type="offset_mapping", num_threads=self._threads)
+        found = self._processor.encode(
+            strings, return_type="offset_mapping", num_threads=self._threads
+        )
         return [
             self._place(pieces, offsets, text)
             for pieces, offsets, text in zip(
@@ -153,20 +195,30 @@ class PieceAlgorithm:
         ]
 
     def _place(self, pieces: list[str], offsets: list[Span], text: AlignedText) -> Followed:
-        """Pieces and where they stand in the edited text, made into tokens and where they stand in the original."""
+        """Pieces and where they stand in the edited text, made into tokens and where they stand in
+        the original.
+        """
         string = text.text
-        if not string.isascii() and any(len(piece) > end - start for piece, (start, end) in zip(pieces, offsets)):
+        if not string.isascii() and any(
+            len(piece) > end - start for piece, (start, end) in zip(pieces, offsets)
+        ):
             offsets = self._whole_characters(pieces, offsets, string)
         # The white space before a piece belongs to no token.
-        spans = [_trim(string, *span) if string[span[0] : span[0] + 1].isspace() else span for span in offsets]
+        spans = [
+            _trim(string, *span) if string[span[0] : span[0] + 1].isspace() else span
+            for span in offsets
+        ]
         if self.options.split_digit_comma and any(map(ends_in_number, pieces)):
             pieces, spans = self._place_numbers(pieces, spans)
         if text.offset is None:
             return pieces, [text.span(start, end) for start, end in spans]
-        return pieces, [(start + text.offset, end + text.offset) for start, end in spans] if text.offset else spans
+        return pieces, [
+            (start + text.offset, end + text.offset) for start, end in spans
+        ] if text.offset else spans
 
     def _whole_characters(self, pieces: list[str], offsets: list[Span], string: str) -> list[Span]:
-        """Spans that end behind a character, where the model's normalization makes several characters of it (…, ½).
+        """Spans that end behind a character, where the model's normalization makes several
+        characters of it (…, ½).
 
         The library ends a piece that holds only some of them in front of the character.
         """
@@ -185,7 +237,9 @@ class PieceAlgorithm:
         return spans
 
     def _place_numbers(self, pieces: list[str], spans: list[Span]) -> Followed:
-        """The parts of a number share its text from the end, as the split leaves every character in place."""
+        """The parts of a number share its text from the end, as the split leaves every character in
+        place.
+        """
         tokens: list[str] = []
         placed: list[Span] = []
         for piece, (start, end) in zip(pieces, spans):
@@ -214,7 +268,9 @@ class PieceAlgorithm:
         return split
 
     def _split_number(self, piece: str) -> list[str]:
-        """XLNet keeps the comma after a digit apart: `▁9,` becomes `▁9` `,` (zihangdai/xlnet, prepro_utils.py)."""
+        """XLNet keeps the comma after a digit apart: `▁9,` becomes `▁9` `,` (zihangdai/xlnet,
+        prepro_utils.py).
+        """
         known = self._number_pieces.get(piece)
         if known is not None:
             return known
@@ -232,7 +288,9 @@ class PieceAlgorithm:
             return token
         index = token_id - self.options.ids.offset
         if not 0 <= index < len(self._processor):
-            raise TokenizationError(f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}")
+            raise TokenizationError(
+                f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}"
+            )
         return self._processor.id_to_piece(index)
 
     def join(self, tokens: list[str]) -> str:

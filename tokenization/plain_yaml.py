@@ -1,4 +1,6 @@
-"""Plain YAML: mappings, lists and the scalars of YAML 1.2's core schema, read with the place of every key, and written."""
+"""Plain YAML: mappings, lists and the scalars of YAML 1.2's core schema, read with the place of
+every key, and written.
+"""
 
 import re
 from collections.abc import Callable
@@ -15,7 +17,9 @@ _MERGED = object()  # the key that a plain `<<` is
 
 
 class _Kind(NamedTuple):
-    """A kind of scalar of https://yaml.org/spec/1.2.2/#103-core-schema: how it looks, may begin, and its value."""
+    """A kind of scalar of https://yaml.org/spec/1.2.2/#103-core-schema: how it looks, may begin,
+    and its value.
+    """
 
     pattern: re.Pattern[str]
     first: list[str]
@@ -26,7 +30,12 @@ _KINDS = {
     f"{_STANDARD}{name}": _Kind(re.compile(rf"(?:{pattern})\Z"), first, value)
     for name, pattern, first, value in (
         ("null", r"~|null|Null|NULL|", ["", *"~nN"], lambda text: None),
-        ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"], lambda text: text.lower() == "true"),
+        (
+            "bool",
+            r"true|True|TRUE|false|False|FALSE",
+            [*"tTfF"],
+            lambda text: text.lower() == "true",
+        ),
         (
             "int",
             r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
@@ -47,10 +56,16 @@ _GROWTH = 100
 
 
 class YamlError(ValueError):
-    """Text that is no plain YAML: the problem, its line and column (from 1) where they are known, and the key's path."""
+    """Text that is no plain YAML: the problem, its line and column (from 1) where they are known,
+    and the key's path.
+    """
 
     def __init__(
-        self, problem: str, line: int | None = None, column: int | None = None, path: tuple[str, ...] = ()
+        self,
+        problem: str,
+        line: int | None = None,
+        column: int | None = None,
+        path: tuple[str, ...] = (),
     ) -> None:
         super().__init__(problem if line is None else f"line {line}, column {column}: {problem}")
         self.problem, self.line, self.column, self.path = problem, line, column, path
@@ -64,14 +79,17 @@ class Document(NamedTuple):
 
 
 def core_loader(library: Any) -> Any:
-    """A loader of the library that tells scalars apart as YAML 1.2 does: `yes` is a text, `1e-5` a number."""
+    """A loader of the library that tells scalars apart as YAML 1.2 does: `yes` is a text, `1e-5` a
+    number.
+    """
 
     class CoreLoader(library):
         yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
         depth = 0
 
         def descend_resolver(self, parent: Node | None, index: Any) -> None:
-            # Told of every node that is begun: the C parser would go on until the stack of the process overflows.
+            # Told of every node that is begun: the C parser would go on until the stack of the
+            # process overflows.
             self.depth += 1
             if self.depth > _DEEPEST and parent is not None:
                 raise YamlError(f"nested more than {_DEEPEST} deep", *_place(parent.start_mark))
@@ -89,7 +107,9 @@ _LOADER = core_loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def parse_yaml(text: str) -> Document:
-    """The one document of a YAML text, None where it is empty; raises YamlError for what is no plain YAML."""
+    """The one document of a YAML text, None where it is empty; raises YamlError for what is no
+    plain YAML.
+    """
     try:
         node = _compose(text)
         walk = _Walk(_GROWTH * len(text))
@@ -107,8 +127,8 @@ def _compose(text: str) -> Node | None:
     try:
         return yaml.compose(text, _LOADER)
     except yaml.MarkedYAMLError as error:
-        # The library scans ahead of the nodes that it tells of and may first reach a limit of its own:
-        # what stands before it is asked whether it is nested too deeply already.
+        # The library scans ahead of the nodes that it tells of and may first reach a limit of its
+        # own: what stands before it is asked whether it is nested too deeply already.
         if error.problem_mark is not None:
             with suppress(yaml.YAMLError):
                 yaml.compose(text[: error.problem_mark.index], _LOADER)
@@ -116,7 +136,9 @@ def _compose(text: str) -> Node | None:
 
 
 class _Walk:
-    """From the nodes of a document to its data, noting where keys stand, over at most `budget` nodes."""
+    """From the nodes of a document to its data, noting where keys stand, over at most `budget`
+    nodes.
+    """
 
     def __init__(self, budget: int) -> None:
         self.places: dict[tuple[str, ...], tuple[int, int]] = {}
@@ -130,13 +152,21 @@ class _Walk:
             entries = self._entries(node, path)
             for key, (mark, _) in entries.items():
                 self.places[(*path, str(key))] = _place(mark)
-            return {key: self.value(child, (*path, str(key))) for key, (_, child) in entries.items()}
+            return {
+                key: self.value(child, (*path, str(key))) for key, (_, child) in entries.items()
+            }
         if isinstance(node, SequenceNode) and node.tag == _LIST:
-            return [self.value(child, (*path, str(index))) for index, child in enumerate(node.value)]
+            return [
+                self.value(child, (*path, str(index))) for index, child in enumerate(node.value)
+            ]
         raise self._without_meaning(node, path)
 
-    def _entries(self, node: MappingNode, path: tuple[str, ...]) -> dict[Any, tuple[yaml.Mark, Node]]:
-        """A mapping's keys with their places and values: its own, then those of the mappings that it merges."""
+    def _entries(
+        self, node: MappingNode, path: tuple[str, ...]
+    ) -> dict[Any, tuple[yaml.Mark, Node]]:
+        """A mapping's keys with their places and values: its own, then those of the mappings that
+        it merges.
+        """
         self._spend(len(node.value))
         entries: dict[Any, tuple[yaml.Mark, Node]] = {}
         for key, child in node.value:
@@ -150,7 +180,11 @@ class _Walk:
         several = isinstance(merged, SequenceNode) and merged.tag == _LIST
         for other in merged.value if several else [merged] if merged else ():
             if not isinstance(other, MappingNode) or other.tag != _MAPPING:
-                raise YamlError("expected a mapping or list of mappings for merging", *_place(other.start_mark), path)
+                raise YamlError(
+                    "expected a mapping or list of mappings for merging",
+                    *_place(other.start_mark),
+                    path,
+                )
             for key, entry in self._entries(other, path).items():
                 entries.setdefault(key, entry)
         return entries
@@ -164,7 +198,9 @@ class _Walk:
         with suppress(ValueError):  # more digits than Python reads
             if kind.pattern.match(node.value):
                 return kind.value(node.value)
-        raise YamlError(f"not of the kind {_short(node.tag)}: {node.value[:40]}", *_place(node.start_mark), path)
+        raise YamlError(
+            f"not of the kind {_short(node.tag)}: {node.value[:40]}", *_place(node.start_mark), path
+        )
 
     def _without_meaning(self, node: Node, path: tuple[str, ...]) -> YamlError:
         known = (self.places.get(path[:length]) for length in range(len(path), 0, -1))
@@ -186,12 +222,16 @@ def _short(tag: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that YAML 1.1 or 1.2 would take for something else, so that any reader reads the same."""
+    """Quotes every text that YAML 1.1 or 1.2 would take for something else, so that any reader
+    reads the same.
+    """
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
     # Only within double quotes is a line break written so that it comes back as the same one.
-    return dumper.represent_scalar(_TEXT, text, style='"' if re.search("[\n\x85\u2028\u2029]", text) else None)
+    return dumper.represent_scalar(
+        _TEXT, text, style='"' if re.search("[\n\x85\u2028\u2029]", text) else None
+    )
 
 
 _Dumper.add_representer(str, _represent_text)
@@ -200,6 +240,15 @@ for _tag, _kind in _KINDS.items():
 
 
 def write_yaml(data: Any, sort_keys: bool = False) -> str:
-    """Plain data as a YAML text that `parse_yaml` reads as the same, its keys in their own or in sorted order."""
-    text = yaml.dump(data, Dumper=_Dumper, allow_unicode=True, default_flow_style=None, width=120, sort_keys=sort_keys)
+    """Plain data as a YAML text that `parse_yaml` reads as the same, its keys in their own or in
+    sorted order.
+    """
+    text = yaml.dump(
+        data,
+        Dumper=_Dumper,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=120,
+        sort_keys=sort_keys,
+    )
     return str(text)

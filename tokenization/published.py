@@ -1,4 +1,6 @@
-"""Directories that transformers wrote, read and written: their settings are our fields under other names."""
+"""Directories that transformers wrote, read and written: their settings are our fields under other
+names.
+"""
 
 import warnings
 from functools import lru_cache
@@ -13,11 +15,22 @@ from tokenization.vocabulary_files import boundary, read_file, read_mapping, rea
 
 _ROOT = Path(__file__).resolve().parent.parent
 # A checkout keeps the specs beside the packages, an installation inside the engine.
-SPECS = next((path for path in (_ROOT / "specs", _ROOT / "engine" / "_specs") if path.is_dir()), _ROOT / "specs")
+SPECS = next(
+    (path for path in (_ROOT / "specs", _ROOT / "engine" / "_specs") if path.is_dir()),
+    _ROOT / "specs",
+)
 # transformers writes this and larger numbers for "no limit".
 _NO_LIMIT = 10**20
-# Fields without a part in what the published class makes of a text, or which choose between its two forms.
-_NOT_COMPARED = {"special_tokens", "added_tokens", "outputs", "reserved", "model_type", "missing_language"}
+# Fields without a part in what the published class makes of a text, or which choose between its two
+# forms.
+_NOT_COMPARED = {
+    "special_tokens",
+    "added_tokens",
+    "outputs",
+    "reserved",
+    "model_type",
+    "missing_language",
+}
 _NOT_COMPARED |= {
     "default_language",
     "unknown_language",
@@ -30,7 +43,9 @@ _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping from YAML that can build plain containers only; raises TokenizationError if it is none."""
+    """Read a mapping from YAML that can build plain containers only; raises TokenizationError if it
+    is none.
+    """
     try:
         content = parse_yaml(read_text(path)).data
     except YamlError as error:
@@ -55,7 +70,9 @@ def family_section(family: str, specs: Path = SPECS) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a mapping from JSON, empty where there is no such file; raises VocabularyError if it is cut short."""
+    """Read a mapping from JSON, empty where there is no such file; raises VocabularyError if it is
+    cut short.
+    """
     return read_mapping(path) if path.is_file() else {}
 
 
@@ -67,16 +84,24 @@ def _find_family(directory: Path, config: dict[str, Any], model: dict[str, Any])
         if name in entry["classes"] or (unsaid and model.get("model_type") in entry["model_types"]):
             return str(family)
     known = ", ".join(name for entry in published["families"].values() for name in entry["classes"])
-    what = f"tokenizer class {name!r} is not one of" if name else "neither tokenizer_config.json nor config.json names"
+    what = (
+        f"tokenizer class {name!r} is not one of"
+        if name
+        else "neither tokenizer_config.json nor config.json names"
+    )
     raise TokenizationError(f"{directory}: {what} {known}")
 
 
 def read_published(directory: Path, specs: Path = SPECS, compare: bool = True) -> CommonOptions:
-    """The options of a directory that transformers wrote; raises TokenizationError where its class is unknown.
+    """The options of a directory that transformers wrote; raises TokenizationError where its class
+    is unknown.
 
-    `compare` looks whether two vocabularies that lie there are the same, and warns where they are not.
+    `compare` looks whether two vocabularies that lie there are the same, and warns where they are
+    not.
     """
-    config, model = (read_json(directory / name) for name in ("tokenizer_config.json", "config.json"))
+    config, model = (
+        read_json(directory / name) for name in ("tokenizer_config.json", "config.json")
+    )
     family = _find_family(directory, config, model)
     section = family_section(family, specs)
     if "added_tokens_decoder" not in config:
@@ -89,7 +114,10 @@ def read_published(directory: Path, specs: Path = SPECS, compare: bool = True) -
     for theirs, ours in _settings(family).items():
         if theirs in config:
             _place(section, ours.split("."), config[theirs])
-    special = {token.content for token in SpecialTokens.model_validate(section["special_tokens"]).in_order()}
+    special = {
+        token.content
+        for token in SpecialTokens.model_validate(section["special_tokens"]).in_order()
+    }
     section["added_tokens"] = _added_tokens(directory, config, special)
     piece_model, whole = section.get("model_file"), directory / "tokenizer.json"
     if piece_model is not None and not (directory / piece_model).is_file() and whole.is_file():
@@ -101,12 +129,18 @@ def read_published(directory: Path, specs: Path = SPECS, compare: bool = True) -
 
 
 def _compare_vocabularies(model: Path, whole: Path) -> None:
-    """Warn where a piece model and a file of the tokenizers library, of which one may be older, differ."""
+    """Warn where a piece model and a file of the tokenizers library, of which one may be older,
+    differ.
+    """
     with boundary(whole):
         listed = read_json(whole).get("model", {}).get("vocab", [])
         known = {entry[0] for entry in listed} if isinstance(listed, list) else set(listed)
     with boundary(model):
-        missing = [piece.text for piece in pieces(read_file(model)) if piece.kind == 1 and piece.text not in known]
+        missing = [
+            piece.text
+            for piece in pieces(read_file(model))
+            if piece.kind == 1 and piece.text not in known
+        ]
     if missing:
         warnings.warn(
             f"{model} and {whole.name} hold other vocabularies ({missing[0]!r} is in the first alone): {model.name} is "
@@ -122,7 +156,11 @@ def _join_extra(config: dict[str, Any]) -> None:
     if listed:
         known = list(config.get("additional_special_tokens") or [])
         texts = {token if isinstance(token, str) else token["content"] for token in known}
-        further = [token for token in listed if (token if isinstance(token, str) else token["content"]) not in texts]
+        further = [
+            token
+            for token in listed
+            if (token if isinstance(token, str) else token["content"]) not in texts
+        ]
         config["additional_special_tokens"] = [*known, *further]
 
 
@@ -143,7 +181,9 @@ def _place(section: dict[str, Any], path: list[str], value: Any) -> None:
         section = section.setdefault(key, {})
     if path[0] == "special_tokens":
         many = path[-1] == "additional"
-        value = [_token(entry) for entry in value or ()] if many else _role(section, path[-1], value)
+        value = (
+            [_token(entry) for entry in value or ()] if many else _role(section, path[-1], value)
+        )
     section[path[-1]] = value
 
 
@@ -157,10 +197,16 @@ def _role(section: dict[str, Any], role: str, value: Any) -> Any:
 def _token(value: Any, **known: Any) -> dict[str, Any]:
     if isinstance(value, str):
         return {"content": value, **known}
-    return {"content": value["content"], **{flag: value.get(flag, False) for flag in _FLAGS}, **known}
+    return {
+        "content": value["content"],
+        **{flag: value.get(flag, False) for flag in _FLAGS},
+        **known,
+    }
 
 
-def _added_tokens(directory: Path, config: dict[str, Any], special: set[str]) -> list[dict[str, Any]]:
+def _added_tokens(
+    directory: Path, config: dict[str, Any], special: set[str]
+) -> list[dict[str, Any]]:
     """Added tokens with their ids, from where each generation of transformers kept them."""
     decoder = config.get("added_tokens_decoder")
     if decoder is None:
@@ -170,32 +216,48 @@ def _added_tokens(directory: Path, config: dict[str, Any], special: set[str]) ->
         }
         whole = read_json(directory / "tokenizer.json").get("added_tokens", [])
         decoder = {**listed, **{token["id"]: token for token in whole}}
-    tokens = [_token(token, id=int(index), special=bool(token.get("special"))) for index, token in decoder.items()]
+    tokens = [
+        _token(token, id=int(index), special=bool(token.get("special")))
+        for index, token in decoder.items()
+    ]
     for token in tokens:
         if token["special"] and token["content"] not in special:
-            # The published classes go by their lists of special tokens; the flag alone only stops normalization.
+            # The published classes go by their lists of special tokens; the flag alone only stops
+            # normalization.
             token.update(special=False, normalized=False)
     return tokens
 
 
-def published_config(options: CommonOptions, added: dict[int, AddedToken], specs: Path = SPECS) -> dict[str, Any]:
-    """What tokenizer_config.json says for these options; raises TokenizationError where no published class fits."""
+def published_config(
+    options: CommonOptions, added: dict[int, AddedToken], specs: Path = SPECS
+) -> dict[str, Any]:
+    """What tokenizer_config.json says for these options; raises TokenizationError where no
+    published class fits.
+    """
     family, entry = _published_family(options, specs)
     section = options.model_dump(mode="json", exclude={"special_tokens"})
     # The second class of a family is its fast one.
-    config: dict[str, Any] = {"tokenizer_class": entry["classes"][section.get("backend") == "tokenizers"]}
+    config: dict[str, Any] = {
+        "tokenizer_class": entry["classes"][section.get("backend") == "tokenizers"]
+    }
     for theirs, ours in _settings(family).items():
         where = ours.split(".")
-        config[theirs] = _special(options.special_tokens, where[1]) if len(where) > 1 else section[ours]
+        config[theirs] = (
+            _special(options.special_tokens, where[1]) if len(where) > 1 else section[ours]
+        )
     if options.languages:
         config["id2lang"] = {str(index): language for language, index in options.languages.items()}
     named = config["additional_special_tokens"]
     roles = set(options.special_tokens.by_role().values())
     named += [
-        text for text in (token.content for token in added.values() if token.special) if text not in (*named, *roles)
+        text
+        for text in (token.content for token in added.values() if token.special)
+        if text not in (*named, *roles)
     ]
     config["model_max_length"] = options.max_length or 10**30
-    config["added_tokens_decoder"] = {str(index): _as_published(token) for index, token in sorted(added.items())}
+    config["added_tokens_decoder"] = {
+        str(index): _as_published(token) for index, token in sorted(added.items())
+    }
     return {name: value for name, value in config.items() if value is not None}
 
 
@@ -211,7 +273,9 @@ def _as_published(token: AddedToken) -> dict[str, Any]:
 
 
 def _published_family(options: CommonOptions, specs: Path) -> tuple[str, dict[str, Any]]:
-    """The family whose published class treats text as these options do: all that it cannot be told must agree."""
+    """The family whose published class treats text as these options do: all that it cannot be told
+    must agree.
+    """
     differences = {}
     for family, entry in _published()["families"].items():
         own = parse_options(family_section(family, specs))
@@ -222,5 +286,11 @@ def _published_family(options: CommonOptions, specs: Path) -> tuple[str, dict[st
             if not differences[family]:
                 return family, entry
     nearest = min(differences, key=lambda family: len(differences[family])) if differences else None
-    reason = f"; nearest is {nearest}, which differs in {', '.join(differences[nearest])}" if nearest else ""
-    raise TokenizationError(f"no transformers class does what this tokenizer does{reason}: save it in our own format")
+    reason = (
+        f"; nearest is {nearest}, which differs in {', '.join(differences[nearest])}"
+        if nearest
+        else ""
+    )
+    raise TokenizationError(
+        f"no transformers class does what this tokenizer does{reason}: save it in our own format"
+    )

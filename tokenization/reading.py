@@ -20,7 +20,8 @@ class RawText(NamedTuple):
 
 
 class TokenizedText(NamedTuple):
-    """The ids of one text; `spans` are offsets `(start, end)` in it, where asked for; `language` its id.
+    """The ids of one text; `spans` are offsets `(start, end)` in it, where asked for; `language`
+    its id.
 
     `words` are the numbers of the words that tokens belong to, where spans are asked for.
     """
@@ -34,19 +35,30 @@ class TokenizedText(NamedTuple):
 _LISTS = (list, tuple)
 
 
-def read_inputs(text: Any, pair: Any, lang: Any, split: bool) -> tuple[list[tuple[RawText, ...]], bool]:
+def read_inputs(
+    text: Any, pair: Any, lang: Any, split: bool
+) -> tuple[list[tuple[RawText, ...]], bool]:
     """Sort out one text, a pair, or lists of either; the flag says whether it was a list.
 
     Raises TokenizationError for anything that is no text, and for lists of different lengths.
     """
-    batched = isinstance(text, _LISTS) and (not split or (bool(text) and isinstance(text[0], _LISTS)))
+    batched = isinstance(text, _LISTS) and (
+        not split or (bool(text) and isinstance(text[0], _LISTS))
+    )
     if not batched:
         languages = lang if isinstance(lang, _LISTS) else (lang, lang)
         texts = (text,) if pair is None else (text, pair)
         return [tuple(_raw(*entry, split) for entry in zip(texts, languages))], False
     if pair is not None and (not isinstance(pair, _LISTS) or len(pair) != len(text)):
-        raise TokenizationError(f"text is a list of {len(text)}: text_pair must be a list of as many texts")
-    if pair is None and not split and not isinstance(lang, _LISTS) and all(type(entry) is str for entry in text):
+        raise TokenizationError(
+            f"text is a list of {len(text)}: text_pair must be a list of as many texts"
+        )
+    if (
+        pair is None
+        and not split
+        and not isinstance(lang, _LISTS)
+        and all(type(entry) is str for entry in text)
+    ):
         return [(RawText((entry,), lang),) for entry in text], True
     rows = list(zip(text, pair)) if pair is not None else [_row(entry, split) for entry in text]
     languages = lang if isinstance(lang, _LISTS) else [lang] * len(rows)
@@ -60,7 +72,9 @@ def read_inputs(text: Any, pair: Any, lang: Any, split: bool) -> tuple[list[tupl
 
 
 def _row(entry: Any, split: bool) -> tuple[Any, ...]:
-    is_pair = isinstance(entry, _LISTS) and (not split or (bool(entry) and isinstance(entry[0], _LISTS)))
+    is_pair = isinstance(entry, _LISTS) and (
+        not split or (bool(entry) and isinstance(entry[0], _LISTS))
+    )
     if is_pair and len(entry) != 2:
         raise TokenizationError(
             f"a list inside a list of texts must be a pair of two texts, not {len(entry)}; for texts cut into words "
@@ -73,7 +87,9 @@ def _raw(text: Any, language: str | None, split: bool) -> RawText:
     words = tuple(text) if split and isinstance(text, _LISTS) else (text,)
     for word in words:
         if not isinstance(word, str):
-            raise TokenizationError(f"a text must be a string, not {type(word).__name__}: {word!r:.60}")
+            raise TokenizationError(
+                f"a text must be a string, not {type(word).__name__}: {word!r:.60}"
+            )
     return RawText(words, language, split)
 
 
@@ -85,7 +101,9 @@ def readable(items: Sequence[tuple[RawText, ...]]) -> Iterator[None]:
     except (TypeError, RuntimeError, UnicodeEncodeError):
         for number, item in enumerate(items):
             for word in (word for text in item for word in text.words):
-                place = next((place for place, char in enumerate(word) if "\ud800" <= char <= "\udfff"), None)
+                place = next(
+                    (place for place, char in enumerate(word) if "\ud800" <= char <= "\udfff"), None
+                )
                 if place is not None:
                     raise TokenizationError(
                         f"text {number} holds half a character, the lone surrogate {word[place]!a}, at place {place} of "
@@ -95,7 +113,9 @@ def readable(items: Sequence[tuple[RawText, ...]]) -> Iterator[None]:
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise TokenizationError(f"the vocabulary is damaged: its library broke off ({error})") from None
+        raise TokenizationError(
+            f"the vocabulary is damaged: its library broke off ({error})"
+        ) from None
 
 
 class TextReader:
@@ -124,7 +144,9 @@ class TextReader:
             tokens += [part] if is_added else self._algorithm.tokenize(part, language)
         return tokens
 
-    def read(self, items: Sequence[tuple[RawText, ...]], offsets: bool, whole: bool) -> list[tuple[TokenizedText, ...]]:
+    def read(
+        self, items: Sequence[tuple[RawText, ...]], offsets: bool, whole: bool
+    ) -> list[tuple[TokenizedText, ...]]:
         """Tokenize all texts of a call; many of them are given to the algorithm at once."""
         if offsets:
             return self._follow(items, whole)
@@ -144,7 +166,9 @@ class TextReader:
             return [get(token, unknown) for token in tokens]
         missing = next((token for token in tokens if token not in self._ids), None)
         if missing is not None:
-            raise TokenizationError(f"the vocabulary has no token {missing!r} and no unknown token to stand for it")
+            raise TokenizationError(
+                f"the vocabulary has no token {missing!r} and no unknown token to stand for it"
+            )
         return [self._ids[token] for token in tokens]
 
     def _read_one(self, text: RawText, whole: bool) -> TokenizedText:
@@ -152,11 +176,18 @@ class TextReader:
         tokens = [token for word in text.words for token in self.tokens(word, text.language, whole)]
         return TokenizedText(self._to_ids(tokens), None, language)
 
-    def _read_batch(self, items: Sequence[tuple[RawText, ...]], whole: bool) -> list[tuple[TokenizedText, ...]]:
-        """Cut all texts first, have their parts tokenized together, and put the ids back in their places."""
+    def _read_batch(
+        self, items: Sequence[tuple[RawText, ...]], whole: bool
+    ) -> list[tuple[TokenizedText, ...]]:
+        """Cut all texts first, have their parts tokenized together, and put the ids back in their
+        places.
+        """
         segments: list[str] = []
         languages: list[str | None] = []
-        resolved = {name: self._languages.resolve(name) for name in {text.language for item in items for text in item}}
+        resolved = {
+            name: self._languages.resolve(name)
+            for name in {text.language for item in items for text in item}
+        }
         plans: list[list[int | None]] = []
         for item in items:
             for text in item:
@@ -172,18 +203,26 @@ class TextReader:
         ids = iter(self._segment_ids(segments, languages))
         found = iter([next(ids) if plan == [None] else _fill(plan, ids) for plan in plans])
         ids_of = {name: language_id for name, (_, language_id) in resolved.items()}
-        return [tuple([TokenizedText(next(found), None, ids_of[text.language]) for text in item]) for item in items]
+        return [
+            tuple([TokenizedText(next(found), None, ids_of[text.language]) for text in item])
+            for item in items
+        ]
 
     def _segment_ids(self, segments: list[str], languages: list[str | None]) -> list[list[int]]:
         quick = self._algorithm.quick_ids(segments)
         if quick is None:
-            return [self._to_ids(tokens) for tokens in self._algorithm.tokenize_batch(segments, languages)]
+            return [
+                self._to_ids(tokens)
+                for tokens in self._algorithm.tokenize_batch(segments, languages)
+            ]
         return [
             self._to_ids(self._algorithm.tokenize(segment, language)) if ids is None else ids
             for segment, language, ids in zip(segments, languages, quick)
         ]
 
-    def _follow(self, items: Sequence[tuple[RawText, ...]], whole: bool) -> list[tuple[TokenizedText, ...]]:
+    def _follow(
+        self, items: Sequence[tuple[RawText, ...]], whole: bool
+    ) -> list[tuple[TokenizedText, ...]]:
         """The same with the span of each token in its text."""
         segments: list[AlignedText] = []
         languages: list[str | None] = []
@@ -192,7 +231,11 @@ class TextReader:
         for text in (text for item in items for text in item):
             language, _ = self._languages.resolve(text.language)
             plan: list[Followed | None] = []
-            parts = [(part, n) for n, word in enumerate(text.words) for part in self._aligned_parts(word, whole)]
+            parts = [
+                (part, n)
+                for n, word in enumerate(text.words)
+                for part in self._aligned_parts(word, whole)
+            ]
             numbers.append([number for _, number in parts])
             for part, _ in parts:
                 if not whole and part.text in self._added.by_text:
@@ -205,7 +248,9 @@ class TextReader:
         found = iter(self._algorithm.follow(segments, languages) if segments else ())
         texts = iter([[next(found) if each is None else each for each in plan] for plan in plans])
         words = iter(numbers)
-        return [tuple(self._collect(next(texts), text, next(words)) for text in item) for item in items]
+        return [
+            tuple(self._collect(next(texts), text, next(words)) for text in item) for item in items
+        ]
 
     def _aligned_parts(self, word: str, whole: bool) -> list[AlignedText]:
         aligned = AlignedText(word)

@@ -78,26 +78,39 @@ def make_request(
     return_word_ids: bool,
     return_tensors: Tensors | None,
 ) -> Request:
-    """Fill in what a call leaves open; raises TokenizationError where its wishes contradict each other."""
+    """Fill in what a call leaves open; raises TokenizationError where its wishes contradict each
+    other.
+    """
     if max_length is not None and padding is False and truncation is None:
         truncation = True
     how_padded, how_cut = padding_strategy(padding), truncation_strategy(truncation)
     if max_length is None:
-        max_length = options.max_length if how_padded == "max_length" or how_cut != "do_not_truncate" else None
+        max_length = (
+            options.max_length
+            if how_padded == "max_length" or how_cut != "do_not_truncate"
+            else None
+        )
         if max_length is None and (how_padded == "max_length" or how_cut != "do_not_truncate"):
             warnings.warn(
-                "no max_length is given and the tokenizer has none: nothing is cut or padded to it", stacklevel=3
+                "no max_length is given and the tokenizer has none: nothing is cut or padded to it",
+                stacklevel=3,
             )
             how_padded = "do_not_pad" if how_padded == "max_length" else how_padded
             how_cut = "do_not_truncate"
     if how_padded != "do_not_pad" and not has_pad:
-        raise TokenizationError("padding needs a pad token: name one in special_tokens.pad, or use a token that exists")
+        raise TokenizationError(
+            "padding needs a pad token: name one in special_tokens.pad, or use a token that exists"
+        )
     multiple = pad_to_multiple_of
     cuts_and_pads = how_cut != "do_not_truncate" and how_padded != "do_not_pad"
     if cuts_and_pads and multiple and max_length and max_length % multiple:
-        raise TokenizationError(f"max_length={max_length} is not a multiple of pad_to_multiple_of={multiple}")
+        raise TokenizationError(
+            f"max_length={max_length} is not a multiple of pad_to_multiple_of={multiple}"
+        )
     if return_token_type_ids and not add_special_tokens:
-        raise TokenizationError("token types are only defined with special tokens: leave add_special_tokens at True")
+        raise TokenizationError(
+            "token types are only defined with special tokens: leave add_special_tokens at True"
+        )
     if return_tensors is not None:
         _one_of("return_tensors", return_tensors, Tensors)
     overflow = return_overflowing_tokens

@@ -24,40 +24,58 @@ def resolved_section(options: CommonOptions) -> dict[str, Any]:
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: str | Path, format: Format = "engine") -> Path:
-    """Write a tokenizer's vocabulary and options; returns the directory, which is made where it is missing.
+    """Write a tokenizer's vocabulary and options; returns the directory, which is made where it is
+    missing.
 
-    `engine` writes `tokenizer.yaml` for `load_tokenizer`; `huggingface` what transformers opens, and raises
-    TokenizationError where no published class does the same.
+    `engine` writes `tokenizer.yaml` for `load_tokenizer`; `huggingface` what transformers opens,
+    and raises TokenizationError where no published class does the same.
     """
     if format not in ("engine", "huggingface"):
         raise TokenizationError(f"format={format!r} is not one of 'engine', 'huggingface'")
     files = tokenizer.algorithm.files()
     if format == "engine":
-        files[TOKENIZER_FILE] = write_yaml({"tokenizer": resolved_section(tokenizer.options)}).encode()
+        files[TOKENIZER_FILE] = write_yaml(
+            {"tokenizer": resolved_section(tokenizer.options)}
+        ).encode()
     else:
         config = published_config(tokenizer.options, tokenizer.added.by_id)
-        special = {name: value for name, value in config.items() if name.endswith(("_token", "_special_tokens"))}
+        special = {
+            name: value
+            for name, value in config.items()
+            if name.endswith(("_token", "_special_tokens"))
+        }
         files["tokenizer_config.json"] = _json(config)
         algorithm = tokenizer.algorithm
-        if isinstance(algorithm, PieceAlgorithm) and is_unigram(files[algorithm.options.model_file]):
-            whole = whole_file(algorithm.options, files[algorithm.options.model_file], tokenizer.added)
+        if isinstance(algorithm, PieceAlgorithm) and is_unigram(
+            files[algorithm.options.model_file]
+        ):
+            whole = whole_file(
+                algorithm.options, files[algorithm.options.model_file], tokenizer.added
+            )
             files[algorithm.options.tokenizer_file] = whole
         files["special_tokens_map.json"] = _json(special)
     target = Path(directory)
     if strange := [name for name in files if not is_plain(name)]:
-        raise TokenizationError(f"{strange[0]!r} is no plain file name: a vocabulary is saved inside its directory")
+        raise TokenizationError(
+            f"{strange[0]!r} is no plain file name: a vocabulary is saved inside its directory"
+        )
     try:
         with staged(target, _arrange) as stage:
             for name, content in files.items():
                 (stage / name).write_bytes(content)
     except OSError as error:
-        raise TokenizationError(f"{target}: cannot be written, and is as it was: {error}") from error
+        raise TokenizationError(
+            f"{target}: cannot be written, and is as it was: {error}"
+        ) from error
     return target
 
 
 def _arrange(stage: Path, folder: Path) -> list[Step]:
     """Our own description, which is read first, goes where the other one takes its place."""
-    return [*put_all(stage, folder), *([] if (stage / TOKENIZER_FILE).exists() else [("remove", TOKENIZER_FILE)])]
+    return [
+        *put_all(stage, folder),
+        *([] if (stage / TOKENIZER_FILE).exists() else [("remove", TOKENIZER_FILE)]),
+    ]
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -1,4 +1,6 @@
-"""The base of every section that a person writes: tokenizer options, the axes of a spec, heads, generation."""
+"""The base of every section that a person writes: tokenizer options, the axes of a spec, heads,
+generation.
+"""
 
 import operator
 from collections.abc import Mapping
@@ -8,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
-    """A frozen section that refuses unknown keys and values of another type, infinities among them; lists become tuples.
+    """A frozen section that refuses unknown keys and values of another type, infinities among them;
+    lists become tuples.
 
-    A whole number of another library (numpy's, a tensor of one element) is taken as one. Raises pydantic's
-    ValidationError.
+    A whole number of another library (numpy's, a tensor of one element) is taken as one. Raises
+    pydantic's ValidationError.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,4 +1,6 @@
-"""Word segmentation for languages that Moses does not serve. Each needs a package that an extra installs."""
+"""Word segmentation for languages that Moses does not serve. Each needs a package that an extra
+installs.
+"""
 
 import os
 from collections.abc import Callable
@@ -12,7 +14,9 @@ from tokenization.extras import import_extra
 
 @dataclass(frozen=True)
 class Segmenter:
-    """Makes a function from text to words; `first` says that it runs before normalization, as published for Chinese."""
+    """Makes a function from text to words; `first` says that it runs before normalization, as
+    published for Chinese.
+    """
 
     make: Callable[[], Callable[[str], list[str]]]
     first: bool = False
@@ -21,8 +25,12 @@ class Segmenter:
 _REGISTRY: dict[str, Segmenter] = {}
 
 
-def register_segmenter(name: str, make: Callable[[], Callable[[str], list[str]]], *, first: bool = False) -> None:
-    """Offer a segmenter under a name for the option `segmenters`; `make` is called when it is first needed."""
+def register_segmenter(
+    name: str, make: Callable[[], Callable[[str], list[str]]], *, first: bool = False
+) -> None:
+    """Offer a segmenter under a name for the option `segmenters`; `make` is called when it is first
+    needed.
+    """
     _REGISTRY[name] = Segmenter(make, first)
     segmenter_words.cache_clear()
 
@@ -36,7 +44,9 @@ def find_segmenter(name: str) -> Segmenter:
 
 @lru_cache(maxsize=16)
 def segmenter_words(name: str) -> Callable[[str], list[str]]:
-    """The function from text to words of a segmenter; raises MissingExtraError where its package is missing."""
+    """The function from text to words of a segmenter; raises MissingExtraError where its package is
+    missing.
+    """
     return find_segmenter(name).make()
 
 
@@ -60,7 +70,9 @@ def _kytea() -> Callable[[str], list[str]]:
     # KyTea's own place for its model; the variable serves people who keep it elsewhere.
     model = Path(os.environ.get("KYTEA_MODEL", "~/local/share/kytea/model.bin")).expanduser()
     if not model.is_file():
-        raise TokenizationError(f"KyTea needs its model file at {model}, or where the variable KYTEA_MODEL says")
+        raise TokenizationError(
+            f"KyTea needs its model file at {model}, or where the variable KYTEA_MODEL says"
+        )
     segmenter = kytea.Mykytea(f"-model {model}")
     return lambda text: list(segmenter.getWS(text))
 

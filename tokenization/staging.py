@@ -1,8 +1,9 @@
 """Saves that are seen whole or not at all.
 
-New files are written into a hidden folder beside the old ones. Then one rename puts a record of the moves that are left
-in its place: with it the save has happened. Whoever opens the folder next finishes a save that was stopped behind that
-point; what was stopped before it left nothing but a hidden folder, which the next save clears away.
+New files are written into a hidden folder beside the old ones. Then one rename puts a record of the
+moves that are left in its place: with it the save has happened. Whoever opens the folder next
+finishes a save that was stopped behind that point; what was stopped before it left nothing but a
+hidden folder, which the next save clears away.
 """
 
 import contextlib
@@ -24,7 +25,8 @@ except ImportError:  # no POSIX
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
-# What is done to a name: `put` moves it out of the stage, `remove` deletes it, `hide` deletes it while its successor waits.
+# What is done to a name: `put` moves it out of the stage, `remove` deletes it, `hide` deletes it
+# while its successor waits.
 Step = tuple[str, str]
 Arrange = Callable[[Path, Path], Iterable[Step]]
 RECORD, STAGE, LOCK = ".save.json", ".saving-", ".save.lock"
@@ -40,10 +42,12 @@ def put_all(stage: Path, folder: Path) -> list[Step]:
 
 @contextlib.contextmanager
 def staged(folder: Path, arrange: Arrange = put_all) -> Iterator[Path]:
-    """A hidden folder whose files take their places in `folder` all at once when the block ends well, or vanish.
+    """A hidden folder whose files take their places in `folder` all at once when the block ends
+    well, or vanish.
 
-    `arrange` says in which order, and what goes, while no other save can come between. A second writer waits for the
-    moves of the first, the later one wins. Raises OSError where the folder cannot be written, or is held too long.
+    `arrange` says in which order, and what goes, while no other save can come between. A second
+    writer waits for the moves of the first, the later one wins. Raises OSError where the folder
+    cannot be written, or is held too long.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
@@ -86,7 +90,8 @@ def finish_save(folder: Path, locked: bool = False) -> None:
 
 
 def read_whole(folder: Path, names: Iterable[str], read: Callable[[], T]) -> T:
-    """What `read` makes of a folder, read again where a save changed one of the files (`names` are patterns) meanwhile.
+    """What `read` makes of a folder, read again where a save changed one of the files (`names` are
+    patterns) meanwhile.
 
     Raises OSError where saves follow each other without end, and whatever `read` raises.
     """
@@ -152,7 +157,9 @@ def _sync(path: Path) -> None:
 def _record(folder: Path, stage: Path, steps: list[Step]) -> None:
     for _, name in steps:
         if (folder / name).is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder stands where a file goes", str(folder / name))
+            raise IsADirectoryError(
+                errno.EISDIR, "a folder stands where a file goes", str(folder / name)
+            )
     written = folder / f"{stage.name}.json"
     try:
         written.write_text(json.dumps({"stage": stage.name, "steps": steps}), encoding="utf-8")
@@ -172,7 +179,9 @@ def _read_record(folder: Path) -> tuple[Path, list[Step]]:
         raise OSError(errno.EINVAL, f"damaged ({error}): delete it", str(folder / RECORD)) from None
     named = isinstance(stage, str) and stage.startswith(STAGE) and is_plain(stage[1:])
     if not named or not all(kind in _KINDS and is_plain(name) for kind, name in steps):
-        raise OSError(errno.EINVAL, "names files that no save writes: delete it", str(folder / RECORD))
+        raise OSError(
+            errno.EINVAL, "names files that no save writes: delete it", str(folder / RECORD)
+        )
     return folder / stage, steps
 
 
@@ -204,7 +213,9 @@ def _finish(folder: Path) -> None:
 
 
 def _hold(path: Path) -> int | None:
-    """A lock on a folder that ends with the process (None where the system has none, or another one holds it)."""
+    """A lock on a folder that ends with the process (None where the system has none, or another one
+    holds it).
+    """
     if fcntl is None:
         return None
     handle = os.open(path, os.O_RDONLY)
@@ -232,7 +243,9 @@ def _clear(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time: a lock on the folder itself, or a file where the system locks no folders."""
+    """One writer at a time: a lock on the folder itself, or a file where the system locks no
+    folders.
+    """
     ends = time.monotonic() + WAIT
     handle: int | None = None if fcntl is None else os.open(folder, os.O_RDONLY)
     try:

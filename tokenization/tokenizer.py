@@ -15,7 +15,15 @@ from tokenization.errors import TokenizationError
 from tokenization.formats import SequenceFormat
 from tokenization.languages import Languages
 from tokenization.library import LibraryAlgorithm, LibraryDecoder, LibraryReader
-from tokenization.options import ROLES, AddedToken, CommonOptions, Role, Side, laid_over, parse_options
+from tokenization.options import (
+    ROLES,
+    AddedToken,
+    CommonOptions,
+    Role,
+    Side,
+    laid_over,
+    parse_options,
+)
 from tokenization.reading import RawText, TextReader, read_inputs, readable
 from tokenization.request import Tensors, make_request
 
@@ -41,11 +49,12 @@ ELSEWHERE = {
 
 
 class Tokenizer:
-    """Text in, ids out, as `options` say; made by `load_tokenizer`, `build_tokenizer` or `train_tokenizer`.
+    """Text in, ids out, as `options` say; made by `load_tokenizer`, `build_tokenizer` or
+    `train_tokenizer`.
 
-    Special tokens are at hand by their part: `tokenizer.pad_token`, and `tokenizer.pad_id`, also known as
-    `pad_token_id`, … (None where nobody plays it). Raises TokenizationError, a ValueError, for anything that a caller
-    can mend.
+    Special tokens are at hand by their part: `tokenizer.pad_token`, and `tokenizer.pad_id`, also
+    known as `pad_token_id`, … (None where nobody plays it). Raises TokenizationError, a ValueError,
+    for anything that a caller can mend.
     """
 
     def __init__(self, options: CommonOptions, algorithm: Algorithm[Any]) -> None:
@@ -58,17 +67,23 @@ class Tokenizer:
         self._refresh()
 
     def _refresh(self) -> None:
-        added = {text: token.id for text, token in self.added.by_text.items() if token.id is not None}
+        added = {
+            text: token.id for text, token in self.added.by_text.items() if token.id is not None
+        }
         self._ids = {**self.algorithm.vocabulary, **added}
         roles = self.options.special_tokens.by_role()
         unknown = self.algorithm.unknown
         self._unknown = self._ids.get(roles.get("unk", "")) if unknown is None else unknown
-        self.special_ids: dict[Role, int] = {role: self.token_to_id(text) for role, text in roles.items()}
+        self.special_ids: dict[Role, int] = {
+            role: self.token_to_id(text) for role, text in roles.items()
+        }
         languages = Languages(self.options)
         library = self.algorithm.library
         self._reader: TextReader | LibraryReader
         if library is None:
-            self._reader = TextReader(self.algorithm, self.added, self._ids, self._unknown, languages)
+            self._reader = TextReader(
+                self.algorithm, self.added, self._ids, self._unknown, languages
+            )
             self._decoder = Decoder(self.options, self.algorithm, self.added)
         else:
             self._reader = LibraryReader(library, self.added, languages)
@@ -107,17 +122,21 @@ class Tokenizer:
         return dict(self._ids)
 
     def token_to_id(self, token: str) -> int:
-        """The id of a token, that of the unknown token where the vocabulary lacks it; raises if there is none."""
+        """The id of a token, that of the unknown token where the vocabulary lacks it; raises if
+        there is none.
+        """
         index = self._ids.get(token, self._unknown)
         if index is None:
-            raise TokenizationError(f"the vocabulary has no token {token!r} and no unknown token to stand for it")
+            raise TokenizationError(
+                f"the vocabulary has no token {token!r} and no unknown token to stand for it"
+            )
         return index
 
     def add_tokens(self, tokens: Iterable[str | AddedToken], special: bool = False) -> int:
         """Add tokens that are never split; returns how many of them the vocabulary did not know.
 
-        A text becomes a plain token unless there is one already; an AddedToken brings its own flags, and replaces
-        those of a token that exists.
+        A text becomes a plain token unless there is one already; an AddedToken brings its own
+        flags, and replaces those of a token that exists.
         """
         count = 0
         added = {token.content: token for token in self.options.added_tokens}
@@ -133,7 +152,9 @@ class Tokenizer:
         self._refresh()
         return count
 
-    def tokenize(self, text: str, *, lang: str | None = None, split_special_tokens: bool = False) -> list[str]:
+    def tokenize(
+        self, text: str, *, lang: str | None = None, split_special_tokens: bool = False
+    ) -> list[str]:
         """The tokens of a text, without special tokens around it."""
         with readable([(RawText((text,), lang),)]):
             return self._reader.tokens(text, lang, split_special_tokens)
@@ -166,10 +187,10 @@ class Tokenizer:
 
         Returns lists (for one text) or lists of lists, or tensors `(rows, tokens)` of int64. With
         `return_overflowing_tokens` True or "rows", what does not fit makes further rows, and
-        `overflow_to_sample_mapping` says whose they are; with "tokens" it is returned beside its row. `sequence_ids`
-        are 0 and 1 for tokens of the first and second text, -1 for others. `lang` is a language, one for each text,
-        or a pair of them for each pair. The words of a row's tokens are what `word_ids(row)` of the result says.
-        Raises TokenizationError.
+        `overflow_to_sample_mapping` says whose they are; with "tokens" it is returned beside its
+        row. `sequence_ids` are 0 and 1 for tokens of the first and second text, -1 for others.
+        `lang` is a language, one for each text, or a pair of them for each pair. The words of a
+        row's tokens are what `word_ids(row)` of the result says. Raises TokenizationError.
         """
         settings: dict[str, Any] = {
             "padding": padding,
@@ -194,7 +215,9 @@ class Tokenizer:
 
         def encode(words: bool) -> Encoding:
             wanted = {**settings, "return_tensors": None} if words else settings
-            request = make_request(self.options, has_pad=self.pad_id is not None, return_word_ids=words, **wanted)
+            request = make_request(
+                self.options, has_pad=self.pad_id is not None, return_word_ids=words, **wanted
+            )
             with readable(items):
                 tokenized = self._reader.read(items, request.offsets or words, split_special_tokens)
             return self._assembler.assemble(tokenized, request, batched)
@@ -218,9 +241,13 @@ class Tokenizer:
         padding_side: Side | None = None,
         return_tensors: Tensors | None = None,
     ) -> Encoding:
-        """Pad encodings made before (a list of them, or one of lists) to the same length, as a collator does."""
+        """Pad encodings made before (a list of them, or one of lists) to the same length, as a
+        collator does.
+        """
         side = padding_side or self.options.padding_side
-        return self._assembler.pad(encodings, padding, max_length, pad_to_multiple_of, side, return_tensors)
+        return self._assembler.pad(
+            encodings, padding, max_length, pad_to_multiple_of, side, return_tensors
+        )
 
     def get_special_tokens_mask(self, ids: Sequence[int]) -> list[int]:
         """1 for each id of a special token in ids that are formatted already, 0 for the others."""
@@ -229,10 +256,18 @@ class Tokenizer:
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
         """The id of a token, or the ids of several."""
-        return self.token_to_id(tokens) if isinstance(tokens, str) else [self.token_to_id(token) for token in tokens]
+        return (
+            self.token_to_id(tokens)
+            if isinstance(tokens, str)
+            else [self.token_to_id(token) for token in tokens]
+        )
 
-    def convert_ids_to_tokens(self, ids: int | Sequence[int], skip_special_tokens: bool = False) -> str | list[str]:
-        """The token of an id, or the tokens of several; raises TokenizationError for an id that does not exist."""
+    def convert_ids_to_tokens(
+        self, ids: int | Sequence[int], skip_special_tokens: bool = False
+    ) -> str | list[str]:
+        """The token of an id, or the tokens of several; raises TokenizationError for an id that
+        does not exist.
+        """
         if isinstance(ids, int):
             return self._decoder.token(ids)
         return self._decoder.tokens(as_list(ids), skip_special_tokens)
@@ -241,7 +276,9 @@ class Tokenizer:
         """The text that tokens stand for, without regard to added tokens."""
         return self.algorithm.join(list(tokens))
 
-    def decode(self, ids: Any, skip_special_tokens: bool = False, clean_up_spaces: bool | None = None) -> str:
+    def decode(
+        self, ids: Any, skip_special_tokens: bool = False, clean_up_spaces: bool | None = None
+    ) -> str:
         """The text of ids (a number, a list, an array or a tensor of one dimension)."""
         return self._decoder.decode(ids, skip_special_tokens, clean_up_spaces)
 
@@ -251,8 +288,12 @@ class Tokenizer:
         """The texts of many rows of ids."""
         return [self.decode(row, skip_special_tokens, clean_up_spaces) for row in rows]
 
-    def save(self, directory: str | Path, format: Literal["engine", "huggingface"] = "engine") -> Path:
-        """Write vocabulary and options so that `load_tokenizer`, or transformers, opens them; returns the directory."""
+    def save(
+        self, directory: str | Path, format: Literal["engine", "huggingface"] = "engine"
+    ) -> Path:
+        """Write vocabulary and options so that `load_tokenizer`, or transformers, opens them;
+        returns the directory.
+        """
         from tokenization.saving import save_tokenizer
 
         return save_tokenizer(self, directory, format)
@@ -260,8 +301,8 @@ class Tokenizer:
     def with_options(self, **changes: Any) -> Self:
         """The same vocabulary under options of which some fields differ, e.g. `splitting="spaces"`.
 
-        Of a section such as `format`, the keys that are named differ and the others stay.
-        Raises pydantic's ValidationError for a field that does not exist or a value that does not fit, and
+        Of a section such as `format`, the keys that are named differ and the others stay. Raises
+        pydantic's ValidationError for a field that does not exist or a value that does not fit, and
         TokenizationError for a change that needs other files.
         """
         options = parse_options(laid_over(self.options.model_dump(), changes))
@@ -273,12 +314,19 @@ class Tokenizer:
         return type(self)(options, self.algorithm.with_options(options))
 
     def train(
-        self, corpus: Iterable[str], vocab_size: int | None = None, *, languages: Iterable[str] | None = None
+        self,
+        corpus: Iterable[str],
+        vocab_size: int | None = None,
+        *,
+        languages: Iterable[str] | None = None,
     ) -> Self:
-        """A tokenizer with the same options and a new vocabulary of at most `vocab_size` ids, made from texts.
+        """A tokenizer with the same options and a new vocabulary of at most `vocab_size` ids, made
+        from texts.
 
-        `languages` gives the language of each text where the algorithm cares for it. Raises TokenizationError for a
-        corpus that holds no text, or is one string.
+        `languages` gives the language of each text where the algorithm cares for it. Raises
+        TokenizationError for a corpus that holds no text, or is one string.
         """
-        algorithm = train_algorithm(type(self.algorithm), self.algorithm.options, corpus, vocab_size, languages)
+        algorithm = train_algorithm(
+            type(self.algorithm), self.algorithm.options, corpus, vocab_size, languages
+        )
         return type(self)(self.options.model_copy(update={"added_tokens": ()}), algorithm)

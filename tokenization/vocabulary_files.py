@@ -16,8 +16,16 @@ _LARGEST = 2**30
 def read_file(path: Path) -> bytes:
     """The content of a file; raises VocabularyError where it is missing or empty."""
     if not path.is_file():
-        there = ", ".join(sorted(entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else ""
-        holds = f"the directory holds {there or 'nothing'}" if path.parent.is_dir() else "there is no such directory"
+        there = (
+            ", ".join(sorted(entry.name for entry in path.parent.iterdir()))
+            if path.parent.is_dir()
+            else ""
+        )
+        holds = (
+            f"the directory holds {there or 'nothing'}"
+            if path.parent.is_dir()
+            else "there is no such directory"
+        )
         raise VocabularyError(f"{path}: there is no such file; {holds}")
     if path.stat().st_size > _LARGEST:
         raise VocabularyError(f"{path}: larger than any vocabulary")
@@ -28,7 +36,9 @@ def read_file(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The content of a text file in UTF-8, its line ends kept as they are; raises VocabularyError if it is none."""
+    """The content of a text file in UTF-8, its line ends kept as they are; raises VocabularyError
+    if it is none.
+    """
     try:
         return read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -36,7 +46,9 @@ def read_text(path: Path) -> str:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The one object in a JSON file; raises VocabularyError where it is cut short or holds something else."""
+    """The one object in a JSON file; raises VocabularyError where it is cut short or holds
+    something else.
+    """
     try:
         content = json.loads(read_text(path))
     except VocabularyError:
@@ -50,7 +62,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def boundary(where: object) -> Iterator[None]:
-    """Whatever a file makes a library stumble over becomes a VocabularyError that says where it lies.
+    """Whatever a file makes a library stumble over becomes a VocabularyError that says where it
+    lies.
 
     The panics of libraries in Rust are among it, which no `except Exception` sees.
     """
@@ -62,7 +75,10 @@ def boundary(where: object) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         if isinstance(error, ValidationError):
-            told = [f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}" for issue in error.errors()[:5]]
+            told = [
+                f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}"
+                for issue in error.errors()[:5]
+            ]
             raise VocabularyError(f"{where}: {'; '.join(told)}") from None
         text = str(error).strip().splitlines() or [""]
         raise VocabularyError(

@@ -10,7 +10,9 @@ from tokenization.request import Request
 
 @dataclass(frozen=True)
 class Cut:
-    """The parts that stay of the first and second text, and the overflowing part of text `overflow_text`."""
+    """The parts that stay of the first and second text, and the overflowing part of text
+    `overflow_text`.
+    """
 
     first: slice
     second: slice
@@ -21,8 +23,8 @@ class Cut:
 def truncate(lengths: tuple[int, int | None], excess: int, request: Request) -> Cut:
     """Take `excess` tokens away as `request.truncation` says.
 
-    `lengths` counts the tokens of both texts (None: there is no second). Warns and takes nothing where the text that
-    should shrink is too short, as transformers' slow classes do.
+    `lengths` counts the tokens of both texts (None: there is no second). Warns and takes nothing
+    where the text that should shrink is too short, as transformers' slow classes do.
     """
     first, second = lengths
     whole = Cut(slice(0, first), slice(0, second or 0))
@@ -50,11 +52,17 @@ def truncate(lengths: tuple[int, int | None], excess: int, request: Request) -> 
 
 
 def _keep(length: int, removed: int, side: Side) -> slice:
-    return slice(min(removed, length), length) if side == "left" else slice(0, max(length - removed, 0))
+    return (
+        slice(min(removed, length), length)
+        if side == "left"
+        else slice(0, max(length - removed, 0))
+    )
 
 
 def share(first: int, second: int, excess: int) -> tuple[int, int]:
-    """How many tokens the longest-first rule takes from each text: the longer one gives until both are equal."""
+    """How many tokens the longest-first rule takes from each text: the longer one gives until both
+    are equal.
+    """
     alone = min(abs(second - first), excess)
     both = excess - alone
     if first > second:
@@ -65,7 +73,8 @@ def share(first: int, second: int, excess: int) -> tuple[int, int]:
 def rows(lengths: tuple[int, int | None], excess: int, request: Request) -> list[Cut]:
     """The windows of a text that is too long, each overlapping the one before by `stride` tokens.
 
-    Raises TokenizationError where a pair is to be cut on both sides at once, or the stride leaves no way forward.
+    Raises TokenizationError where a pair is to be cut on both sides at once, or the stride leaves
+    no way forward.
     """
     cut = truncate(lengths, excess, request)
     if cut.overflow.stop == cut.overflow.start:
@@ -73,13 +82,20 @@ def rows(lengths: tuple[int, int | None], excess: int, request: Request) -> list
     length = lengths[cut.overflow_text] or 0
     size = length - excess
     if request.stride >= size:
-        raise TokenizationError(f"stride={request.stride} must be smaller than the {size} tokens that fit in a window")
+        raise TokenizationError(
+            f"stride={request.stride} must be smaller than the {size} tokens that fit in a window"
+        )
     windows = []
     for start in range(0, length, size - request.stride):
         stop = min(start + size, length)
         windows.append(
-            slice(start, stop) if request.truncation_side == "right" else slice(length - stop, length - start)
+            slice(start, stop)
+            if request.truncation_side == "right"
+            else slice(length - stop, length - start)
         )
         if stop == length:
             break
-    return [Cut(cut.first, window) if cut.overflow_text else Cut(window, cut.second) for window in windows]
+    return [
+        Cut(cut.first, window) if cut.overflow_text else Cut(window, cut.second)
+        for window in windows
+    ]

@@ -32,7 +32,8 @@ class WordAlgorithm:
         self._words = list(words)
         self.vocabulary = {word: index for index, word in enumerate(self._words)}
         self.size = len(self._words)
-        # The older published vocabularies write <UNK>; where both stand, the authors' reader takes that one.
+        # The older published vocabularies write <UNK>; where both stand, the authors' reader takes
+        # that one.
         self.unknown = self.vocabulary.get("<UNK>", self.vocabulary.get("<unk>"))
         clean: tuple[Edit, ...] = (Strip(), LowerCase()) if options.lower_case else (Strip(),)
         self._clean = clean
@@ -42,7 +43,9 @@ class WordAlgorithm:
 
     @classmethod
     def load(cls, options: WordOptions, directory: Path) -> Self:
-        """Read the words of a text file, one a line, or of a published pickle beside it that cannot run code."""
+        """Read the words of a text file, one a line, or of a published pickle beside it that cannot
+        run code.
+        """
         path = directory / options.vocabulary_file
         if not path.exists():
             for name in _PICKLES:
@@ -68,7 +71,11 @@ class WordAlgorithm:
             raise TokenizationError("the corpus holds no words")
         words = dict.fromkeys(options.reserved)
         words.update(
-            dict.fromkeys(word for word, count in counts.most_common(options.max_size) if count >= options.min_freq)
+            dict.fromkeys(
+                word
+                for word, count in counts.most_common(options.max_size)
+                if count >= options.min_freq
+            )
         )
         return cls(options, list(words)[:vocab_size])
 
@@ -91,12 +98,16 @@ class WordAlgorithm:
         return [self.tokenize(text) for text in texts]
 
     def _moses(self, text: str) -> list[str]:
-        return word_splitter(self.options.language, aggressive_dashes=True, protected=self._never_split)(text)
+        return word_splitter(
+            self.options.language, aggressive_dashes=True, protected=self._never_split
+        )(text)
 
     def quick_ids(self, texts: list[str]) -> None:
         return None
 
-    def follow(self, texts: Sequence[AlignedText], languages: Sequence[str | None]) -> list[Followed]:
+    def follow(
+        self, texts: Sequence[AlignedText], languages: Sequence[str | None]
+    ) -> list[Followed]:
         return [self._follow(text) for text in texts]
 
     def _follow(self, text: AlignedText) -> Followed:
@@ -108,11 +119,15 @@ class WordAlgorithm:
         else:
             text = follow_edits(punctuation_edits(self.options.language), text)
             words = [part for word in self._moses(text.text) for part in _split_number(word)]
-        return words, [word.span(0, len(word)) for word in locate_words(words, text, inserted="-,.")]
+        return words, [
+            word.span(0, len(word)) for word in locate_words(words, text, inserted="-,.")
+        ]
 
     def token_of(self, token_id: int) -> str:
         if not 0 <= token_id < self.size:
-            raise TokenizationError(f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}")
+            raise TokenizationError(
+                f"there is no token {token_id}: the vocabulary has ids 0 to {self.size - 1}"
+            )
         return self._words[token_id]
 
     def join(self, tokens: list[str]) -> str:
@@ -124,7 +139,9 @@ class WordAlgorithm:
     def files(self) -> dict[str, bytes]:
         for word in self._words:
             if word.split() not in ([word], []) or "\n" in word:
-                raise VocabularyError(f"{word!r} cannot stand in {self.options.vocabulary_file}: it holds white space")
+                raise VocabularyError(
+                    f"{word!r} cannot stand in {self.options.vocabulary_file}: it holds white space"
+                )
         return {self.options.vocabulary_file: "".join(f"{word}\n" for word in self._words).encode()}
 
 
@@ -134,7 +151,8 @@ def _split_number(word: str) -> list[str]:
 
 
 def read_words(path: Path) -> list[str]:
-    """Read words, the first of each line, or the line itself where it is white space (characters as words).
+    """Read words, the first of each line, or the line itself where it is white space (characters as
+    words).
 
     Raises VocabularyError for an empty line, and where no word stands for unknown ones.
     """
@@ -144,5 +162,7 @@ def read_words(path: Path) -> list[str]:
             raise VocabularyError(f"{path}:{number}: the line holds no word")
         words.setdefault((line.split() or [line])[0])
     if not words.keys() & {"<unk>", "<UNK>"}:
-        raise VocabularyError(f"{path}: no word is <unk> or <UNK>, so nothing can stand for unknown words")
+        raise VocabularyError(
+            f"{path}: no word is <unk> or <UNK>, so nothing can stand for unknown words"
+        )
     return list(words)

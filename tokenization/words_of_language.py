@@ -1,4 +1,6 @@
-"""XLM's way from text to words: normalize, split as the language needs, lower-case and remove accents."""
+"""XLM's way from text to words: normalize, split as the language needs, lower-case and remove
+accents.
+"""
 
 import unicodedata
 from functools import lru_cache
@@ -6,7 +8,12 @@ from functools import lru_cache
 from tokenization.aligned import AlignedText, concatenate, locate_words
 from tokenization.character_edits import Decompose, Translate
 from tokenization.edits import Edit, LowerCase, apply_edits, follow_edits
-from tokenization.moses import DROP_NON_PRINTING, punctuation_edits, unicode_punctuation_edits, word_splitter
+from tokenization.moses import (
+    DROP_NON_PRINTING,
+    punctuation_edits,
+    unicode_punctuation_edits,
+    word_splitter,
+)
 from tokenization.options import BytePairOptions
 from tokenization.segmenters import find_segmenter, segmenter_words
 
@@ -29,7 +36,8 @@ class WordSplitter:
 
     def _make_edits(self, language: str) -> tuple[Edit, ...]:
         edits = (*unicode_punctuation_edits(), *punctuation_edits(language), DROP_NON_PRINTING)
-        # The authors' Romanian script runs for one published model only; the option says for which languages.
+        # The authors' Romanian script runs for one published model only; the option says for which
+        # languages.
         without_segmenter = language not in self._options.segmenters
         if language in self._options.romanian_diacritics and without_segmenter:
             edits += (Translate({place: chr(char) for place, char in _ROMANIAN.items()}),)
@@ -47,7 +55,9 @@ class WordSplitter:
             words = self._words(apply_edits(self._edits(code), text), code, name)
         if not self._options.lower_case_and_remove_accents:
             return [word for word in words if word]
-        return [word for word in apply_edits(_LOWER_WITHOUT_ACCENTS, " ".join(words)).split(" ") if word]
+        return [
+            word for word in apply_edits(_LOWER_WITHOUT_ACCENTS, " ".join(words)).split(" ") if word
+        ]
 
     def _words(self, text: str, code: str, segmenter: str | None) -> list[str]:
         return word_splitter(code)(text) if segmenter is None else segmenter_words(segmenter)(text)

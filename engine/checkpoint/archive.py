@@ -10,16 +10,19 @@ from torch import Tensor
 
 from engine.errors import CheckpointError
 
-# Tensors that share storage count once a name: more of that than any network has is meant to fill the memory.
+# Tensors that share storage count once a name: more of that than any network has is meant to fill
+# the memory.
 MOST_SHARED = 64
 LARGEST_PICKLE = 2**28
 _LOCAL = struct.Struct("<4s2xHH8xIIHH")
 
 
 def check_archive(path: Path) -> None:
-    """Raise CheckpointError unless every record of a zip file lies in it as torch.save writes it: plain, whole and apart.
+    """Raise CheckpointError unless every record of a zip file lies in it as torch.save writes it:
+    plain, whole and apart.
 
-    torch maps such a file and takes the bytes at a record's place for its values, whatever they are.
+    torch maps such a file and takes the bytes at a record's place for its values, whatever they
+    are.
     """
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
@@ -72,4 +75,6 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
                 f"{path} is damaged: {name} {tuple(tensor.shape)} is larger than what it is stored in"
             )
     if total > MOST_SHARED * path.stat().st_size:
-        raise CheckpointError(f"{path} is damaged: its tensors are {total} bytes, the file holds {path.stat().st_size}")
+        raise CheckpointError(
+            f"{path} is damaged: its tensors are {total} bytes, the file holds {path.stat().st_size}"
+        )

@@ -1,7 +1,9 @@
-"""The authors' own files: tensors and settings in one pickle, read without running anything that it asks for.
+"""The authors' own files: tensors and settings in one pickle, read without running anything that it
+asks for.
 
-A pickle may name any function and have it called. This reader looks up nothing but how tensors and plain containers are
-put together; an object of any other class becomes a shell that only keeps its state.
+A pickle may name any function and have it called. This reader looks up nothing but how tensors and
+plain containers are put together; an object of any other class becomes a shell that only keeps its
+state.
 """
 
 import pickle
@@ -84,7 +86,9 @@ class _Pickles:
 
 
 def read_shells(path: Path) -> Any:
-    """What a file of `torch.save` holds, with shells for objects (raises CheckpointError for a damaged or other file)."""
+    """What a file of `torch.save` holds, with shells for objects (raises CheckpointError for a
+    damaged or other file).
+    """
     with path.open("rb") as file:
         start = file.read(len(_LEGACY))
     zipped = start.startswith(_ARCHIVE)
@@ -93,7 +97,9 @@ def read_shells(path: Path) -> Any:
             check_archive(path)
         if not zipped and start != _LEGACY:
             raise pickle.UnpicklingError("torch.save did not write it")
-        return torch.load(path, map_location="cpu", weights_only=False, mmap=zipped, pickle_module=_Pickles)
+        return torch.load(
+            path, map_location="cpu", weights_only=False, mmap=zipped, pickle_module=_Pickles
+        )
     except CheckpointError:
         raise
     except Exception as error:  # readers of broken bytes raise all sorts
@@ -103,24 +109,35 @@ def read_shells(path: Path) -> Any:
 
 def authors_file(folder: Path) -> Path | None:
     """The only file of torch in a folder (raises CheckpointError where there are several)."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".pth") and path.is_file())
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix in (".pt", ".pth") and path.is_file()
+    )
     if len(files) > 1:
         names = ", ".join(path.name for path in files[:6])
-        raise CheckpointError(f"{folder} holds several files of torch ({names}) and no config.json: name one of them")
+        raise CheckpointError(
+            f"{folder} holds several files of torch ({names}) and no config.json: name one of them"
+        )
     return files[0] if files else None
 
 
-def read_authors(path: Path, layouts: Mapping[str, OriginalLayout]) -> tuple[str, dict[str, Any], InMemory]:
+def read_authors(
+    path: Path, layouts: Mapping[str, OriginalLayout]
+) -> tuple[str, dict[str, Any], InMemory]:
     """The name of the layout that fits a file, the authors' settings, and the tensors.
 
-    Settings hold `rows of NAME` for every tensor besides. Raises CheckpointError where no layout fits.
+    Settings hold `rows of NAME` for every tensor besides. Raises CheckpointError where no layout
+    fits.
     """
     content = read_shells(path)
     if isinstance(content, Shell) and content.name:
         raise CheckpointError(f"{path} holds a {content.name}: {WHOLE_MODULE}")
     for name, layout in layouts.items():
-        state = next((found for place in layout.tensors if (found := _state(_at(content, place)))), None)
-        settings = next((found for place in layout.settings if (found := _plain(_at(content, place)))), None)
+        state = next(
+            (found for place in layout.tensors if (found := _state(_at(content, place)))), None
+        )
+        settings = next(
+            (found for place in layout.settings if (found := _plain(_at(content, place)))), None
+        )
         if state is None or not _fits(layout, state):
             continue
         if not isinstance(settings, Mapping):
@@ -129,7 +146,11 @@ def read_authors(path: Path, layouts: Mapping[str, OriginalLayout]) -> tuple[str
                 "them into pytorch_model.bin beside a spec.yaml or config.json"
             )
         rows = {f"rows of {key}": len(tensor) for key, tensor in state.items() if tensor.dim()}
-        return name, {**{str(key): _plain(value) for key, value in settings.items()}, **rows}, InMemory(path, state)
+        return (
+            name,
+            {**{str(key): _plain(value) for key, value in settings.items()}, **rows},
+            InMemory(path, state),
+        )
     known = ", ".join(layout.model_type for layout in layouts.values())
     raise CheckpointError(
         f"{path} is a file; give the folder that holds it and its config.json, or a file of the authors of: {known}"
@@ -138,7 +159,9 @@ def read_authors(path: Path, layouts: Mapping[str, OriginalLayout]) -> tuple[str
 
 def _fits(layout: OriginalLayout, state: Mapping[str, Tensor]) -> bool:
     prefix = f"{layout.prefix}." if layout.prefix else ""
-    wanted = slots_of(["embeddings.tokens.tables.0", "blocks.0.attention.query.weight"], None, layout, prefix)
+    wanted = slots_of(
+        ["embeddings.tokens.tables.0", "blocks.0.attention.query.weight"], None, layout, prefix
+    )
     return all(slot.theirs in state for slot in wanted)
 
 

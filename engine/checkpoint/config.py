@@ -33,12 +33,14 @@ def read_config(
     family: Mapping[str, Any],
     generation: Mapping[str, Any] | None = None,
 ) -> Reading:
-    """A family's plain spec with the settings of a config.json and a generation_config.json laid over it.
+    """A family's plain spec with the settings of a config.json and a generation_config.json laid
+    over it.
 
-    Of several names of one field the first that says something is read; of several fields on one path the first in the
-    layout; for the ids with which decoding starts and ends generation_config.json comes before config.json. Where the
-    others say something else, a remark says so. Fields that choose a section are read before those of its parts.
-    Raises CheckpointError for a value that the layout does not have.
+    Of several names of one field the first that says something is read; of several fields on one
+    path the first in the layout; for the ids with which decoding starts and ends
+    generation_config.json comes before config.json. Where the others say something else, a remark
+    says so. Fields that choose a section are read before those of its parts. Raises CheckpointError
+    for a value that the layout does not have.
     """
     data: dict[str, Any] = dict(family)
     config = {**layout.defaults, **config}
@@ -56,7 +58,9 @@ def read_config(
         for path in _paths(entry):
             if not path and not isinstance(value, Mapping):
                 allowed = ", ".join(repr(theirs) for theirs in entry.values)
-                raise CheckpointError(f"config.json: {key} is {given!r}; this family has: {allowed}")
+                raise CheckpointError(
+                    f"config.json: {key} is {given!r}; this family has: {allowed}"
+                )
             first, before = told.setdefault(path, (key, value))
             if isinstance(value, Mapping) or first == key:
                 data = _put(data, path, value)
@@ -70,9 +74,10 @@ def read_config(
 def write_config(spec: Mapping[str, Any], layout: Layout) -> Writing:
     """The fields of a config.json that say the same as a spec's plain data.
 
-    Of several paths the one that belongs to the spec's own head speaks, else the first. What a field of its own says, such
-    as a size, does not decide between the sections that another field chooses from. A value of another kind of section
-    than the layout knows, or one that only another head has, has no field.
+    Of several paths the one that belongs to the spec's own head speaks, else the first. What a
+    field of its own says, such as a size, does not decide between the sections that another field
+    chooses from. A value of another kind of section than the layout knows, or one that only another
+    head has, has no field.
     """
     writing = Writing({"model_type": layout.model_type, **layout.constants})
     own = f"heads.options.{_get(spec, 'heads.default')}."
@@ -88,7 +93,9 @@ def write_config(spec: Mapping[str, Any], layout: Layout) -> Writing:
         theirs = _theirs(value, entry, path, said)
         if theirs is not MISSING:
             writing.config[name] = theirs
-            writing.config.update({other: theirs for other in entry.also if other in layout.constants})
+            writing.config.update(
+                {other: theirs for other in entry.also if other in layout.constants}
+            )
         elif path.startswith(own) or not path.startswith("heads.options."):
             writing.unsayable.append(path or name)
     return writing
@@ -123,14 +130,19 @@ def with_words(
     spec: Mapping[str, Any],
     layout: Layout,
 ) -> dict[str, Any]:
-    """A written config.json with the words in which another one said the same, and with its foreign fields.
+    """A written config.json with the words in which another one said the same, and with its foreign
+    fields.
 
     What generation_config.json says in place of a field leaves that field as it was.
     """
     result = dict(written)
-    overruled = {path for name, path in layout.generation.items() if _still(generation.get(name), path, spec)}
+    overruled = {
+        path for name, path in layout.generation.items() if _still(generation.get(name), path, spec)
+    }
     fields = dict(_in_order(layout))
-    names = {other: (name, entry) for name, entry in fields.items() for other in (name, *entry.also)}
+    names = {
+        other: (name, entry) for name, entry in fields.items() for other in (name, *entry.also)
+    }
     for name, value in kept.items():
         field_name, entry = names.get(name, (None, None))
         if entry is None or _idle(entry, spec):
@@ -147,7 +159,9 @@ def with_words(
     return result
 
 
-def write_generation(generation: Mapping[str, Any], spec: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+def write_generation(
+    generation: Mapping[str, Any], spec: Mapping[str, Any], layout: Layout
+) -> dict[str, Any]:
     """A generation_config.json that was read, with the ids that the spec has now."""
     result = dict(generation)
     for name, path in layout.generation.items():
@@ -181,7 +195,9 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
         return [
             d
             for key in keys
-            for d in differences(ours.get(key), theirs.get(key), f"{path}.{key}" if path else str(key))
+            for d in differences(
+                ours.get(key), theirs.get(key), f"{path}.{key}" if path else str(key)
+            )
         ]
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         return [] if list(ours) == list(theirs) else [path]
@@ -189,7 +205,9 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 
 
 def _in_order(layout: Layout) -> Iterator[tuple[str, ConfigField]]:
-    """The fields of a layout: those that choose a section before those of its parts, conditional ones last."""
+    """The fields of a layout: those that choose a section before those of its parts, conditional
+    ones last.
+    """
     fields = [
         (name, entry if isinstance(entry, ConfigField) else ConfigField(path=entry))
         for name, entry in layout.config.items()
@@ -197,7 +215,9 @@ def _in_order(layout: Layout) -> Iterator[tuple[str, ConfigField]]:
 
     def rank(named: tuple[str, ConfigField]) -> tuple[bool, int]:
         entry = named[1]
-        return entry.under is not None, min(len(path.split(".")) if path else 0 for path in _paths(entry))
+        return entry.under is not None, min(
+            len(path.split(".")) if path else 0 for path in _paths(entry)
+        )
 
     yield from sorted(fields, key=rank)
 
@@ -208,18 +228,28 @@ def _idle(entry: ConfigField, spec: Mapping[str, Any]) -> bool:
 
 
 def _said(config: Mapping[str, Any], name: str, entry: ConfigField) -> tuple[str, Any] | None:
-    """The first name of a field that says something, and what; null says something where no other name does."""
+    """The first name of a field that says something, and what; null says something where no other
+    name does.
+    """
     found = [(other, _get(config, other)) for other in (name, *entry.also)]
     present = [(other, value) for other, value in found if value is not MISSING]
     speaking = [(other, value) for other, value in present if value is not None]
     return next(iter(speaking or present), None)
 
 
-def _other_names(config: Mapping[str, Any], layout: Layout, entry: ConfigField, key: str, value: Any) -> Iterator[str]:
-    """Other names of a field that say another value; one that holds its class's default says nothing."""
+def _other_names(
+    config: Mapping[str, Any], layout: Layout, entry: ConfigField, key: str, value: Any
+) -> Iterator[str]:
+    """Other names of a field that say another value; one that holds its class's default says
+    nothing.
+    """
     for other in entry.also:
         given = _get(config, other)
-        if other == key or given in (MISSING, None) or layout.constants.get(other, MISSING) == given:
+        if (
+            other == key
+            or given in (MISSING, None)
+            or layout.constants.get(other, MISSING) == given
+        ):
             continue
         if _ours(other, given, entry) != value:
             yield _differ(key, _get(config, key), other, given)
@@ -230,9 +260,14 @@ def _differ(first: str, value: Any, other: str, found: Any) -> str:
 
 
 def _with_generation(
-    data: dict[str, Any], layout: Layout, generation: Mapping[str, Any], told: dict[str, tuple[str, Any]]
+    data: dict[str, Any],
+    layout: Layout,
+    generation: Mapping[str, Any],
+    told: dict[str, tuple[str, Any]],
 ) -> tuple[dict[str, Any], list[str]]:
-    """The ids of a generation_config.json in place of those of config.json; the network's padding is not its to say."""
+    """The ids of a generation_config.json in place of those of config.json; the network's padding
+    is not its to say.
+    """
     remarks = []
     for name, path in layout.generation.items():
         given = generation.get(name)
@@ -240,7 +275,11 @@ def _with_generation(
         if given is None or given == before or layout.constants.get(name, MISSING) == given:
             continue
         here = f"generation_config.json says {name} {given!r}"
-        if _get(data, NETWORK_PADDING) == before and path == "tokens.padding" and before is not None:
+        if (
+            _get(data, NETWORK_PADDING) == before
+            and path == "tokens.padding"
+            and before is not None
+        ):
             remarks.append(f"{here}, but padding of the network is {before!r}")
             continue
         within = isinstance(given, list) and before in given
@@ -251,8 +290,12 @@ def _with_generation(
     return data, remarks
 
 
-def _within_vocabulary(data: dict[str, Any], told: Mapping[str, tuple[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Without the ids of special tokens that the vocabulary does not have, as some published files hold."""
+def _within_vocabulary(
+    data: dict[str, Any], told: Mapping[str, tuple[str, Any]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Without the ids of special tokens that the vocabulary does not have, as some published files
+    hold.
+    """
     vocab, tokens = _get(data, "dims.vocab"), _get(data, "tokens")
     if not isinstance(vocab, int) or not isinstance(tokens, Mapping):
         return data, []
@@ -263,7 +306,9 @@ def _within_vocabulary(data: dict[str, Any], told: Mapping[str, tuple[str, Any]]
         if inside != value and value is not MISSING:
             data = _put(data, path, inside)
             name, _ = told.get(path, (path, None))
-            remarks.append(f"{name} {value!r} is outside the vocabulary of {vocab} and counts as none")
+            remarks.append(
+                f"{name} {value!r} is outside the vocabulary of {vocab} and counts as none"
+            )
     return data, remarks
 
 
@@ -319,21 +364,28 @@ def _theirs(value: Any, entry: ConfigField, path: str, said: Container[str]) -> 
 
 
 def _holds(value: Any, wanted: Any, path: str, said: Container[str]) -> bool:
-    """Whether a value equals the wanted one, or has it as a part, apart from what is `said` elsewhere."""
+    """Whether a value equals the wanted one, or has it as a part, apart from what is `said`
+    elsewhere.
+    """
     if isinstance(wanted, Mapping):
         return isinstance(value, Mapping) and all(
-            (below := f"{path}.{key}".lstrip(".")) in said or _holds(value.get(key), part, below, said)
+            (below := f"{path}.{key}".lstrip(".")) in said
+            or _holds(value.get(key), part, below, said)
             for key, part in wanted.items()
         )
     if isinstance(wanted, list | tuple):
-        return isinstance(value, list | tuple) and sorted(map(str, value)) == sorted(map(str, wanted))
+        return isinstance(value, list | tuple) and sorted(map(str, value)) == sorted(
+            map(str, wanted)
+        )
     if isinstance(value, float) and type(wanted) is int:
         return value == wanted
     return type(value) is type(wanted) and value == wanted
 
 
 def _get(data: Any, path: str) -> Any:
-    """The value at a dotted path, MISSING where there is none; below a list, whether it holds that name."""
+    """The value at a dotted path, MISSING where there is none; below a list, whether it holds that
+    name.
+    """
     if isinstance(data, Mapping) and path in data:  # a name of the authors' may hold dots
         return data[path]
     for part in path.split(".") if path else ():
@@ -344,7 +396,9 @@ def _get(data: Any, path: str) -> Any:
 
 
 def _put(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """Data with a value at a dotted path; sections merge, and below a list a boolean adds or removes that name."""
+    """Data with a value at a dotted path; sections merge, and below a list a boolean adds or
+    removes that name.
+    """
     if not path:
         return merge(data, value)
     first, _, rest = path.partition(".")
@@ -358,7 +412,8 @@ def _put(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
     return {**data, first: _put(old if isinstance(old, Mapping) else {}, rest, value)}
 
 
-# True of one folder of weights only: who wrote it, of which class, what else lay there, how its numbers were stored.
+# True of one folder of weights only: who wrote it, of which class, what else lay there, how its
+# numbers were stored.
 OF_THE_FOLDER = frozenset(
     [
         "architectures",

@@ -1,4 +1,6 @@
-"""Weight files: opened lazily, read tensor by tensor, and written so that a save is seen whole or not at all."""
+"""Weight files: opened lazily, read tensor by tensor, and written so that a save is seen whole or
+not at all.
+"""
 
 import contextlib
 import hashlib
@@ -30,8 +32,16 @@ INDEX = f"{SINGLE[0]}.index.json"
 DESCRIPTIONS = ("spec.yaml", "config.json", "generation_config.json")
 # The files by which a save is found.
 WATCHED = (*DESCRIPTIONS, *SINGLE, *(f"{name}.index.json" for name in SINGLE))
-# What readers of broken data raise: no slip of ours among them may be told as one of the file's, so these are few.
-FOREIGN = (RecursionError, UnicodeError, OverflowError, MemoryError, ValidationError, SafetensorError)
+# What readers of broken data raise: no slip of ours among them may be told as one of the file's, so
+# these are few.
+FOREIGN = (
+    RecursionError,
+    UnicodeError,
+    OverflowError,
+    MemoryError,
+    ValidationError,
+    SafetensorError,
+)
 REMAP_BYTES = 2**26
 LARGEST_TEXT = 2**26
 DOWNLOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "spec.yaml")
@@ -61,11 +71,15 @@ class Weights:
 
     def metadata(self) -> dict[str, str]:
         """What safetensors files say beside their tensors."""
-        return {name: text for file in set(self._files.values()) for name, text in file.metadata.items()}
+        return {
+            name: text for file in set(self._files.values()) for name, text in file.metadata.items()
+        }
 
 
 class _File:
-    """One weight file, mapped into memory, and mapped anew now and then so that pages of copied tensors do not pile up."""
+    """One weight file, mapped into memory, and mapped anew now and then so that pages of copied
+    tensors do not pile up.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,7 +109,9 @@ class _File:
                 file = safe_open(self.path, framework="pt")
                 self.metadata = file.metadata() or {}
                 names = () if self.shapes else file.keys()
-                self.shapes.update({name: tuple(file.get_slice(name).get_shape()) for name in names})
+                self.shapes.update(
+                    {name: tuple(file.get_slice(name).get_shape()) for name in names}
+                )
                 return file.get_tensor
             zipped = _is_zip(self.path)
             if zipped:
@@ -118,7 +134,9 @@ class _File:
         return dict(state).__getitem__
 
     def _among_objects(self) -> Any:
-        """What a training program wrote, settings and all, where the tensors stand apart from the objects."""
+        """What a training program wrote, settings and all, where the tensors stand apart from the
+        objects.
+        """
         try:
             content = read_shells(self.path)
         except CheckpointError:
@@ -131,14 +149,18 @@ class _File:
 
 
 def resolve_folder(source: str | os.PathLike[str], revision: str | None = None) -> Path:
-    """A local folder, or the snapshot of a hub id (raises CheckpointError where neither can be had)."""
+    """A local folder, or the snapshot of a hub id (raises CheckpointError where neither can be
+    had).
+    """
     path = Path(source)
     if path.is_dir():
         return path
     if path.is_file() and path.suffix in SUFFIXES:
         return path
     if path.is_file():
-        raise CheckpointError(f"{path} is a file; give the folder that holds it and its config.json")
+        raise CheckpointError(
+            f"{path} is a file; give the folder that holds it and its config.json"
+        )
     text = str(source)
     if text.startswith((".", "/", "~")) or text.count("/") > 1:
         raise CheckpointError(f"there is no folder {text}")
@@ -147,7 +169,9 @@ def resolve_folder(source: str | os.PathLike[str], revision: str | None = None) 
     try:
         return Path(snapshot_download(text, revision=revision, allow_patterns=list(DOWNLOADED)))
     except Exception as error:  # whatever the hub's client and its transport raise
-        raise CheckpointError(f"'{text}' is no folder here, and the hub did not give it: {error}") from None
+        raise CheckpointError(
+            f"'{text}' is no folder here, and the hub did not give it: {error}"
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -168,20 +192,24 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A hidden folder whose files take the places of the last save's in `folder` when the block ends well, or vanish.
+    """A hidden folder whose files take the places of the last save's in `folder` when the block
+    ends well, or vanish.
 
-    Only files that a save of ours wrote go, as its own weights say. Raises CheckpointError where the folder cannot be
-    written, with what it held unchanged.
+    Only files that a save of ours wrote go, as its own weights say. Raises CheckpointError where
+    the folder cannot be written, with what it held unchanged.
     """
     try:
         with staging.staged(folder, _arrange) as stage:
             yield stage
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} cannot be written: {_reason(error)}; what it held is as it was") from error
+        raise CheckpointError(
+            f"{folder} cannot be written: {_reason(error)}; what it held is as it was"
+        ) from error
 
 
 def read_folder(folder: Path, read: Callable[[], T]) -> T:
-    """What `read` makes of a checkpoint folder as one save left it; raises CheckpointError for what stands in the way.
+    """What `read` makes of a checkpoint folder as one save left it; raises CheckpointError for what
+    stands in the way.
 
     Whatever a file makes a library stumble over is an error of the folder.
     """
@@ -195,15 +223,19 @@ def read_folder(folder: Path, read: Callable[[], T]) -> T:
         where = error.filename or folder
         raise CheckpointError(f"{where} cannot be read: {_reason(error)}") from None
     except FOREIGN as error:
-        raise CheckpointError(f"{folder} is damaged, or holds what no network has: {_reason(error)}") from error
+        raise CheckpointError(
+            f"{folder} is damaged, or holds what no network has: {_reason(error)}"
+        ) from error
 
 
 def save_tensors(
     tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_bytes: int, beside: Mapping[str, str]
 ) -> None:
-    """Write tensors as safetensors in shards of at most `shard_bytes`, with transformers' index where there are several.
+    """Write tensors as safetensors in shards of at most `shard_bytes`, with transformers' index
+    where there are several.
 
-    `beside` are the texts of further files by name. The weights say what they are, so that a later save knows its own.
+    `beside` are the texts of further files by name. The weights say what they are, so that a later
+    save knows its own.
     """
     about = {name: _digest(text.encode()) for name, text in beside.items()}
     shards: list[list[str]] = []
@@ -226,12 +258,17 @@ def save_tensors(
         filled, total = filled + size, total + size
     write()
     many = len(shards) > 1
-    files = [_shard_name("model", i, len(shards)) if many else SINGLE[0] for i in range(1, len(shards) + 1)]
+    files = [
+        _shard_name("model", i, len(shards)) if many else SINGLE[0]
+        for i in range(1, len(shards) + 1)
+    ]
     for number, file in enumerate(files):
         (folder / f"shard-{number}").replace(folder / file)
     if many:
         where = {name: file for file, names in zip(files, shards, strict=True) for name in names}
-        _write_index(folder / INDEX, {"metadata": {"total_size": total, **about}, "weight_map": where})
+        _write_index(
+            folder / INDEX, {"metadata": {"total_size": total, **about}, "weight_map": where}
+        )
 
 
 def _shard_name(stem: str, number: int, count: int) -> str:
@@ -247,10 +284,11 @@ def _digest(content: bytes) -> str:
 
 
 def _arrange(stage: Path, folder: Path) -> list[staging.Step]:
-    """The moves of a save: shards, then the one file by which all others are found, then what describes them.
+    """The moves of a save: shards, then the one file by which all others are found, then what
+    describes them.
 
-    Transformers reads config.json first: while another one waits for its weights there is none, and that is an error
-    there, not a mixture.
+    Transformers reads config.json first: while another one waits for its weights there is none, and
+    that is an error there, not a mixture.
     """
     index, owned, shards = _last_save(folder)
     new = _apart(stage, folder)
@@ -280,7 +318,9 @@ def _arrange(stage: Path, folder: Path) -> list[staging.Step]:
 
 
 def _apart(stage: Path, folder: Path) -> list[str]:
-    """The names in a stage, once its shards have names that are free: those of an earlier save are still being read."""
+    """The names in a stage, once its shards have names that are free: those of an earlier save are
+    still being read.
+    """
     stem, number = "model", 1
     shards = sorted(path.name for path in stage.glob("model-*-of-*.safetensors"))
     while any((folder / name.replace("model", stem, 1)).exists() for name in shards):
@@ -297,7 +337,9 @@ def _apart(stage: Path, folder: Path) -> list[str]:
 
 
 def _last_save(folder: Path) -> tuple[bool, dict[str, str], list[str]]:
-    """Whether an index of ours lies in a folder, the digests of what a save wrote beside its weights, and its shards."""
+    """Whether an index of ours lies in a folder, the digests of what a save wrote beside its
+    weights, and its shards.
+    """
     digests: dict[str, str] = {}
     # A damaged file is none of ours.
     with contextlib.suppress(Exception), safe_open(folder / SINGLE[0], framework="pt") as file:
@@ -314,7 +356,10 @@ def _last_save(folder: Path) -> tuple[bool, dict[str, str], list[str]]:
 
 
 def _is_shard(name: object) -> bool:
-    return staging.is_plain(name) and re.fullmatch(r"model(\.\d+)?-\d{5}-of-\d{5}\.safetensors", str(name)) is not None
+    return (
+        staging.is_plain(name)
+        and re.fullmatch(r"model(\.\d+)?-\d{5}-of-\d{5}\.safetensors", str(name)) is not None
+    )
 
 
 def _reason(error: BaseException) -> str:
@@ -340,9 +385,13 @@ def _weight_files(folder: Path) -> list[Path]:
             files = [folder / name for name in sorted(set(places.values()))]
             missing = [file.name for file in files if not file.is_file()]
             if missing:
-                raise CheckpointError(f"{folder} lacks shards that its index names: {', '.join(missing)}")
+                raise CheckpointError(
+                    f"{folder} lacks shards that its index names: {', '.join(missing)}"
+                )
             return files
-    raise nothing_to_open(folder, f"holds no weights: expected {' or '.join(SINGLE)}, or an index of shards")
+    raise nothing_to_open(
+        folder, f"holds no weights: expected {' or '.join(SINGLE)}, or an index of shards"
+    )
 
 
 def _is_zip(path: Path) -> bool:

@@ -17,8 +17,16 @@ TF_CHECKPOINTS = {
 }
 # The end of a file's name, what it is, and how it becomes a folder that opens.
 KINDS = (
-    (".h5", "TensorFlow weights", "save it anew with transformers 4: from_pretrained(FOLDER, from_tf=True)"),
-    (".msgpack", "Flax weights", "save it anew with transformers 4: from_pretrained(FOLDER, from_flax=True)"),
+    (
+        ".h5",
+        "TensorFlow weights",
+        "save it anew with transformers 4: from_pretrained(FOLDER, from_tf=True)",
+    ),
+    (
+        ".msgpack",
+        "Flax weights",
+        "save it anew with transformers 4: from_pretrained(FOLDER, from_flax=True)",
+    ),
     (".gguf", "a quantised network of llama.cpp", "open the folder that it was made from"),
     (".onnx", "an exported ONNX graph", "open the folder that it was exported from"),
     (".ot", "weights of rust-bert", "open the folder that it was made from"),
@@ -27,7 +35,15 @@ KINDS = (
     (".nemo", "an archive of NeMo", "export it to transformers' format first"),
 )
 # Tensors that only a quantised network has.
-QUANTISED = (".absmax", ".quant_state.bitsandbytes__nf4", ".SCB", ".qweight", ".qzeros", ".g_idx", ".weight_scale_inv")
+QUANTISED = (
+    ".absmax",
+    ".quant_state.bitsandbytes__nf4",
+    ".SCB",
+    ".qweight",
+    ".qzeros",
+    ".g_idx",
+    ".weight_scale_inv",
+)
 
 
 def nothing_to_open(folder: Path, lack: str) -> CheckpointError:
@@ -51,7 +67,9 @@ def refuse_pointer(path: Path) -> None:
     """Raise CheckpointError for what git left in the place of a large file."""
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
-            raise CheckpointError(f"{path} is a git-LFS pointer, not the file itself: run `git lfs pull` in its folder")
+            raise CheckpointError(
+                f"{path} is a git-LFS pointer, not the file itself: run `git lfs pull` in its folder"
+            )
 
 
 def refuse_quantised(folder: Path, config: Mapping[str, Any]) -> None:
@@ -78,7 +96,9 @@ def refuse_quantised_tensors(folder: Path, names: list[str]) -> None:
 
 def _merge(folder: Path) -> str:
     try:
-        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get(
+            "base_model_name_or_path"
+        )
     except (ValueError, AttributeError):
         base = None
     named = f" ({base})" if base else ""
@@ -91,4 +111,6 @@ def _merge(folder: Path) -> str:
 def _rest(names: list[str]) -> str:
     if not names:
         return "; the folder is empty"
-    return f"; it holds {', '.join(names[:6])}" + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"; it holds {', '.join(names[:6])}" + (
+        f" and {len(names) - 6} more" if len(names) > 6 else ""
+    )

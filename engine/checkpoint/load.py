@@ -17,12 +17,12 @@ from engine.checkpoint.names import Slot
 from engine.checkpoint.opening import Source, open_source, stored_in
 from engine.checkpoint.plan import Plan, make_plan, some
 from engine.checkpoint.stored import Stored
-from engine.embeddings import TokenEmbedding
 from engine.errors import CheckpointError, InputError, SpecError
-from engine.init import initialize
 from engine.kernels.int8 import Int8Weight
 from engine.model import Model
-from engine.output_layer import AdaptiveOutput, LinearOutput
+from engine.network.embeddings import TokenEmbedding
+from engine.network.output_layer import AdaptiveOutput, LinearOutput
+from engine.parameters.init import initialize
 from engine.spec import SpecSource
 
 # Numbers that are drawn anew beside any checkpoint; beside a larger one, four times its own.
@@ -70,18 +70,20 @@ def load_model(
     weights: Literal["int8"] | None = None,
     **head_options: Any,
 ) -> Model:
-    """A model with the weights of a folder or hub id: one that `save_model` wrote, or transformers' `save_pretrained`.
+    """A model with the weights of a folder or hub id: one that `save_model` wrote, or transformers'
+    `save_pretrained`.
 
-    `head` as in `build_model`; "default" is the head that the checkpoint has. `spec` names the family for a network
-    that the project does not ship. On the processor, tensors that need no change lie on pages of the file, which are
-    read when first used and copied when written to: the file may be replaced or deleted, but not overwritten in place;
-    those that it keeps transposed are laid out anew when training or a longer generation begins. All others stream into
-    place one by one, cast to `dtype` (None: as stored) on `device`. `seed` draws the weights of a new head. What was
-    not taken over stands in `model.load_report`, and is warned about.
-    `weights="int8"` keeps token tables, linear layers and output layers in 8-bit integers with a scale a row, for
-    inference, and computes in `dtype`; biases, norms, position tables and projections of narrow tables stay as they are.
-    Such a model cannot be saved, trained or resized.
-    Raises CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
+    `head` as in `build_model`; "default" is the head that the checkpoint has. `spec` names the
+    family for a network that the project does not ship. On the processor, tensors that need no
+    change lie on pages of the file, which are read when first used and copied when written to: the
+    file may be replaced or deleted, but not overwritten in place; those that it keeps transposed
+    are laid out anew when training or a longer generation begins. All others stream into place one
+    by one, cast to `dtype` (None: as stored) on `device`. `seed` draws the weights of a new head.
+    What was not taken over stands in `model.load_report`, and is warned about. `weights="int8"`
+    keeps token tables, linear layers and output layers in 8-bit integers with a scale a row, for
+    inference, and computes in `dtype`; biases, norms, position tables and projections of narrow
+    tables stay as they are. Such a model cannot be saved, trained or resized. Raises
+    CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
     """
     if weights not in (None, "int8"):
         raise ValueError(f"weights is {weights!r}; allowed: None, 'int8'")
@@ -91,9 +93,13 @@ def load_model(
         opened = open_source(folder, spec, overrides)
         stored = stored_in(opened)
         if (layers := opened.spec.dims.layers) > len(stored.names()):
-            raise CheckpointError(f"{folder} describes {layers} layers, but holds {len(stored.names())} tensors")
+            raise CheckpointError(
+                f"{folder} describes {layers} layers, but holds {len(stored.names())} tensors"
+            )
         model = _assembled(opened, head, head_options)
-        return model, _fill(model, make_plan(model, stored, opened), stored, dtype, device, seed, weights == "int8")
+        return model, _fill(
+            model, make_plan(model, stored, opened), stored, dtype, device, seed, weights == "int8"
+        )
 
     model, report = read_folder(folder, read)
     model.load_report = report
@@ -113,7 +119,8 @@ def plan_load(
     revision: str | None = None,
     **head_options: Any,
 ) -> Plan:
-    """What `load_model` would do with the same arguments, from names and shapes: `rows`, `left_over`, `unfilled`.
+    """What `load_model` would do with the same arguments, from names and shapes: `rows`,
+    `left_over`, `unfilled`.
 
     Nothing is allocated. Raises CheckpointError for a missing, damaged or foreign checkpoint.
     """
@@ -122,7 +129,9 @@ def plan_load(
 
 
 def _assembled(opened: Source, head: str | None, options: Mapping[str, Any]) -> Model:
-    """The modules on the meta device; a head that the folder describes and that cannot stand is the folder's error."""
+    """The modules on the meta device; a head that the folder describes and that cannot stand is the
+    folder's error.
+    """
     try:
         return assemble(opened.spec, head, device="meta", **options)
     except (InputError, SpecError):
@@ -140,13 +149,17 @@ def _fill(
     seed: int,
     narrow: bool,
 ) -> LoadReport:
-    """Put a checkpoint's tensors into a model on the meta device; nothing of the model is touched before all is checked."""
+    """Put a checkpoint's tensors into a model on the meta device; nothing of the model is touched
+    before all is checked.
+    """
     plan.check()
     fresh = [row.ours for row in plan.rows if not row.fits]
     _check_fresh(sum(model.get_parameter(name).numel() for name in fresh), stored)
     for copy, theirs in plan.copies.items():
         if not torch.equal(stored.read(copy), stored.read(theirs)):
-            raise CheckpointError(f"{copy} and {theirs} differ, but the spec ties them: untie them in the spec")
+            raise CheckpointError(
+                f"{copy} and {theirs} differ, but the spec ties them: untie them in the spec"
+            )
     taken = {row.ours for row in plan.rows if row.fits}
     for slot in plan.slots:
         filled = {name: tensor for name, tensor in plan.read(slot, stored).items() if name in taken}
@@ -196,7 +209,9 @@ def _assign(
         setattr(module, last, nn.Parameter(_rounded(name, blank, narrow), requires_grad=False))
         return
     if not tensor.is_floating_point():
-        raise CheckpointError(f"{name} is stored as {tensor.dtype}, which holds no weights: dequantize it first")
+        raise CheckpointError(
+            f"{name} is stored as {tensor.dtype}, which holds no weights: dequantize it first"
+        )
     old = model.get_parameter(name)
     kind = tensor.dtype if dtype is None else dtype
     # A view would keep the whole file's pages, those of rounded weights among them.
@@ -210,20 +225,26 @@ def _assign(
 
 
 def _narrows(model: nn.Module, name: str) -> bool:
-    """Whether a parameter of that name is kept in 8 bits: a token table, or a matrix of a body's or output's layer."""
+    """Whether a parameter of that name is kept in 8 bits: a token table, or a matrix of a body's or
+    output's layer.
+    """
     path, _, last = name.rpartition(".")
     if last.isdigit():
         path, _, last = path.rpartition(".")
     holder = model.get_submodule(path)
     if isinstance(holder, nn.Linear):
         above = model.get_submodule(path.rpartition(".")[0])
-        return last == "weight" and (isinstance(above, LinearOutput) or path.startswith(("blocks.", "pooler.")))
+        return last == "weight" and (
+            isinstance(above, LinearOutput) or path.startswith(("blocks.", "pooler."))
+        )
     takes = isinstance(holder, TokenEmbedding | LinearOutput | AdaptiveOutput)
     return takes and last in ("weight", "tables", "cluster_weight")
 
 
 def _rounded(name: str, blank: Int8Weight, read: Callable[[], Tensor]) -> Int8Weight:
-    """A weight as it is read, a run of rows at a time, so that the pages of the runs before can leave memory."""
+    """A weight as it is read, a run of rows at a time, so that the pages of the runs before can
+    leave memory.
+    """
     rows = max(1, REMAP_BYTES // max(1, blank.shape[1] * blank.element_size()))
     for start in range(0, len(blank), rows):
         blank.quantize_rows(start, read()[start : start + rows].to(blank.device))
@@ -236,7 +257,9 @@ def _read(plan: Plan, slot: Slot, stored: Stored, name: str) -> Tensor:
     return plan.read(slot, stored)[name]
 
 
-def _fresh(model: Model, names: list[str], dtype: torch.dtype | None, device: torch.device | str, seed: int) -> None:
+def _fresh(
+    model: Model, names: list[str], dtype: torch.dtype | None, device: torch.device | str, seed: int
+) -> None:
     """Draw new weights for these parameters, as `build_model` would."""
     if not names:
         return

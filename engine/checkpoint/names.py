@@ -1,10 +1,12 @@
-"""The grammar of weight maps: our name → their name, an optional einops pattern, and groups that they fuse.
+"""The grammar of weight maps: our name → their name, an optional einops pattern, and groups that
+they fuse.
 
     blocks.*.attention_norm: layer.*.rel_attn.layer_norm                       a module and all below it
     blocks.*.attention.query.weight: [layer.*.rel_attn.q, "d h k -> (h k) d"]  their axes → ours
     blocks.*.attention.(query key value).bias: [h.*.attn.c_attn.bias, "(c o) -> c o"]   c counts the group
 
-`*` stands for a number. Names of a head begin with `heads.NAME` and are whole; all others stand below the layout's prefix.
+`*` stands for a number. Names of a head begin with `heads.NAME` and are whole; all others stand
+below the layout's prefix.
 """
 
 import re
@@ -24,7 +26,9 @@ GROUP = re.compile(r"\(([^)]*)\)")
 
 @dataclass(frozen=True)
 class Slot:
-    """One of their tensors, the tensors of ours that it holds, and the pattern between them (theirs -> ours)."""
+    """One of their tensors, the tensors of ours that it holds, and the pattern between them (theirs
+    -> ours).
+    """
 
     theirs: str
     ours: tuple[str, ...]
@@ -34,7 +38,9 @@ class Slot:
         """Our tensors by name, from theirs."""
         if self.pattern is not None:
             tensor = rearrange(tensor, self.pattern, **_used(self.pattern, self._sizes(sizes)))
-        return dict(zip(self.ours, tensor.unbind(0) if len(self.ours) > 1 else (tensor,), strict=True))
+        return dict(
+            zip(self.ours, tensor.unbind(0) if len(self.ours) > 1 else (tensor,), strict=True)
+        )
 
     def write(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:
         """Their tensor, from ours: the inverse of `read`."""
@@ -51,26 +57,40 @@ class Slot:
 
 
 def axis_sizes(spec: Spec) -> dict[str, int]:
-    """Lengths of the axis letters that patterns may use: d model, h heads, g key and value heads, k head, f inner, v vocab."""
+    """Lengths of the axis letters that patterns may use: d model, h heads, g key and value heads, k
+    head, f inner, v vocab.
+    """
     dims = spec.dims
     assert dims.head is not None and dims.kv_heads is not None and dims.inner is not None
-    return {"d": dims.model, "h": dims.heads, "g": dims.kv_heads, "k": dims.head, "f": dims.inner, "v": dims.vocab}
+    return {
+        "d": dims.model,
+        "h": dims.heads,
+        "g": dims.kv_heads,
+        "k": dims.head,
+        "f": dims.inner,
+        "v": dims.vocab,
+    }
 
 
 def slots_of(
     names: Iterable[str], head: str | None, layout: Layout, prefix: str, *, new_heads: bool = False
 ) -> list[Slot]:
-    """The slots that hold these tensors of ours (raises CheckpointError that lists all names without an entry).
+    """The slots that hold these tensors of ours (raises CheckpointError that lists all names
+    without an entry).
 
-    `prefix` is put before every name that belongs to no head ("" or "transformer."). With `new_heads` a head's tensors
-    may have no entry and get no slot: the layout has no such head.
+    `prefix` is put before every name that belongs to no head ("" or "transformer."). With
+    `new_heads` a head's tensors may have no entry and get no slot: the layout has no such head.
     """
     entries = [(_expression(ours), ours, theirs) for ours, theirs in layout.names.items()]
     slots: dict[tuple[str, str | None], dict[int, str]] = {}
     unknown = []
     for name in names:
         public = f"heads.{head}.{name.removeprefix('head.')}" if name.startswith("head.") else name
-        found = [(match, ours, theirs) for expression, ours, theirs in entries if (match := expression.match(public))]
+        found = [
+            (match, ours, theirs)
+            for expression, ours, theirs in entries
+            if (match := expression.match(public))
+        ]
         if not found:
             if not (new_heads and name.startswith("head.")):
                 unknown.append(name)
@@ -85,7 +105,10 @@ def slots_of(
         slots.setdefault((whole, pattern), {})[order] = name
     if unknown:
         raise CheckpointError(f"layout {layout.model_type} has no names for: {', '.join(unknown)}")
-    return [Slot(whole, tuple(group[i] for i in sorted(group)), pattern) for (whole, pattern), group in slots.items()]
+    return [
+        Slot(whole, tuple(group[i] for i in sorted(group)), pattern)
+        for (whole, pattern), group in slots.items()
+    ]
 
 
 def _expression(ours: str) -> re.Pattern[str]:

@@ -25,9 +25,11 @@ OTHER_FRAMEWORKS = ("TF", "Flax")
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint folder with its spec, the layout of its names (None: our own), and what its config said in vain.
+    """A checkpoint folder with its spec, the layout of its names (None: our own), and what its
+    config said in vain.
 
-    `tensors` are those of a file that holds both settings and tensors; others are looked for in the folder.
+    `tensors` are those of a file that holds both settings and tensors; others are looked for in the
+    folder.
     """
 
     folder: Path
@@ -39,8 +41,12 @@ class Source:
     remarks: tuple[str, ...] = ()
 
 
-def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None) -> Source:
-    """The spec of a checkpoint folder: its spec.yaml, or a family's spec with the settings of its config.json."""
+def open_source(
+    folder: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None
+) -> Source:
+    """The spec of a checkpoint folder: its spec.yaml, or a family's spec with the settings of its
+    config.json.
+    """
     if folder.is_file():
         return _authors_source(folder, spec, overrides)
     if (folder / "spec.yaml").is_file() and spec is None:
@@ -55,7 +61,9 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
     # A spec that is wrong by itself is told with its own lines.
     layout = load_spec(family if spec is None else spec).checkpoint.huggingface
     if layout is None:
-        raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
+        raise CheckpointError(
+            "this spec has no checkpoint.huggingface section, so its names elsewhere are unknown"
+        )
     generation: dict[str, Any] = {}
     if (folder / "generation_config.json").is_file():
         generation = read_json(folder / "generation_config.json")
@@ -63,7 +71,9 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
     head, said = _head(config, layout)
     data = _with_tokenizer(_with_head(reading.data, config, head), folder)
     resolved = _resolved(data, overrides, layout, folder)
-    words = kept_words(config, generation, resolved.to_dict(), layout, labels_of(resolved.heads.default))
+    words = kept_words(
+        config, generation, resolved.to_dict(), layout, labels_of(resolved.heads.default)
+    )
     foreign = Foreign(config=words, generation=generation) if words or generation else None
     checkpoint = resolved.checkpoint.model_copy(update={"foreign": foreign})
     return Source(
@@ -77,7 +87,9 @@ def open_source(folder: Path, spec: SpecSource | None, overrides: Mapping[str, A
 
 
 def _with_tokenizer(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The spec with what the tokenizer files beside a config.json say, so that it is saved as they are."""
+    """The spec with what the tokenizer files beside a config.json say, so that it is saved as they
+    are.
+    """
     if data.get("tokenizer") is None or not (folder / "tokenizer_config.json").is_file():
         return data
     try:
@@ -87,18 +99,26 @@ def _with_tokenizer(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**data, "tokenizer": section}
 
 
-def _resolved(data: dict[str, Any], overrides: Mapping[str, Any] | None, layout: Layout, folder: Path) -> Spec:
-    """The spec of this data, in which what is wrong, and not the caller's overrides, is the fault of a config.json."""
+def _resolved(
+    data: dict[str, Any], overrides: Mapping[str, Any] | None, layout: Layout, folder: Path
+) -> Spec:
+    """The spec of this data, in which what is wrong, and not the caller's overrides, is the fault
+    of a config.json.
+    """
     try:
         return load_spec(data, overrides)
     except SpecError as error:
         if any(problem.source == "overrides" for problem in error.problems):
             raise
-        raise CheckpointError("\n".join(_told(problem, layout, folder) for problem in error.problems)) from None
+        raise CheckpointError(
+            "\n".join(_told(problem, layout, folder) for problem in error.problems)
+        ) from None
 
 
 def holds_network(path: Path) -> bool:
-    """Whether a network is to be had from a place without a spec.yaml: a folder with config.json, or an authors' file."""
+    """Whether a network is to be had from a place without a spec.yaml: a folder with config.json,
+    or an authors' file.
+    """
     if path.is_file():
         return path.suffix in SUFFIXES
     if not path.is_dir() or (path / "spec.yaml").is_file():
@@ -106,11 +126,21 @@ def holds_network(path: Path) -> bool:
     return (path / "config.json").is_file() or authors_file(path) is not None
 
 
-def _authors_source(file: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None) -> Source:
+def _authors_source(
+    file: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None
+) -> Source:
     """The spec and the tensors of a file that the authors' code wrote."""
     known = families() if spec is None else {"": _plain(spec)}
-    specs = {name: load_spec(data) for name, data in known.items()} if spec is None else {"": load_spec(spec)}
-    layouts = {name: one.checkpoint.original for name, one in specs.items() if one.checkpoint.original is not None}
+    specs = (
+        {name: load_spec(data) for name, data in known.items()}
+        if spec is None
+        else {"": load_spec(spec)}
+    )
+    layouts = {
+        name: one.checkpoint.original
+        for name, one in specs.items()
+        if one.checkpoint.original is not None
+    }
     if not layouts:
         raise CheckpointError(
             "this spec has no checkpoint.original section, so the names in the authors' file are unknown"
@@ -120,7 +150,9 @@ def _authors_source(file: Path, spec: SpecSource | None, overrides: Mapping[str,
     try:
         resolved = load_spec(read_config(settings, layout, known[name]).data, overrides)
     except SpecError as error:
-        raise SpecError(replace(p, source=str(file)) if p.source == "spec" else p for p in error.problems) from None
+        raise SpecError(
+            replace(p, source=str(file)) if p.source == "spec" else p for p in error.problems
+        ) from None
     return Source(file, resolved, layout, tensors=tensors)
 
 
@@ -154,10 +186,16 @@ def _family(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _head(config: Mapping[str, Any], layout: Layout) -> tuple[str | None, list[str]]:
-    """The head of the class that config.json names, and what a reader should know of a class that is none of these."""
+    """The head of the class that config.json names, and what a reader should know of a class that
+    is none of these.
+    """
     architectures = config.get("architectures") or []
-    if not isinstance(architectures, list) or not all(isinstance(name, str) for name in architectures):
-        raise CheckpointError(f"config.json: architectures should be a list of class names, found {architectures!r}")
+    if not isinstance(architectures, list) or not all(
+        isinstance(name, str) for name in architectures
+    ):
+        raise CheckpointError(
+            f"config.json: architectures should be a list of class names, found {architectures!r}"
+        )
     if not architectures:
         return None, []
     heads = {
@@ -190,7 +228,9 @@ def _with_head(data: dict[str, Any], config: Mapping[str, Any], head: str | None
     labels = {name: config[name] for name in LABEL_FIELDS if config.get(name) is not None}
     if "id2label" in labels:
         try:
-            labels["id2label"] = {int(number): str(text) for number, text in dict(labels["id2label"]).items()}
+            labels["id2label"] = {
+                int(number): str(text) for number, text in dict(labels["id2label"]).items()
+            }
         except (TypeError, ValueError):
             raise CheckpointError(
                 f"config.json: id2label should give each number its name, found {labels['id2label']!r}"

@@ -1,4 +1,6 @@
-"""Which tensors of a checkpoint fill which parameters of a network: decided from names and shapes, before any is read."""
+"""Which tensors of a checkpoint fill which parameters of a network: decided from names and shapes,
+before any is read.
+"""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +15,17 @@ from engine.checkpoint.opening import Source
 from engine.checkpoint.stored import Stored
 from engine.errors import CheckpointError
 from engine.model import Model
+from engine.parameters.ties import shared_names
 from engine.spec.axes import Layout, OriginalLayout
-from engine.ties import shared_names
 
 OPTIONAL = ("head.", "pooler.")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A parameter of ours, the tensor that fills it (None: it is drawn anew), and that tensor's shape as we read it."""
+    """A parameter of ours, the tensor that fills it (None: it is drawn anew), and that tensor's
+    shape as we read it.
+    """
 
     ours: str
     shape: tuple[int, ...]
@@ -38,8 +42,10 @@ class Row:
 class Plan:
     """What a load would do.
 
-    `rows`: each parameter once. `slots`: the tensors to read. `copies`: further tensors of a tied parameter, with the one
-    that is read. `looked_for`: published names by ours. `left_over`: tensors that nothing takes, with their shapes. `taken_over`: parameters of the head from that of `other_head`.
+    `rows`: each parameter once. `slots`: the tensors to read. `copies`: further tensors of a tied
+    parameter, with the one that is read. `looked_for`: published names by ours. `left_over`:
+    tensors that nothing takes, with their shapes. `taken_over`: parameters of the head from that of
+    `other_head`.
     """
 
     source: Source
@@ -55,7 +61,9 @@ class Plan:
     @property
     def unfilled(self) -> tuple[str, ...]:
         """Parameters for which there is no tensor."""
-        return tuple(row.ours for row in self.rows if row.theirs is None and row.ours not in self.zeros)
+        return tuple(
+            row.ours for row in self.rows if row.theirs is None and row.ours not in self.zeros
+        )
 
     @property
     def zeros(self) -> frozenset[str]:
@@ -80,7 +88,11 @@ class Plan:
                 f"{where} lacks {some([self._wanted(name) for name in lost[:8]], len(lost))}: it holds another network, "
                 "or only a part of this one"
             )
-        wrong = [row for row in self.rows if row.ours in self.other_shape and not row.ours.startswith(OPTIONAL)]
+        wrong = [
+            row
+            for row in self.rows
+            if row.ours in self.other_shape and not row.ours.startswith(OPTIONAL)
+        ]
         if wrong:
             names = [f"{row.ours} {row.found} instead of {row.shape}" for row in wrong]
             raise CheckpointError(f"{where} has tensors of another shape: {some(names)}")
@@ -111,14 +123,22 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
         rows.append(Row(name, shapes[name], slot.theirs if slot else None, read.get(name)))
     used = {stored.place(name) for name in (*(slot.theirs for slot in slots), *found.copies)}
     buffers, unused = (source.layout.buffers, source.layout.unused) if source.layout else ((), ())
-    rest = [name for name in stored.names() if stored.place(name) not in used and not _matches(name, buffers)]
+    rest = [
+        name
+        for name in stored.names()
+        if stored.place(name) not in used and not _matches(name, buffers)
+    ]
     idle = tuple(name for name in rest if _matches(name, unused))
     left = [name for name in rest if name not in idle]
     return Plan(
         source=source,
         rows=tuple(rows),
         slots=slots,
-        copies={copy: theirs for copy, theirs in found.copies.items() if stored.place(copy) != stored.place(theirs)},
+        copies={
+            copy: theirs
+            for copy, theirs in found.copies.items()
+            if stored.place(copy) != stored.place(theirs)
+        },
         looked_for=found.looked_for,
         left_over={name: stored.shape(name) for name in left},
         unused=idle,
@@ -135,7 +155,9 @@ def some(names: Sequence[str], total: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class _Found:
-    """Slots and published names by our names, copies of tied tensors, and which of ours come from another head."""
+    """Slots and published names by our names, copies of tied tensors, and which of ours come from
+    another head.
+    """
 
     slots: dict[str, Slot]
     copies: dict[str, str]
@@ -144,7 +166,9 @@ class _Found:
 
 
 def _own(model: Model, groups: Mapping[str, list[str]], stored: Stored, source: Source) -> _Found:
-    """In our own format names are ours; another head's tensors count where the published layout gives both one name."""
+    """In our own format names are ours; another head's tensors count where the published layout
+    gives both one name.
+    """
     present = set(stored.names())
     head, theirs = model.spec.heads.default, source.spec.heads.default
     swapped: dict[str, str] = {}
@@ -168,9 +192,15 @@ def _own(model: Model, groups: Mapping[str, list[str]], stored: Stored, source: 
 
 
 def _between_heads(
-    groups: Mapping[str, list[str]], present: Iterable[str], head: str, theirs: str, layout: Layout | None
+    groups: Mapping[str, list[str]],
+    present: Iterable[str],
+    head: str,
+    theirs: str,
+    layout: Layout | None,
 ) -> dict[str, str]:
-    """Which of another head's tensors stands for each of ours: the one with the same published name."""
+    """Which of another head's tensors stands for each of ours: the one with the same published
+    name.
+    """
     if layout is None:
         return {}
     ours = [name for names in groups.values() for name in names if name.startswith("head.")]
@@ -188,7 +218,9 @@ def _between_heads(
     }
 
 
-def _theirs(model: Model, groups: Mapping[str, list[str]], stored: Stored, layout: Layout, other: str | None) -> _Found:
+def _theirs(
+    model: Model, groups: Mapping[str, list[str]], stored: Stored, layout: Layout, other: str | None
+) -> _Found:
     """In a published layout the map says which tensor fills which of ours, aliases among them."""
     present = stored.names()
     here = set(present)
@@ -217,7 +249,8 @@ def _theirs(model: Model, groups: Mapping[str, list[str]], stored: Stored, layou
         foreign = tuple(
             name
             for name, slot in found.slots.items()
-            if name.startswith("head.") and any(fnmatchcase(f"{slot.theirs}.", f"{theirs}.*") for theirs in given)
+            if name.startswith("head.")
+            and any(fnmatchcase(f"{slot.theirs}.", f"{theirs}.*") for theirs in given)
         )
     return _Found(found.slots, found.copies, found.looked_for, foreign)
 
@@ -245,4 +278,6 @@ def _read(slot: Slot, tensor: Tensor, source: Source) -> dict[str, Tensor]:
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns)
+    return any(
+        fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns
+    )

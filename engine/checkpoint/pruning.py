@@ -1,4 +1,6 @@
-"""Heads that a published checkpoint has pruned: silent heads of a whole network, with the same answers."""
+"""Heads that a published checkpoint has pruned: silent heads of a whole network, with the same
+answers.
+"""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +24,8 @@ class Pruned:
     kept: Mapping[int, tuple[int, ...]] | None = None
 
     def restore(self, name: str, tensor: Tensor) -> Tensor:
-        """A tensor of ours with zeros where pruned heads were, which so add nothing and learn nothing.
+        """A tensor of ours with zeros where pruned heads were, which so add nothing and learn
+        nothing.
 
         Raises CheckpointError where it does not lack what was pruned.
         """
@@ -46,19 +49,31 @@ WHOLE = Pruned()
 
 
 def pruned_heads(config: Mapping[str, Any], spec: Spec) -> Pruned:
-    """What a config.json says of pruned heads (raises CheckpointError for heads that the network has not)."""
+    """What a config.json says of pruned heads (raises CheckpointError for heads that the network
+    has not).
+    """
     given = config.get("pruned_heads")
     if not given:
         return WHOLE
     dims, score = spec.dims, spec.attention
     assert dims.head is not None
-    if dims.kv_heads != dims.heads or score.query_bias != "none" or spec.position.kind == "relative":
-        raise CheckpointError("config.json has pruned_heads, which the published code of this family does not know")
+    if (
+        dims.kv_heads != dims.heads
+        or score.query_bias != "none"
+        or spec.position.kind == "relative"
+    ):
+        raise CheckpointError(
+            "config.json has pruned_heads, which the published code of this family does not know"
+        )
     if not isinstance(given, Mapping):
-        raise CheckpointError(f"config.json: pruned_heads should give heads a block, found {given!r}")
+        raise CheckpointError(
+            f"config.json: pruned_heads should give heads a block, found {given!r}"
+        )
     kept = {}
     for block, heads in given.items():
-        numbers = isinstance(heads, list) and all(type(head) is int and 0 <= head < dims.heads for head in heads)
+        numbers = isinstance(heads, list) and all(
+            type(head) is int and 0 <= head < dims.heads for head in heads
+        )
         if not (numbers and str(block).isdecimal() and int(block) < dims.layers):
             raise CheckpointError(
                 f"config.json: pruned_heads says {block}: {heads!r}; there are blocks 0 to {dims.layers - 1} with heads "

@@ -11,18 +11,24 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from engine.build import head_options
-from engine.checkpoint.config import differences, read_config, with_words, write_config, write_generation
+from engine.checkpoint.config import (
+    differences,
+    read_config,
+    with_words,
+    write_config,
+    write_generation,
+)
 from engine.checkpoint.files import save_tensors, staged
 from engine.checkpoint.names import axis_sizes, slots_of
 from engine.checkpoint.opening import LABEL_FIELDS, labels_of
 from engine.errors import CheckpointError
 from engine.kernels.int8 import holds_int8
 from engine.model import Model
+from engine.parameters.ties import shared_names
 from engine.spec import Spec
 from engine.spec.axes import Layout
 from engine.spec.explain import explain
 from engine.spec.load import families
-from engine.ties import shared_names
 from tokenization.plain_yaml import write_yaml
 
 # How fresh weights were drawn says nothing of those that are saved.
@@ -36,13 +42,15 @@ def save_model(
     *,
     shard_bytes: int = 5 * 10**9,
 ) -> None:
-    """Write a model to a folder that `load_model` opens, and transformers' `from_pretrained` too for "huggingface".
+    """Write a model to a folder that `load_model` opens, and transformers' `from_pretrained` too
+    for "huggingface".
 
-    Our own format is spec.yaml, fully resolved, beside safetensors. Shards hold at most `shard_bytes` bytes.
-    A save is seen whole or not at all by `load_model`, also where the process ends in the middle of one, or two save to
-    one folder at once (the later one stays); transformers sees the old one, the new one, or, while a changed config.json
-    gives way, none. Of what the folder held, only files of an earlier save go.
-    Raises CheckpointError where the other format cannot say what the spec says, or the folder cannot be written.
+    Our own format is spec.yaml, fully resolved, beside safetensors. Shards hold at most
+    `shard_bytes` bytes. A save is seen whole or not at all by `load_model`, also where the process
+    ends in the middle of one, or two save to one folder at once (the later one stays); transformers
+    sees the old one, the new one, or, while a changed config.json gives way, none. Of what the
+    folder held, only files of an earlier save go. Raises CheckpointError where the other format
+    cannot say what the spec says, or the folder cannot be written.
     """
     path = Path(folder)
     if format not in ("engine", "huggingface"):
@@ -63,11 +71,18 @@ def save_model(
             )
     if format == "engine":
         with staged(path) as stage:
-            save_tensors(model.named_parameters(), stage, shard_bytes, {"spec.yaml": write_yaml(model.spec.to_dict())})
+            save_tensors(
+                model.named_parameters(),
+                stage,
+                shard_bytes,
+                {"spec.yaml": write_yaml(model.spec.to_dict())},
+            )
         return
     layout = model.spec.checkpoint.huggingface
     if layout is None:
-        raise CheckpointError("this spec has no checkpoint.huggingface section, so its names elsewhere are unknown")
+        raise CheckpointError(
+            "this spec has no checkpoint.huggingface section, so its names elsewhere are unknown"
+        )
     files = {
         name: json.dumps(fields, indent=2, sort_keys=True) + "\n"
         for name, fields in _checked_files(model.spec, layout).items()
@@ -78,9 +93,11 @@ def save_model(
 
 
 def _checked_files(spec: Spec, layout: Layout) -> dict[str, dict[str, Any]]:
-    """Their config.json, and generation_config.json where one was read, once reading them back has given the same network.
+    """Their config.json, and generation_config.json where one was read, once reading them back has
+    given the same network.
 
-    Read back from the spec itself, and from the network that the layout was written for, which knows nothing of it.
+    Read back from the spec itself, and from the network that the layout was written for, which
+    knows nothing of it.
     """
     architecture = _architecture(spec, layout)
     plain = spec.to_dict()
@@ -94,7 +111,9 @@ def _checked_files(spec: Spec, layout: Layout) -> dict[str, dict[str, Any]]:
     for base in () if lost else (plain, layout.home or families().get(layout.model_type, plain)):
         lost += _lost(config, generation, layout, plain, base)
     if lost:
-        raise CheckpointError(f"a {layout.model_type} config.json cannot say: {', '.join(dict.fromkeys(lost))}")
+        raise CheckpointError(
+            f"a {layout.model_type} config.json cannot say: {', '.join(dict.fromkeys(lost))}"
+        )
     config["architectures"] = [architecture]
     options = spec.heads.options.get(spec.heads.default or "", {})
     config.update({name: options[name] for name in LABEL_FIELDS if options.get(name) is not None})
@@ -121,7 +140,9 @@ def _lost(
 
 
 def _network_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """Paths in which two plain specs differ as networks with the head of the first; labels have fields of their own."""
+    """Paths in which two plain specs differ as networks with the head of the first; labels have
+    fields of their own.
+    """
     paths = [path for path in differences(ours, theirs) if not path.startswith(NOT_THE_NETWORK)]
     head = ours["heads"]["default"]
     if head is None:
@@ -132,7 +153,11 @@ def _network_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
         for side in (ours, theirs)
     )
     labels = tuple(f"heads.options.{head}.{name}" for name in LABEL_FIELDS)
-    return paths + [path for path in differences(one, other, f"heads.options.{head}") if not path.startswith(labels)]
+    return paths + [
+        path
+        for path in differences(one, other, f"heads.options.{head}")
+        if not path.startswith(labels)
+    ]
 
 
 def _architecture(spec: Spec, layout: Layout) -> str:
@@ -140,14 +165,18 @@ def _architecture(spec: Spec, layout: Layout) -> str:
     classes = layout.architectures.get(head)
     if classes is None:
         known = ", ".join(layout.architectures) or "none"
-        raise CheckpointError(f"transformers has no {layout.model_type} class for the head '{head}'; it has: {known}")
+        raise CheckpointError(
+            f"transformers has no {layout.model_type} class for the head '{head}'; it has: {known}"
+        )
     return classes if isinstance(classes, str) else classes[0]
 
 
 def _their_tensors(model: Model, layout: Layout) -> Iterator[tuple[str, Tensor]]:
-    """Their tensors by name; a head's copies of the body's tensors are left to be tied when they are opened.
+    """Their tensors by name; a head's copies of the body's tensors are left to be tied when they
+    are opened.
 
-    A tensor that several parts of the body share is written under each of its names, aliases among them.
+    A tensor that several parts of the body share is written under each of its names, aliases among
+    them.
     """
     prefix = f"{layout.prefix}." if layout.prefix and model.head is not None else ""
     groups = shared_names(model)

@@ -8,14 +8,17 @@ from torch import Tensor
 
 from engine.errors import CheckpointError
 
-# What torch.compile, fully sharded training and activation checkpointing put into the middle of a name.
+# What torch.compile, fully sharded training and activation checkpointing put into the middle of a
+# name.
 WRAPPERS = frozenset(["_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
 # Where training programs keep a network's tensors in a file that holds more.
 STATES = ("model", "state_dict", "model_state_dict", "module", "encoder")
 
 
 class Tensors(Protocol):
-    """Tensors by name, each with a shape that is known before it is read, and what a file says beside them."""
+    """Tensors by name, each with a shape that is known before it is read, and what a file says
+    beside them.
+    """
 
     folder: Path
 
@@ -61,7 +64,8 @@ class InMemory:
 
 
 class Stored:
-    """Tensors without what wrapped their network, and under the names that `safetensors.torch.save_model` left out.
+    """Tensors without what wrapped their network, and under the names that
+    `safetensors.torch.save_model` left out.
 
     Raises CheckpointError where two tensors would have one name.
     """
@@ -95,7 +99,9 @@ class Stored:
 
 
 def unwrapped_names(names: Iterable[str], where: Path) -> dict[str, str]:
-    """Each name in a file by the name that it has without wrappers, `module.` of data-parallel training among them."""
+    """Each name in a file by the name that it has without wrappers, `module.` of data-parallel
+    training among them.
+    """
     # torch.optim.swa_utils.AveragedModel keeps a counter beside the tensors.
     kept = [name for name in names if name != "n_averaged"]
     found = {raw: ".".join(part for part in raw.split(".") if part not in WRAPPERS) for raw in kept}
@@ -104,19 +110,27 @@ def unwrapped_names(names: Iterable[str], where: Path) -> dict[str, str]:
     places: dict[str, str] = {}
     for raw, name in found.items():
         if name in places:
-            raise CheckpointError(f"{where}: {places[name]} and {raw} are two tensors of one name, {name}")
+            raise CheckpointError(
+                f"{where}: {places[name]} and {raw} are two tensors of one name, {name}"
+            )
         places[name] = raw
     return places
 
 
 def state_in(content: Any) -> Mapping[str, Tensor] | None:
-    """The tensors by name in what a file holds, at its top or under the name that training programs give them."""
+    """The tensors by name in what a file holds, at its top or under the name that training programs
+    give them.
+    """
     if not isinstance(content, Mapping):
         return None
     if content and all(isinstance(value, Tensor) for value in content.values()):
         return content
     for name in STATES:
         inner = content.get(name)
-        if isinstance(inner, Mapping) and inner and all(isinstance(value, Tensor) for value in inner.values()):
+        if (
+            isinstance(inner, Mapping)
+            and inner
+            and all(isinstance(value, Tensor) for value in inner.values())
+        ):
             return inner
     return None

@@ -12,7 +12,10 @@ from engine.errors import CheckpointError, InputError, SpecError
 from tokenization.errors import TokenizationError
 
 EXPECTED = (SpecError, InputError, CheckpointError, TokenizationError, FileNotFoundError)
-CUT_OFF = (BrokenPipeError, SystemExit)  # rich ends the program where a pipe breaks, and nothing else here does
+CUT_OFF = (
+    BrokenPipeError,
+    SystemExit,
+)  # rich ends the program where a pipe breaks, and nothing else here does
 
 
 class Commands(TyperGroup):
@@ -46,9 +49,14 @@ class Commands(TyperGroup):
         except EXPECTED as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(2) from None
-        except OSError as error:  # no permission, no space left, no file where a folder is asked for
+        except (
+            OSError
+        ) as error:  # no permission, no space left, no file where a folder is asked for
             drop_output()
-            typer.echo(": ".join(str(part) for part in (error.filename, error.strerror or error) if part), err=True)
+            typer.echo(
+                ": ".join(str(part) for part in (error.filename, error.strerror or error) if part),
+                err=True,
+            )
             raise typer.Exit(2) from None
 
 
@@ -70,7 +78,10 @@ def _show_version(wanted: bool) -> None:
 @main.callback()
 def _options(
     _: Annotated[
-        bool, typer.Option("--version", help="Show the version and end.", callback=_show_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Show the version and end.", callback=_show_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Options of the program itself."""

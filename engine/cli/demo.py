@@ -10,15 +10,22 @@ from engine.errors import InputError, nearest
 
 def demo(
     only: Annotated[
-        list[str] | None, typer.Option(help="A family to show, such as xglm; may be given again. All by default.")
+        list[str] | None,
+        typer.Option(help="A family to show, such as xglm; may be given again. All by default."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The seed of the text, the weights and the training.")] = 0,
-    quick: Annotated[bool, typer.Option(help="Train an eighth of the steps: to see that everything runs.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where to leave the trained networks with their tokenizers.")] = Path(
-        ".demo"
-    ),
+    seed: Annotated[
+        int, typer.Option(help="The seed of the text, the weights and the training.")
+    ] = 0,
+    quick: Annotated[
+        bool, typer.Option(help="Train an eighth of the steps: to see that everything runs.")
+    ] = False,
+    folder: Annotated[
+        Path, typer.Option(help="Where to leave the trained networks with their tokenizers.")
+    ] = Path(".demo"),
 ) -> None:
-    """Train five tiny networks on real sentences in twelve languages, and show what each family is for."""
+    """Train five tiny networks on real sentences in twelve languages, and show what each family is
+    for.
+    """
     from engine.demo.run import FAMILIES, run
 
     for name in only or ():

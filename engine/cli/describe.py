@@ -11,25 +11,42 @@ WIDTH = 140  # a row is never cut: a terminal that is narrower wraps it
 
 def describe(
     spec: Annotated[
-        str | None, typer.Argument(help="A spec file, a name such as xlnet-base, or a folder with a model.")
+        str | None,
+        typer.Argument(help="A spec file, a name such as xlnet-base, or a folder with a model."),
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the spec, such as dims.layers=2.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Changes to the spec, such as dims.layers=2."
+        ),
     ] = None,
     head: Annotated[
-        str, typer.Option(help="A head's name, 'none' for the bare backbone, or 'default' for the spec's own.")
+        str,
+        typer.Option(
+            help="A head's name, 'none' for the bare backbone, or 'default' for the spec's own."
+        ),
     ] = "default",
     family: Annotated[
-        str | None, typer.Option("--spec", help="The spec by which a folder is read; lists its weights too.")
+        str | None,
+        typer.Option("--spec", help="The spec by which a folder is read; lists its weights too."),
     ] = None,
     weights: Annotated[
-        bool, typer.Option("--weights", help="List what of a folder's weights would be read, left over and drawn anew.")
+        bool,
+        typer.Option(
+            "--weights",
+            help="List what of a folder's weights would be read, left over and drawn anew.",
+        ),
     ] = False,
     machine: Annotated[
-        bool, typer.Option("--machine", help="Say which ways of computing were chosen for this processor.")
+        bool,
+        typer.Option(
+            "--machine", help="Say which ways of computing were chosen for this processor."
+        ),
     ] = False,
 ) -> None:
-    """Print a network as a tree with shapes, parameter counts and memory costs, without allocating it."""
+    """Print a network as a tree with shapes, parameter counts and memory costs, without allocating
+    it.
+    """
     from rich.console import Console
 
     from engine.build import assemble, load_spec
@@ -48,11 +65,15 @@ def describe(
     if spec is None:
         if machine:
             return
-        raise InputError("name a spec, such as xlnet-base, a spec file or a folder; or ask with --machine")
+        raise InputError(
+            "name a spec, such as xlnet-base, a spec file or a folder; or ask with --machine"
+        )
     changes = parse_overrides(overrides or [])
     listed = weights or family is not None
     if listed and not Path(spec).exists():
-        raise InputError(f"--spec and --weights are for a folder with a model, and there is none at {spec}")
+        raise InputError(
+            f"--spec and --weights are for a folder with a model, and there is none at {spec}"
+        )
     name = None if head == "none" else head
     if not listed and not holds_network(Path(spec)):
         parts = render(assemble(load_spec(spec, changes), name, device="meta"))
@@ -67,7 +88,9 @@ def describe(
 
 
 def parse_overrides(words: list[str]) -> dict[str, Any]:
-    """Dotted keys with values read as YAML, from `key=value` words (raises SpecError for other words)."""
+    """Dotted keys with values read as YAML, from `key=value` words (raises SpecError for other
+    words).
+    """
     from engine.errors import Problem, SpecError
     from tokenization.plain_yaml import YamlError, parse_yaml
 
@@ -76,7 +99,11 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            problems.append(Problem(word, "an override is written key=value, such as dims.layers=2", "command line"))
+            problems.append(
+                Problem(
+                    word, "an override is written key=value, such as dims.layers=2", "command line"
+                )
+            )
             continue
         try:
             changes[key] = parse_yaml(value).data

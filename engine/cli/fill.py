@@ -5,7 +5,18 @@ from typing import Annotated, Any
 import typer
 
 from engine.cli.streams import echo_json
-from engine.cli.texts import BatchSize, File, Given, Json, Language, Source, batches, hidden_token, lines, open_both
+from engine.cli.texts import (
+    BatchSize,
+    File,
+    Given,
+    Json,
+    Language,
+    Source,
+    batches,
+    hidden_token,
+    lines,
+    open_both,
+)
 
 
 def fill(
@@ -14,8 +25,12 @@ def fill(
     file: File = None,
     lang: Language = None,
     top: Annotated[int, typer.Option(help="How many candidates for each place.")] = 5,
-    place: Annotated[str, typer.Option(help="What stands for a hidden token in the texts.")] = "<mask>",
-    rounds: Annotated[int | None, typer.Option(help="Fill all places, in so many rounds, and show the texts.")] = None,
+    place: Annotated[
+        str, typer.Option(help="What stands for a hidden token in the texts.")
+    ] = "<mask>",
+    rounds: Annotated[
+        int | None, typer.Option(help="Fill all places, in so many rounds, and show the texts.")
+    ] = None,
     batch_size: BatchSize = 8,
     as_json: Json = False,
 ) -> None:
@@ -28,7 +43,11 @@ def fill(
     name = str(tokenizer.convert_ids_to_tokens(hidden))
     texts = (each.replace(place, name) for each in lines(text, file))
     for batch in batches(network, tokenizer, texts, lang, batch_size):
-        given: dict[str, Any] = {"attention_mask": batch.mask, "langs": batch.langs, "mask_token_id": hidden}
+        given: dict[str, Any] = {
+            "attention_mask": batch.mask,
+            "langs": batch.langs,
+            "mask_token_id": hidden,
+        }
         if rounds is not None:
             filled = network.mask_predict(batch.ids, rounds, **given)
             for row, ids in enumerate(filled):
@@ -49,6 +68,7 @@ def fill(
                 echo_json(line)
             else:
                 shown = "  ".join(
-                    f"{piece} {share:.3f}" for piece, share in zip(pieces, found.probabilities, strict=True)
+                    f"{piece} {share:.3f}"
+                    for piece, share in zip(pieces, found.probabilities, strict=True)
                 )
                 typer.echo(f"{batch.texts[found.row]}\t{found.place}\t{shown}")

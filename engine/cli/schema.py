@@ -29,7 +29,10 @@ def spec_schema() -> dict[str, Any]:
         "properties": options,
         "additionalProperties": False,
     }
-    whole["properties"]["extends"] = {"type": "string", "description": "The parent: a file, or a name below specs/."}
+    whole["properties"]["extends"] = {
+        "type": "string",
+        "description": "The parent: a file, or a name below specs/.",
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_partial(whole)}
 
 
@@ -38,5 +41,9 @@ def _partial(node: Any) -> Any:
         return [_partial(part) for part in node]
     if not isinstance(node, dict):
         return node
-    kept = {key: value for key, value in node.items() if not (key == "required" and isinstance(value, list))}
+    kept = {
+        key: value
+        for key, value in node.items()
+        if not (key == "required" and isinstance(value, list))
+    }
     return {"anyOf" if key == "oneOf" else key: _partial(value) for key, value in kept.items()}

@@ -33,11 +33,19 @@ def score(
     text: Given = None,
     file: File = None,
     lang: Language = None,
-    method: Annotated[str | None, typer.Option(help=f"{', '.join(METHODS)}; the model's own unless given.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many random orders, for --method orders.")] = 1,
+    method: Annotated[
+        str | None, typer.Option(help=f"{', '.join(METHODS)}; the model's own unless given.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="How many random orders, for --method orders.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Makes random orders repeatable.")] = 0,
-    window: Annotated[int | None, typer.Option(help="Tokens that are read at once of a long text.")] = None,
-    stride: Annotated[int | None, typer.Option(help="New tokens in each window; half of it unless given.")] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Tokens that are read at once of a long text.")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="New tokens in each window; half of it unless given.")
+    ] = None,
     special: Annotated[bool, typer.Option("--special", help="Count special tokens too.")] = False,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show every token.")] = False,
     batch_size: BatchSize = 8,
@@ -67,16 +75,26 @@ def _print(
     as_json: bool,
 ) -> None:
     targets = None if special else ~batch.special
-    scores = model.score(batch.ids, attention_mask=batch.mask, langs=batch.langs, targets=targets, **settings)
+    scores = model.score(
+        batch.ids, attention_mask=batch.mask, langs=batch.langs, targets=targets, **settings
+    )
     for row, text in enumerate(batch.texts):
         counted = scores.counted[row].nonzero().squeeze(1).tolist()
-        pieces = [str(tokenizer.convert_ids_to_tokens(int(batch.ids[row, place]))) for place in counted]
+        pieces = [
+            str(tokenizer.convert_ids_to_tokens(int(batch.ids[row, place]))) for place in counted
+        ]
         each = [float(scores.log_probs[row, place]) for place in counted]
         # A text of one token has nothing to predict it from; NaN is no JSON.
         total, perplexity = sum(each), float(scores.perplexities[row]) if each else None
         if as_json:
             shown = {"tokens": pieces, "token_log_probs": each} if tokens else {}
-            line = {"text": text, "log_likelihood": total, "count": len(counted), "perplexity": perplexity, **shown}
+            line = {
+                "text": text,
+                "log_likelihood": total,
+                "count": len(counted),
+                "perplexity": perplexity,
+                **shown,
+            }
             echo_json(line)
             continue
         typer.echo(f"{total:.4f}\t{len(counted)}\t{perplexity or math.nan:.4f}\t{text}")

@@ -14,7 +14,9 @@ from engine.errors import InputError
 
 
 def prepare_output() -> None:
-    """Let every character pass: what an encoding lacks is written as an escape; a closed stream takes all and keeps none."""
+    """Let every character pass: what an encoding lacks is written as an escape; a closed stream
+    takes all and keeps none.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -24,7 +26,9 @@ def prepare_output() -> None:
 
 
 def drop_output() -> None:
-    """Forget what is still to be written to standard output, so that nothing fails again at the end."""
+    """Forget what is still to be written to standard output, so that nothing fails again at the
+    end.
+    """
     try:
         descriptor = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):
@@ -39,7 +43,9 @@ def echo_json(line: dict[str, Any]) -> None:
 
 
 def read_lines(file: Path | None) -> Iterator[str]:
-    """Lines, without their ends, of a file or of standard input (raises InputError for what is not UTF-8, or closed)."""
+    """Lines, without their ends, of a file or of standard input (raises InputError for what is not
+    UTF-8, or closed).
+    """
     if file is None and sys.stdin is None:
         raise InputError("standard input is closed: give texts behind the model's name, or --file")
     where = file or "standard input"

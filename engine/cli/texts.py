@@ -1,4 +1,6 @@
-"""What the commands on texts share: opening a saved model with its tokenizer, reading texts, making batches."""
+"""What the commands on texts share: opening a saved model with its tokenizer, reading texts, making
+batches.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,17 +19,28 @@ if TYPE_CHECKING:
     from engine.model import Model
     from tokenization import Tokenizer
 
-Source = Annotated[str, typer.Argument(metavar="MODEL", help="A folder with a model and its tokenizer, or a hub id.")]
-Given = Annotated[list[str] | None, typer.Argument(help="Texts; without them, the lines of standard input.")]
-File = Annotated[Path | None, typer.Option(help="Read the lines of a file.", exists=True, dir_okay=False)]
-Language = Annotated[str | None, typer.Option(help="The language of the texts, where the model takes one.")]
+Source = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A folder with a model and its tokenizer, or a hub id."),
+]
+Given = Annotated[
+    list[str] | None, typer.Argument(help="Texts; without them, the lines of standard input.")
+]
+File = Annotated[
+    Path | None, typer.Option(help="Read the lines of a file.", exists=True, dir_okay=False)
+]
+Language = Annotated[
+    str | None, typer.Option(help="The language of the texts, where the model takes one.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="How many texts run together.")]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts with their ids: tensors (b n), padding on the right; `special` is True for special tokens."""
+    """Texts with their ids: tensors (b n), padding on the right; `special` is True for special
+    tokens.
+    """
 
     texts: list[str]
     ids: "Tensor"
@@ -45,7 +58,8 @@ def open_both(source: str) -> "tuple[Model, Tokenizer]":
 
 
 def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
-    """Texts from the command line, from the lines of a file, or from those of standard input; empty lines are skipped.
+    """Texts from the command line, from the lines of a file, or from those of standard input; empty
+    lines are skipped.
 
     Raises InputError where no text is left.
     """
@@ -63,15 +77,24 @@ def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
 
 
 def batches(
-    model: "Model", tokenizer: "Tokenizer", texts: Iterable[str], lang: str | None, size: int, open_end: bool = False
+    model: "Model",
+    tokenizer: "Tokenizer",
+    texts: Iterable[str],
+    lang: str | None,
+    size: int,
+    open_end: bool = False,
 ) -> Iterator[Batch]:
-    """Texts as ids, `size` at a time; an `open_end` leaves out the special tokens that close a text."""
+    """Texts as ids, `size` at a time; an `open_end` leaves out the special tokens that close a
+    text.
+    """
     source = iter(texts)
     while chosen := list(islice(source, size)):
         yield _batch(model, tokenizer, chosen, lang, open_end)
 
 
-def _batch(model: "Model", tokenizer: "Tokenizer", texts: list[str], lang: str | None, open_end: bool) -> Batch:
+def _batch(
+    model: "Model", tokenizer: "Tokenizer", texts: list[str], lang: str | None, open_end: bool
+) -> Batch:
     import torch
 
     languages = model.spec.embeddings.tables.languages
@@ -80,8 +103,14 @@ def _batch(model: "Model", tokenizer: "Tokenizer", texts: list[str], lang: str |
     rows: list[list[int]] = [list(row) for row in encoded.input_ids]
     special: list[list[int]] = [list(row) for row in encoded.special_tokens_mask]
     if open_end:
-        lengths = [max((at + 1 for at, flag in enumerate(flags) if not flag), default=None) for flags in special]
-        rows = [row if length is None else row[:length] for row, length in zip(rows, lengths, strict=True)]
+        lengths = [
+            max((at + 1 for at, flag in enumerate(flags) if not flag), default=None)
+            for flags in special
+        ]
+        rows = [
+            row if length is None else row[:length]
+            for row, length in zip(rows, lengths, strict=True)
+        ]
         special = [flags[: len(row)] for row, flags in zip(rows, special, strict=True)]
     for text, row in zip(texts, rows, strict=True):
         if not row:
@@ -106,5 +135,7 @@ def hidden_token(model: "Model", tokenizer: "Tokenizer") -> int:
     token = tokenizer.mask_token_id
     token = model.spec.tokens.mask if token is None else token
     if token is None:
-        raise InputError(f"'{model.spec.name}' has no mask token: neither its tokenizer nor tokens.mask names one")
+        raise InputError(
+            f"'{model.spec.name}' has no mask token: neither its tokenizer nor tokens.mask names one"
+        )
     return int(token)

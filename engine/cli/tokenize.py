@@ -20,23 +20,37 @@ def tokenize(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SPEC_OR_DIR", help="A folder with a tokenizer, a hub id, or a spec (with --vocabulary)."
+            metavar="SPEC_OR_DIR",
+            help="A folder with a tokenizer, a hub id, or a spec (with --vocabulary).",
         ),
     ],
-    text: Annotated[list[str] | None, typer.Argument(help="Texts; without them, the lines of standard input.")] = None,
-    pair: Annotated[str | None, typer.Option(help="A second text that each text is paired with.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Read the lines of a file.", exists=True, dir_okay=False)] = None,
-    lang: Annotated[str | None, typer.Option(help="The language of the texts, where the tokenizer takes one.")] = None,
-    vocabulary: Annotated[Path | None, typer.Option(help="The folder with the vocabulary files of a spec.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Argument(help="Texts; without them, the lines of standard input.")
+    ] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="A second text that each text is paired with.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Read the lines of a file.", exists=True, dir_okay=False)
+    ] = None,
+    lang: Annotated[
+        str | None, typer.Option(help="The language of the texts, where the tokenizer takes one.")
+    ] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="The folder with the vocabulary files of a spec.")
+    ] = None,
     special: Annotated[bool, typer.Option(help="Put special tokens around the texts.")] = True,
     compare: Annotated[
         str | None,
         typer.Option(
-            metavar="OTHER", help="Another source, or 'transformers' or 'transformers-fast' on the same folder."
+            metavar="OTHER",
+            help="Another source, or 'transformers' or 'transformers-fast' on the same folder.",
         ),
     ] = None,
 ) -> None:
-    """Show pieces, ids, types and offsets of text; with --compare, the first divergence and the rate."""
+    """Show pieces, ids, types and offsets of text; with --compare, the first divergence and the
+    rate.
+    """
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
@@ -55,7 +69,9 @@ def _open(source: str, vocabulary: Path | None) -> "Tokenizer":
 
     is_file = source.endswith((".yaml", ".yml"))
     if vocabulary is None and (SPECS / f"{source}.yaml").is_file() and not Path(source).is_dir():
-        raise TokenizationError(f"{source} is a spec, which holds no vocabulary: say where one is with --vocabulary")
+        raise TokenizationError(
+            f"{source} is a spec, which holds no vocabulary: say where one is with --vocabulary"
+        )
     if vocabulary is None and not is_file:
         return load_tokenizer(source)
     from engine.build import load_spec
@@ -82,7 +98,9 @@ def _texts(text: list[str] | None, file: Path | None) -> Iterable[str]:
     return read_lines(file)
 
 
-def _table(tokenizer: "Tokenizer", text: str, pair: str | None, lang: str | None, special: bool) -> Any:
+def _table(
+    tokenizer: "Tokenizer", text: str, pair: str | None, lang: str | None, special: bool
+) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -97,7 +115,15 @@ def _table(tokenizer: "Tokenizer", text: str, pair: str | None, lang: str | None
         return_sequence_ids=True,
     )
     table = Table(
-        "piece", "id", "type", "start", "end", "text", box=SIMPLE_HEAD, title=Text(text), title_justify="left"
+        "piece",
+        "id",
+        "type",
+        "start",
+        "end",
+        "text",
+        box=SIMPLE_HEAD,
+        title=Text(text),
+        title_justify="left",
     )
     if "langs" in encoding:
         table.add_column("language")
@@ -108,7 +134,13 @@ def _table(tokenizer: "Tokenizer", text: str, pair: str | None, lang: str | None
         whose = encoding.sequence_ids[place]
         where = ["", "", ""] if whose < 0 else [str(start), str(end), texts[whose][start:end]]
         language = [str(encoding.langs[place])] if "langs" in encoding else []
-        cells = [str(tokenizer.convert_ids_to_tokens(index)), str(index), str(kinds[place]), *where, *language]
+        cells = [
+            str(tokenizer.convert_ids_to_tokens(index)),
+            str(index),
+            str(kinds[place]),
+            *where,
+            *language,
+        ]
         table.add_row(*map(Text, cells))
     return table
 

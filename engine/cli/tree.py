@@ -1,4 +1,6 @@
-"""A model as a printable tree: modules, shapes and parameter counts, equal blocks once, shared tensors counted once."""
+"""A model as a printable tree: modules, shapes and parameter counts, equal blocks once, shared
+tensors counted once.
+"""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ ITEM_BYTES = {"float32": 4, "bfloat16, float16": 2}
 
 @dataclass
 class Node:
-    """One row: a module or tensor with its shape, what its own tensors count, and the rows below it."""
+    """One row: a module or tensor with its shape, what its own tensors count, and the rows below
+    it.
+    """
 
     name: str
     shape: str = ""
@@ -37,7 +41,15 @@ class Node:
     @property
     def alike(self) -> str:
         """Equal for rows that differ only in name."""
-        return repr((self.shape, self.count, self.note, self.repeats, [(c.name, c.alike) for c in self.children]))
+        return repr(
+            (
+                self.shape,
+                self.count,
+                self.note,
+                self.repeats,
+                [(c.name, c.alike) for c in self.children],
+            )
+        )
 
 
 def render(model: Model) -> Iterator[RenderableType]:
@@ -53,7 +65,9 @@ def render(model: Model) -> Iterator[RenderableType]:
     root = tree(model)
     for guide, node in _rows(root.children, "  "):
         label = node.name if node.repeats == 1 else f"{node.name} × {node.repeats}"
-        single = f"{node.repeats} × {node.total // node.repeats:,}" if node.repeats > 1 else node.note
+        single = (
+            f"{node.repeats} × {node.total // node.repeats:,}" if node.repeats > 1 else node.note
+        )
         table.add_row(guide + label, node.shape, f"{node.total:,}" if node.total else "", single)
     yield table
     totals = _grid(2)
@@ -108,9 +122,17 @@ def axis_facts(spec: Spec) -> Iterator[tuple[str, str]]:
     yield "mask", " and ".join(attention.mask) or "none"
     yield "streams", spec.streams.kind
     yield "memory", _section(spec.memory)
-    yield "norm", f"{norm.kind}, {norm.placement}, eps {norm.eps:g}{', final norm' if spec.final_norm else ''}"
+    yield (
+        "norm",
+        f"{norm.kind}, {norm.placement}, eps {norm.eps:g}{', final norm' if spec.final_norm else ''}",
+    )
     yield "feed-forward", f"{spec.ffn.activation}{', gated' if spec.ffn.gated else ''}"
-    yield "head", f"{spec.heads.default}, output layer {spec.heads.output.kind}" if spec.heads.default else "none"
+    yield (
+        "head",
+        f"{spec.heads.default}, output layer {spec.heads.output.kind}"
+        if spec.heads.default
+        else "none",
+    )
 
 
 def sizes(model: Model) -> Iterator[tuple[str, str]]:
@@ -158,7 +180,10 @@ def _rows(nodes: list[Node], guide: str) -> Iterator[tuple[str, Node]]:
 
 
 def _node(module: nn.Module, name: str, path: str, owners: dict[int, str]) -> Node:
-    own = [_tensor(tensor, key, f"{path}{key}", owners) for key, tensor in module.named_parameters(recurse=False)]
+    own = [
+        _tensor(tensor, key, f"{path}{key}", owners)
+        for key, tensor in module.named_parameters(recurse=False)
+    ]
     parts = [_node(child, key, f"{path}{key}.", owners) for key, child in module.named_children()]
     children = [*own, *(part for part in parts if part.children or part.shape)]
     if isinstance(module, nn.ModuleList | nn.ParameterList):
@@ -166,7 +191,11 @@ def _node(module: nn.Module, name: str, path: str, owners: dict[int, str]) -> No
         if len(children) == 1:
             only = children[0]
             return Node(name, only.shape, only.count, only.note, only.repeats, only.children)
-    if isinstance(module, nn.Linear | nn.LayerNorm | nn.RMSNorm) and own and not any(row.note for row in own):
+    if (
+        isinstance(module, nn.Linear | nn.LayerNorm | nn.RMSNorm)
+        and own
+        and not any(row.note for row in own)
+    ):
         return Node(name, _formula(module), sum(row.count for row in own))
     return Node(name, children=children)
 
@@ -192,5 +221,14 @@ def _grouped(nodes: list[Node]) -> list[Node]:
         members = list(run)
         first, last = members[0], members[-1]
         name = first.name if len(members) == 1 else f"{first.name} … {last.name}"
-        result.append(Node(name, first.shape, first.count, first.note, len(members) * first.repeats, first.children))
+        result.append(
+            Node(
+                name,
+                first.shape,
+                first.count,
+                first.note,
+                len(members) * first.repeats,
+                first.children,
+            )
+        )
     return result

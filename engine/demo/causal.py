@@ -24,7 +24,9 @@ class CausalLesson(Lesson):
 
     def batches(self) -> Iterator[dict[str, Any]]:
         while True:
-            texts = [sentence(fact, locale) + self.tokenizer.eos_token for fact, locale in self.draw()]
+            texts = [
+                sentence(fact, locale) + self.tokenizer.eos_token for fact, locale in self.draw()
+            ]
             encoding = self.tokenizer(texts, padding=True, return_tensors="pt")
             labels = causal_labels(encoding.input_ids, encoding.attention_mask)
             yield {**encoding, "labels": labels, "use_memory": False}
@@ -44,7 +46,9 @@ class CausalLesson(Lesson):
                 examples.append((locale, begun, self.proceed(begun)))
         headline = f"perplexity of held-out sentences: {math.exp(total / count):.2f} a token"
         columns = ("", "begun", "continued")
-        return Finding(headline, columns, examples[:PROMPTS], {"perplexity": math.exp(total / count)})
+        return Finding(
+            headline, columns, examples[:PROMPTS], {"perplexity": math.exp(total / count)}
+        )
 
     def proceed(self, text: str, longest: int = 40) -> str:
         """The likeliest continuation, token by token."""
@@ -88,7 +92,9 @@ class StreamLesson(Lesson):
         sums = torch.zeros(3)
         examples: list[tuple[str, ...]] = []
         for locale in LOCALES:
-            ids = self.encode(iter([(" ".join(diary(10**6 + self.seed, locale, self.days)), locale)]))
+            ids = self.encode(
+                iter([(" ".join(diary(10**6 + self.seed, locale, self.days)), locale)])
+            )
             memory, parts = None, torch.zeros(3)
             for segment in stream(ids, 1, self.segment):
                 if segment.shape[1] < 2:
@@ -97,10 +103,16 @@ class StreamLesson(Lesson):
                 memory = remembering.memory
                 forgetting = self.model(segment, labels=segment)
                 count = remembering.losses.numel()
-                parts += torch.tensor([float(remembering.losses.sum()), float(forgetting.losses.sum()), count])
-            examples.append((locale, *(f"{float((parts[index] / parts[2]).exp()):.2f}" for index in (0, 1))))
+                parts += torch.tensor(
+                    [float(remembering.losses.sum()), float(forgetting.losses.sum()), count]
+                )
+            examples.append(
+                (locale, *(f"{float((parts[index] / parts[2]).exp()):.2f}" for index in (0, 1)))
+            )
             sums += parts
         remembered, forgotten = (float((sums[index] / sums[2]).exp()) for index in (0, 1))
-        headline = f"perplexity with memory {remembered:.2f}, without {forgotten:.2f} (held-out diaries)"
+        headline = (
+            f"perplexity with memory {remembered:.2f}, without {forgotten:.2f} (held-out diaries)"
+        )
         numbers = {"with": remembered, "without": forgotten}
         return Finding(headline, ("language", "with memory", "without"), examples[:4], numbers)

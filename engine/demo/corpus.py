@@ -1,6 +1,8 @@
-"""Real sentences in a dozen languages without a download: CLDR through Babel, parallel by construction.
+"""Real sentences in a dozen languages without a download: CLDR through Babel, parallel by
+construction.
 
-A fact is a value without words; CLDR says how each language writes it (names, word order, plurals, lists).
+A fact is a value without words; CLDR says how each language writes it (names, word order, plurals,
+lists).
 """
 
 import datetime
@@ -52,7 +54,9 @@ class Corpus:
 
 
 def make_corpus(seed: int, purchases: int = 1500, held_out: int = 200) -> Corpus:
-    """Facts drawn from a seed: all runs, and `purchases` of which `held_out` are kept back with a part of the runs."""
+    """Facts drawn from a seed: all runs, and `purchases` of which `held_out` are kept back with a
+    part of the runs.
+    """
     chance = random.Random(seed)
     bought: dict[Purchase, None] = {}
     while len(bought) < purchases:
@@ -76,7 +80,9 @@ def diary(seed: int, locale: str, days: int) -> Iterator[str]:
 
 
 def sentence(fact: Fact, locale: str) -> str:
-    """The fact as one sentence of a language (raises MissingExtraError where Babel is not installed)."""
+    """The fact as one sentence of a language (raises MissingExtraError where Babel is not
+    installed).
+    """
     if isinstance(fact, Run):
         return f"{_plain(_babel('lists').format_list(_names(fact, locale), locale=locale))}."
     place = f"{part(fact, locale, 'territory')} ({part(fact, locale, 'language')})"
@@ -90,7 +96,9 @@ def part(fact: Fact, locale: str, which: Part) -> str:
     if which == "territory":
         return str(_locale(locale).territories[fact.territory])
     if which == "language":
-        return str(_locale(locale).languages[_babel("languages").get_official_languages(fact.territory)[0]])
+        return str(
+            _locale(locale).languages[_babel("languages").get_official_languages(fact.territory)[0]]
+        )
     if which == "price":
         currency = _babel("numbers").get_territory_currencies(fact.territory)[0]
         # Amounts are whole, whatever the currency's usual decimals.
@@ -121,7 +129,9 @@ def _date(day: datetime.date, locale: str) -> str:
 
 @cache
 def _day_pattern(locale: str) -> str:
-    """Weekday, day and month in a language's order: CLDR's nearest pattern with its names written out."""
+    """Weekday, day and month in a language's order: CLDR's nearest pattern with its names written
+    out.
+    """
     known = _locale(locale).datetime_skeletons
     nearest = next(name for name in ("MMMMEEEEd", "MMMMEd", "MMMEd") if name in known)
     return re.sub("M+", "MMMM", re.sub("[Ec]+", "EEEE", known[nearest].pattern))

@@ -18,7 +18,9 @@ from tokenization import Tokenizer
 
 @dataclass(frozen=True)
 class Finding:
-    """What a trained network shows: a `headline`, `examples` as rows of a table under `columns`, and what was measured."""
+    """What a trained network shows: a `headline`, `examples` as rows of a table under `columns`,
+    and what was measured.
+    """
 
     headline: str
     columns: tuple[str, ...]
@@ -28,7 +30,9 @@ class Finding:
 
 @dataclass
 class Lesson(ABC):
-    """A network, its tokenizer and the corpus; `rows` sentences a batch, `steps` batches, `evaluated` held-out gaps."""
+    """A network, its tokenizer and the corpus; `rows` sentences a batch, `steps` batches,
+    `evaluated` held-out gaps.
+    """
 
     model: Model
     tokenizer: Tokenizer
@@ -67,7 +71,10 @@ class Lesson(ABC):
 
     def draw(self) -> list[tuple[Fact, str]]:
         """Facts to learn from, each with a language, for one batch."""
-        return [(self.chance.choice(self.corpus.train), self.chance.choice(self.locales)) for _ in range(self.rows)]
+        return [
+            (self.chance.choice(self.corpus.train), self.chance.choice(self.locales))
+            for _ in range(self.rows)
+        ]
 
     def plain(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """True for tokens (b i) of the text itself: neither padding nor special."""
@@ -77,7 +84,9 @@ class Lesson(ABC):
     def rarity(self) -> Tensor:
         """How much rather a rare token is asked than a common one, (v)."""
         texts, languages = zip(*self.texts(self.corpus, self.seed))
-        rows = self.tokenizer(list(texts), lang=list(languages) if self.tokenizer.options.languages else None).input_ids
+        rows = self.tokenizer(
+            list(texts), lang=list(languages) if self.tokenizer.options.languages else None
+        ).input_ids
         ids = torch.tensor([index for row in rows for index in row])
         return frequency_weights(torch.bincount(ids, minlength=len(self.tokenizer)))
 
@@ -91,18 +100,24 @@ class Lesson(ABC):
             turn, language = divmod(number, len(self.locales))
             which = kinds[turn % len(kinds)]
             facts: Sequence[Fact] = runs if which == "middle" else purchases
-            found.append(make_gap(self.tokenizer, facts[number % len(facts)], self.locales[language], which))
+            found.append(
+                make_gap(self.tokenizer, facts[number % len(facts)], self.locales[language], which)
+            )
         return found
 
     def shown(self, number: int) -> bool:
-        """Whether the gap of that number is an example: a few, of other languages and parts each time."""
+        """Whether the gap of that number is an example: a few, of other languages and parts each
+        time.
+        """
         turn, rest = divmod(number, len(self.locales) + 1)
         return rest == 0 and turn < 6
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A sentence of a language with a phrase hidden that begins at `start`: `places` are its tokens among `ids` (1 i)."""
+    """A sentence of a language with a phrase hidden that begins at `start`: `places` are its tokens
+    among `ids` (1 i).
+    """
 
     fact: Fact
     locale: str
@@ -124,9 +139,13 @@ def make_gap(tokenizer: Tokenizer, fact: Fact, locale: str, which: Part) -> Gap:
     found = re.search(rf"\b{re.escape(phrase)}\b", text)
     assert found is not None
     start, stop = found.span()
-    encoding = tokenizer(text, return_offsets_mapping=True, lang=locale if tokenizer.options.languages else None)
+    encoding = tokenizer(
+        text, return_offsets_mapping=True, lang=locale if tokenizer.options.languages else None
+    )
     places = [
-        place for place, (first, last) in enumerate(encoding.offset_mapping) if first < stop and last > start < last
+        place
+        for place, (first, last) in enumerate(encoding.offset_mapping)
+        if first < stop and last > start < last
     ]
     return Gap(fact, locale, text, phrase, start, torch.tensor([encoding.input_ids]), places)
 

@@ -55,8 +55,12 @@ class MaskedLesson(Lesson):
             right += filled == gap.phrase
             if self.shown(number):
                 examples.append((gap.locale, gap.drawn, filled, gap.phrase))
-        headline = f"{share(right, len(gaps))} of hidden words and names are filled in exactly right"
-        return Finding(headline, ("", "sentence", "filled in", "was"), examples, {"right": right / len(gaps)})
+        headline = (
+            f"{share(right, len(gaps))} of hidden words and names are filled in exactly right"
+        )
+        return Finding(
+            headline, ("", "sentence", "filled in", "was"), examples, {"right": right / len(gaps)}
+        )
 
     def fill(self, gap: Gap) -> str:
         """The likeliest tokens for the places of a gap, as text."""
@@ -80,13 +84,19 @@ class TranslationLesson(MaskedLesson):
             facts = [fact for fact, _ in self.draw()]
             pairs = [self.chance.sample(self.locales, 2) for _ in facts]
             first = [sentence(fact, locale) for fact, (locale, _) in zip(facts, pairs, strict=True)]
-            second = [sentence(fact, locale) for fact, (_, locale) in zip(facts, pairs, strict=True)]
+            second = [
+                sentence(fact, locale) for fact, (_, locale) in zip(facts, pairs, strict=True)
+            ]
             # Now and then one sentence stands alone, so that the network knows both cases.
             if step % 6 == 5:
-                encoding = self.tokenizer(first, padding=True, return_tensors="pt", lang=[one for one, _ in pairs])
+                encoding = self.tokenizer(
+                    first, padding=True, return_tensors="pt", lang=[one for one, _ in pairs]
+                )
             else:
                 lang = [(one, two) for one, two in pairs]
-                encoding = self.tokenizer(first, second, padding=True, return_tensors="pt", lang=lang)
+                encoding = self.tokenizer(
+                    first, second, padding=True, return_tensors="pt", lang=lang
+                )
             step += 1
             yield {
                 **self.masked(encoding.input_ids, encoding.attention_mask),
@@ -111,7 +121,9 @@ class TranslationLesson(MaskedLesson):
             f"without it {share(alone, len(gaps))}"
         )
         columns = ("", "sentence", "translation", "with it", "without it")
-        return Finding(headline, columns, examples, {"right": helped / len(gaps), "alone": alone / len(gaps)})
+        return Finding(
+            headline, columns, examples, {"right": helped / len(gaps), "alone": alone / len(gaps)}
+        )
 
     def fill_from(self, gap: Gap, other: str | None) -> str:
         """The likeliest tokens for a gap, beside the sentence in another language or alone."""
@@ -122,5 +134,7 @@ class TranslationLesson(MaskedLesson):
             encoding = self.tokenizer(*pair, return_tensors="pt", lang=[(gap.locale, other)])
         ids = encoding.input_ids.clone()
         ids[0, gap.places] = self.tokenizer.mask_id
-        out = self.model(ids, langs=encoding.langs, position_ids=reset_positions(encoding.token_type_ids))
+        out = self.model(
+            ids, langs=encoding.langs, position_ids=reset_positions(encoding.token_type_ids)
+        )
         return self.tokenizer.decode(out.logits[0, gap.places].argmax(-1)).strip()

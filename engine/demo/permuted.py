@@ -1,4 +1,6 @@
-"""A lesson in permutation language modelling: a gap is filled through the query stream, which sees both sides."""
+"""A lesson in permutation language modelling: a gap is filled through the query stream, which sees
+both sides.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +9,13 @@ import torch
 
 from engine.demo.corpus import sentence
 from engine.demo.lesson import Finding, Gap, Lesson, share
-from engine.training import Factorization, draw_factorization, permutation_mask, permutation_targets, target_mapping
+from engine.training import (
+    Factorization,
+    draw_factorization,
+    permutation_mask,
+    permutation_targets,
+    target_mapping,
+)
 
 LAST = 10**6
 
@@ -44,10 +52,14 @@ class PermutationLesson(Lesson):
             f"seeing the left side only {share(left, len(gaps))}"
         )
         columns = ("sentence", "both sides", "left side", "was")
-        return Finding(headline, columns, examples, {"right": both / len(gaps), "left": left / len(gaps)})
+        return Finding(
+            headline, columns, examples, {"right": both / len(gaps), "left": left / len(gaps)}
+        )
 
     def fill(self, gap: Gap, sides: str) -> str:
-        """The gap filled token by token, each seeing the context and the tokens filled in before it."""
+        """The gap filled token by token, each seeing the context and the tokens filled in before
+        it.
+        """
         ids = gap.ids.clone()
         # What stands in the gap is of no account: nobody sees a place before it is filled.
         ids[0, gap.places] = self.tokenizer.unk_id

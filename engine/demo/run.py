@@ -1,4 +1,6 @@
-"""The demonstration: all families, as many at once as there are processors, each shown as soon as it is ready."""
+"""The demonstration: all families, as many at once as there are processors, each shown as soon as
+it is ready.
+"""
 
 import multiprocessing
 import os
@@ -23,8 +25,16 @@ FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
-def run(families: Sequence[str] = FAMILIES, *, seed: int = 0, quick: bool = False, folder: Path | None = None) -> None:
-    """Train and show the tiny network of each family; with `folder`, leave it there with its tokenizer."""
+def run(
+    families: Sequence[str] = FAMILIES,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    folder: Path | None = None,
+) -> None:
+    """Train and show the tiny network of each family; with `folder`, leave it there with its
+    tokenizer.
+    """
     console = Console(highlight=False)
     begun = time.perf_counter()
     corpus = make_corpus(seed)
@@ -34,19 +44,28 @@ def run(families: Sequence[str] = FAMILIES, *, seed: int = 0, quick: bool = Fals
     for locale in ("en", "el", "tr"):
         console.print(f"  [dim]{locale}[/dim] {sentence(corpus.held_out[0], locale)}")
     with Bars(console, families) as bars:
-        for taught in teach_all(families, corpus, bars, {"seed": seed, "quick": quick, "folder": folder}):
+        for taught in teach_all(
+            families, corpus, bars, {"seed": seed, "quick": quick, "folder": folder}
+        ):
             show(taught, console)
     console.print(f"\n{time.perf_counter() - begun:.0f} s in all.")
     if folder is not None:
-        console.print(f"The networks are in {folder}: try [bold]engine describe {folder / families[-1]}[/bold]")
+        console.print(
+            f"The networks are in {folder}: try [bold]engine describe {folder / families[-1]}[/bold]"
+        )
 
 
-def teach_all(families: Sequence[str], corpus: Corpus, bars: "Bars", settings: dict[str, Any]) -> Iterator[Taught]:
+def teach_all(
+    families: Sequence[str], corpus: Corpus, bars: "Bars", settings: dict[str, Any]
+) -> Iterator[Taught]:
     """Each family's result in the order given, each on one thread, in this process or in several.
 
-    Small networks gain little from more threads, and the same numbers come out however many families are shown.
+    Small networks gain little from more threads, and the same numbers come out however many
+    families are shown.
     """
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if min(processors, len(families)) == 1:
         for family in families:
             with one_thread():
@@ -65,7 +84,9 @@ def teach_all(families: Sequence[str], corpus: Corpus, bars: "Bars", settings: d
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums are taken in another order on several threads, so that last bits of a loss depend on their number."""
+    """Sums are taken in another order on several threads, so that last bits of a loss depend on
+    their number.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -92,9 +113,20 @@ class Bars:
 
     def __init__(self, console: Console, families: Sequence[str]) -> None:
         loss = TextColumn("loss {task.fields[loss]:.2f}")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), loss, TimeElapsedColumn())
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.tasks = {family: self.progress.add_task(family, start=False, total=None, loss=0.0) for family in families}
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            loss,
+            TimeElapsedColumn(),
+        )
+        self.progress = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self.tasks = {
+            family: self.progress.add_task(family, start=False, total=None, loss=0.0)
+            for family in families
+        }
 
     def __enter__(self) -> "Bars":
         self.progress.start()
@@ -123,15 +155,22 @@ def show(taught: Taught, console: Console) -> None:
     console.rule(f"[bold]{taught.family}[/bold] {taught.purpose}")
     console.print(f"{taught.parameters:,} parameters, {taught.vocabulary}")
     first, last = mean(taught.losses[:5]), mean(taught.losses[-10:])
-    console.print(f"loss {first:.2f} {sparkline(taught.losses)} {last:.2f}   {taught.seconds:.0f} s")
+    console.print(
+        f"loss {first:.2f} {sparkline(taught.losses)} {last:.2f}   {taught.seconds:.0f} s"
+    )
     console.print(f"[bold]{taught.finding.headline}[/bold]")
     console.print(as_table(taught.finding))
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """The values drawn in one line, from the smallest to the largest of their means over `width` stretches."""
+    """The values drawn in one line, from the smallest to the largest of their means over `width`
+    stretches.
+    """
     width = min(width, len(values))
-    means = [mean(values[len(values) * i // width : len(values) * (i + 1) // width]) for i in range(width)]
+    means = [
+        mean(values[len(values) * i // width : len(values) * (i + 1) // width])
+        for i in range(width)
+    ]
     low, span = min(means), max(means) - min(means) or 1.0
     return "".join(SPARKS[int((value - low) / span * (len(SPARKS) - 1))] for value in means)
 

@@ -1,4 +1,6 @@
-"""One family of the demonstration: a vocabulary, a network, a short training, and what it can do then."""
+"""One family of the demonstration: a vocabulary, a network, a short training, and what it can do
+then.
+"""
 
 import time
 from collections.abc import Callable
@@ -53,7 +55,8 @@ def teach(
     folder: Path | None = None,
     advance: Advance | None = None,
 ) -> Taught:
-    """Train the tiny network of a family and see what it can do; with `folder`, leave it there with its tokenizer.
+    """Train the tiny network of a family and see what it can do; with `folder`, leave it there with
+    its tokenizer.
 
     `steps` are as many as the lesson asks for unless given; `quick` takes an eighth of those.
     """
@@ -64,7 +67,10 @@ def teach(
     kind = lesson_for(spec)
     texts = list(kind.texts(corpus, seed))
     tokenizer = train_tokenizer(
-        spec.tokenizer, [text for text, _ in texts], spec.dims.vocab, languages=[locale for _, locale in texts]
+        spec.tokenizer,
+        [text for text, _ in texts],
+        spec.dims.vocab,
+        languages=[locale for _, locale in texts],
     )
     model = build_model(spec, seed=seed)
     lesson = kind(model, tokenizer, corpus, seed)
@@ -75,7 +81,9 @@ def teach(
         count,
         TrainingOptions(learning_rate=kind.learning_rate, seed=seed),
         carry_memory=kind.carry_memory,
-        progress=None if advance is None else lambda step, loss: advance(family, step + 1, count, loss),
+        progress=None
+        if advance is None
+        else lambda step, loss: advance(family, step + 1, count, loss),
     )
     finding = lesson.show()
     if folder is not None:

@@ -11,7 +11,7 @@ from engine.generation.candidates import best_tokens, log_probabilities
 from engine.generation.options import GenerationOptions
 from engine.generation.rules import Rule, check_choice
 from engine.generation.steps import Continuation
-from engine.output_layer import AdaptiveOutput, LinearOutput
+from engine.network.output_layer import AdaptiveOutput, LinearOutput
 
 WORST = -1e9  # added to the score of a text that cannot be taken any further
 DEAD = WORST / 2
@@ -19,7 +19,9 @@ DEAD = WORST / 2
 
 @dataclass(frozen=True)
 class Text:
-    """New tokens with their score, and, where they are asked for, the scores (v) that each was chosen by."""
+    """New tokens with their score, and, where they are asked for, the scores (v) that each was
+    chosen by.
+    """
 
     score: float = 0.0
     tokens: tuple[int, ...] = ()
@@ -33,7 +35,8 @@ class Text:
 
 @dataclass
 class Search:
-    """The beams of one prompt: running texts with their summed log-probabilities, and finished ones, best first.
+    """The beams of one prompt: running texts with their summed log-probabilities, and finished
+    ones, best first.
 
     `best` is the best sum that any continuation of this step reached.
     """
@@ -52,7 +55,8 @@ class Search:
 class BeamSearch:
     """Beams of a batch of prompts; prompts that are done leave the batch.
 
-    `prompt` is the width of the padded prompts, which counts where beams are judged by the whole text.
+    `prompt` is the width of the padded prompts, which counts where beams are judged by the whole
+    text.
     """
 
     def __init__(
@@ -64,12 +68,22 @@ class BeamSearch:
         stops: "Stops",
         prompt: int,
     ) -> None:
-        self.output, self.rules, self.options, self.ends, self.stops = output, rules, options, ends, stops
+        self.output, self.rules, self.options, self.ends, self.stops = (
+            output,
+            rules,
+            options,
+            ends,
+            stops,
+        )
         self.whole = options.beam_lengths == "whole_text"
         self.before = prompt if self.whole else 0
 
-    def run(self, continuation: Continuation, states: Tensor, prompts: list[int]) -> list[list[Text]]:
-        """The finished texts of each prompt, best first, from the states (b d) that follow the prompts."""
+    def run(
+        self, continuation: Continuation, states: Tensor, prompts: list[int]
+    ) -> list[list[Text]]:
+        """The finished texts of each prompt, best first, from the states (b d) that follow the
+        prompts.
+        """
         options, beams = self.options, self.options.num_beams
         searches = [Search([Text()]) for _ in range(len(states))]
         active = list(range(len(states)))
@@ -80,9 +94,15 @@ class BeamSearch:
             sources: list[int] = []
             for place, index in enumerate(active):
                 rows = slice(place * width, (place + 1) * width)
-                chosen = self._advance(searches[index], scores[rows], tokens[rows], steps[rows], step)
+                chosen = self._advance(
+                    searches[index], scores[rows], tokens[rows], steps[rows], step
+                )
                 sources += [place * width + beam for beam in chosen]
-            kept = [place for place, index in enumerate(active) if not self._is_done(searches[index], step)]
+            kept = [
+                place
+                for place, index in enumerate(active)
+                if not self._is_done(searches[index], step)
+            ]
             active = [active[place] for place in kept]
             if not kept or step == options.max_new_tokens:
                 break
@@ -90,20 +110,26 @@ class BeamSearch:
             width = beams
             if rows_kept != list(range(len(states))):
                 continuation.select(torch.tensor(rows_kept, device=states.device))
-            newest = [searches[index].texts[beam].tokens[-1] for index in active for beam in range(beams)]
+            newest = [
+                searches[index].texts[beam].tokens[-1] for index in active for beam in range(beams)
+            ]
             states = continuation.feed(torch.tensor(newest, device=states.device)[:, None])
         if self.whole:
             for index in active:
                 for text in searches[index].texts:
                     if text.lives:
-                        searches[index].finish(self._judged(text.score, options.max_new_tokens), text, beams)
+                        searches[index].finish(
+                            self._judged(text.score, options.max_new_tokens), text, beams
+                        )
         return [search.finished for search in searches]
 
     def _judged(self, score: float, length: int) -> float:
         return score / float(self.before + length) ** self.options.length_penalty
 
     def _is_done(self, search: Search, step: int) -> bool:
-        """Whether no running beam can become better than the worst finished one, by the rule of `early_stopping`."""
+        """Whether no running beam can become better than the worst finished one, by the rule of
+        `early_stopping`.
+        """
         options = self.options
         if not search.texts[0].lives:
             return True
@@ -113,12 +139,16 @@ class BeamSearch:
             return True
         longest = options.early_stopping == "never" and options.length_penalty > 0.0
         best = search.best if self.whole else search.texts[0].score
-        return self._judged(best, options.max_new_tokens if longest else step) <= search.finished[-1].score
+        return (
+            self._judged(best, options.max_new_tokens if longest else step)
+            <= search.finished[-1].score
+        )
 
     def _candidates(
         self, continuation: Continuation, states: Tensor, prompts: list[int]
     ) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
-        """The best continuations of every beam: log-probabilities and ids (b*beams c), and all scores (v) of each beam.
+        """The best continuations of every beam: log-probabilities and ids (b*beams c), and all
+        scores (v) of each beam.
 
         The last are None where nobody asks for them.
         """
@@ -138,7 +168,11 @@ class BeamSearch:
     def _check_any(self, best: Tensor, prompts: list[int]) -> None:
         """Raise InputError where no beam of a prompt has a token left; a single beam may end so."""
         together = best.view(-1, len(prompts) // len(set(prompts)))
-        check_choice(together.nan_to_num(nan=torch.inf, neginf=-torch.inf).amax(-1), sorted(set(prompts)), ruled=True)
+        check_choice(
+            together.nan_to_num(nan=torch.inf, neginf=-torch.inf).amax(-1),
+            sorted(set(prompts)),
+            ruled=True,
+        )
 
     def output_size(self, states: Tensor) -> int:
         """How many tokens there are to choose from."""
@@ -147,9 +181,16 @@ class BeamSearch:
         return len(self.output.weight)
 
     def _advance(
-        self, search: Search, scores: Tensor, tokens: Tensor, steps: Sequence[Tensor | None], step: int
+        self,
+        search: Search,
+        scores: Tensor,
+        tokens: Tensor,
+        steps: Sequence[Tensor | None],
+        step: int,
     ) -> list[int]:
-        """Take the best continuations of one prompt: some finish, `num_beams` run on; returns the beams they come from."""
+        """Take the best continuations of one prompt: some finish, `num_beams` run on; returns the
+        beams they come from.
+        """
         options, beams = self.options, self.options.num_beams
         before = [text.score for text in search.texts]
         totals = scores + torch.tensor(before, dtype=scores.dtype, device=scores.device)[:, None]
@@ -169,7 +210,9 @@ class BeamSearch:
             ends = token in self.ends or self.stops.ends(list(text.tokens))
             if ends or (step == options.max_new_tokens and not self.whole):
                 if rank < beams and text.lives:
-                    search.finish(self._judged(score, step - 1 if self.whole else step), text, beams)
+                    search.finish(
+                        self._judged(score, step - 1 if self.whole else step), text, beams
+                    )
                 ended.append((beam, replace(text, score=score + WORST)))
             else:
                 running.append((beam, text))

@@ -1,4 +1,6 @@
-"""The best tokens at a state, without looking at clusters of the vocabulary that provably cannot hold them."""
+"""The best tokens at a state, without looking at clusters of the vocabulary that provably cannot
+hold them.
+"""
 
 from collections.abc import Sequence
 
@@ -6,10 +8,12 @@ import torch
 from torch import Tensor
 
 from engine.generation.rules import check_choice
-from engine.output_layer import AdaptiveOutput, LinearOutput
+from engine.network.output_layer import AdaptiveOutput, LinearOutput
 
 
-def best_tokens(output: LinearOutput | AdaptiveOutput, states: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def best_tokens(
+    output: LinearOutput | AdaptiveOutput, states: Tensor, count: int
+) -> tuple[Tensor, Tensor]:
     """Log-probabilities and ids (b count) of the best tokens at states (b d), best first, exact."""
     if isinstance(output, LinearOutput):
         logits = output(states).float()
@@ -18,7 +22,9 @@ def best_tokens(output: LinearOutput | AdaptiveOutput, states: Tensor, count: in
     return _best_in_clusters(output, states, count)
 
 
-def best_token(output: LinearOutput | AdaptiveOutput, states: Tensor, prompts: Sequence[int] = ()) -> Tensor:
+def best_token(
+    output: LinearOutput | AdaptiveOutput, states: Tensor, prompts: Sequence[int] = ()
+) -> Tensor:
     """The id (b) of the best token at states (b d).
 
     Raises InputError where its score is not finite, and names the row's number among `prompts`.
@@ -35,7 +41,9 @@ def best_token(output: LinearOutput | AdaptiveOutput, states: Tensor, prompts: S
 
 
 def _best_in_clusters(output: AdaptiveOutput, states: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """A cluster is left out for rows where its whole probability is below the worst of the best found so far."""
+    """A cluster is left out for rows where its whole probability is below the worst of the best
+    found so far.
+    """
     first = output.cluster(states, 0)
     cut = output.cutoffs[1]
     best, ids = first[:, :cut].topk(min(count, cut), dim=-1)

@@ -43,7 +43,9 @@ def fill_mask(model: "Model", texts: Texts, mask_token_id: int | None, top_n: in
     found: dict[tuple[int, int], tuple[list[float], list[int]]] = {}
     for rows, group in _groups(model, aligned):
         places, log_probs, ids = _predict(model, group, group.tokens == hidden, top_n)
-        for (row, place), scores, tokens in zip(places.tolist(), log_probs.exp().tolist(), ids.tolist(), strict=True):
+        for (row, place), scores, tokens in zip(
+            places.tolist(), log_probs.exp().tolist(), ids.tolist(), strict=True
+        ):
             found[int(rows[row]), place] = (scores, tokens)
     now = aligned.places
     result = []
@@ -55,9 +57,11 @@ def fill_mask(model: "Model", texts: Texts, mask_token_id: int | None, top_n: in
 
 @torch.no_grad()
 def mask_predict(model: "Model", texts: Texts, mask_token_id: int | None, rounds: int) -> Tensor:
-    """Ids (b n) with every hidden token filled: all at once, then the least certain again, fewer in each round.
+    """Ids (b n) with every hidden token filled: all at once, then the least certain again, fewer in
+    each round.
 
-    Ghazvininejad et al. (2019), section 3: of N hidden tokens, N (T - t) / T are hidden again before round t of T.
+    Ghazvininejad et al. (2019), section 3: of N hidden tokens, N (T - t) / T are hidden again
+    before round t of T.
     """
     check_text_method(model, "mask_predict")
     hidden = mask_token(model, mask_token_id)
@@ -90,13 +94,19 @@ def _rounds(model: "Model", texts: Texts, hidden: int, rounds: int) -> Tensor:
         if step + 1 == rounds:
             break
         again = open_places.sum(1) * (rounds - step - 1) // rounds
-        order = certainty.masked_fill(~open_places, torch.inf).argsort(dim=1, stable=True).argsort(dim=1)
+        order = (
+            certainty.masked_fill(~open_places, torch.inf)
+            .argsort(dim=1, stable=True)
+            .argsort(dim=1)
+        )
         asked = open_places & (order < again[:, None])
         tokens[asked] = hidden
     return tokens
 
 
-def _predict(model: "Model", texts: Texts, asked: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def _predict(
+    model: "Model", texts: Texts, asked: Tensor, count: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Places asked for (n 2), and log-probabilities and ids (n count) of their best tokens."""
     places = asked.nonzero()
     inputs = texts.inputs(slice(None), model.spec)
@@ -120,6 +130,8 @@ def _predict(model: "Model", texts: Texts, asked: Tensor, count: int) -> tuple[T
 
 
 def _groups(model: "Model", texts: Texts) -> list[tuple[Tensor, Texts]]:
-    if texts.mask is None or ("padding" in model.spec.attention.mask and model.spec.position.kind != "from_end"):
+    if texts.mask is None or (
+        "padding" in model.spec.attention.mask and model.spec.position.kind != "from_end"
+    ):
         return [(torch.arange(len(texts.tokens), device=texts.tokens.device), texts)]
     return equal_lengths(texts)

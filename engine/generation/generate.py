@@ -22,12 +22,16 @@ from engine.kernels.linear import make_contiguous
 if TYPE_CHECKING:
     from engine.model import Model
 
-WORTH_LAYING_OUT = 16  # new tokens: measured, the copy costs as much as it saves in thirty steps, once for a model
+WORTH_LAYING_OUT = (
+    16  # new tokens: measured, the copy costs as much as it saves in thirty steps, once for a model
+)
 
 
 @dataclass(frozen=True)
 class NewTokens:
-    """One step: the numbers of the texts that grew, their new tokens (n), and which of them are now complete (n)."""
+    """One step: the numbers of the texts that grew, their new tokens (n), and which of them are now
+    complete (n).
+    """
 
     texts: list[int]
     tokens: list[int]
@@ -36,12 +40,14 @@ class NewTokens:
 
 @dataclass(frozen=True)
 class Generation:
-    """Finished texts (n t): each prompt with padding before it, its new tokens, and the fill id after their end.
+    """Finished texts (n t): each prompt with padding before it, its new tokens, and the fill id
+    after their end.
 
-    `new_tokens` are the same without prompt and fill; `scores` (n) are those of beam search: the sum of log-probabilities
-    over the new tokens, divided by their number to the power of `length_penalty`. `step_scores`, where `output_scores`
-    asks for them, holds (t v) for each text: what each of its tokens was chosen by, after rules, temperature and sampling
-    bounds, with -inf for tokens that were left out. Prompts given as vectors alone are not part of `sequences`.
+    `new_tokens` are the same without prompt and fill; `scores` (n) are those of beam search: the
+    sum of log-probabilities over the new tokens, divided by their number to the power of
+    `length_penalty`. `step_scores`, where `output_scores` asks for them, holds (t v) for each text:
+    what each of its tokens was chosen by, after rules, temperature and sampling bounds, with -inf
+    for tokens that were left out. Prompts given as vectors alone are not part of `sequences`.
     """
 
     sequences: Tensor
@@ -68,7 +74,9 @@ class Generator:
         self.prompts = read_prompts(model, input_ids, attention_mask, **others)
         self.options = read_options(options, settings, model.spec, self.prompts.tokens.shape[1])
         if self.options.stop_strings and tokenizer is None:
-            raise InputError("stop_strings needs the tokenizer that decodes: generate(..., tokenizer=tokenizer)")
+            raise InputError(
+                "stop_strings needs the tokenizer that decodes: generate(..., tokenizer=tokenizer)"
+            )
         check_room(model.spec, self.prompts, self.options.max_new_tokens)
         self.ends = self.options.ends(model.spec)
         self.rules = rules_of(self.options, model.spec)
@@ -82,7 +90,9 @@ class Generator:
         check_callable("on_tokens", on_tokens)
         if self.options.num_beams > 1:
             if on_tokens is not None:
-                raise InputError("beam search knows its tokens only at the end: on_tokens needs num_beams 1")
+                raise InputError(
+                    "beam search knows its tokens only at the end: on_tokens needs num_beams 1"
+                )
             return self._beams()
         count = self.options.num_return_sequences
         texts: list[list[int]] = [[] for _ in range(len(self.prompts.tokens) * count)]
@@ -98,7 +108,9 @@ class Generator:
     def steps(self) -> Iterator[NewTokens]:
         """New tokens as they come; a text that is complete leaves the batch."""
         if self.options.num_beams > 1:
-            raise InputError("beam search knows its tokens only at the end: use generate(), or num_beams 1")
+            raise InputError(
+                "beam search knows its tokens only at the end: use generate(), or num_beams 1"
+            )
         dice = Dice(self.options.seed, len(self.prompts.tokens) * self.options.num_return_sequences)
         for rows, prompts in groups(self.model.spec, self.prompts):
             yield from self._group(rows, prompts, dice)
@@ -131,14 +143,18 @@ class Generator:
                 tokens, texts = tokens[chosen], [texts[place] for place in kept]
             states = continuation.feed(tokens[:, None])
 
-    def _choose(self, continuation: Continuation, states: Tensor, new: int, texts: list[int], dice: Dice) -> Tensor:
+    def _choose(
+        self, continuation: Continuation, states: Tensor, new: int, texts: list[int], dice: Dice
+    ) -> Tensor:
         """The next token (b) at states (b d)."""
         options, everything = self.options, self.options.output_scores
         prompts = [text // options.num_return_sequences for text in texts]
         if not (self.rules or options.do_sample or everything):
             return best_token(self.output, states, prompts)
         if options.top_k and not (self.rules or everything):
-            scores, ids = best_tokens(self.output, states, min(options.top_k, self.model.spec.dims.vocab))
+            scores, ids = best_tokens(
+                self.output, states, min(options.top_k, self.model.spec.dims.vocab)
+            )
             check_choice(scores[:, 0], prompts, ruled=False)
         else:
             scores = self.output(states).float()
@@ -169,7 +185,9 @@ class Generator:
         options = self.options
         count = options.num_return_sequences
         found = [Text()] * (len(self.prompts.tokens) * count)
-        search = BeamSearch(self.output, self.rules, options, self.ends, self.stops, self.prompts.tokens.shape[1])
+        search = BeamSearch(
+            self.output, self.rules, options, self.ends, self.stops, self.prompts.tokens.shape[1]
+        )
         for rows, prompts in groups(self.model.spec, self.prompts):
             continuation = Continuation(self.model, prompts, options.decoding)
             best = search.run(continuation, continuation.feed(prompts.tokens), rows.tolist())
@@ -192,4 +210,7 @@ class Generator:
             prompts = torch.where(self.prompts.mask, prompts, fill)
         longest = max(map(len, texts))
         padded = [text + [fill] * (longest - len(text)) for text in texts]
-        return torch.cat((prompts.repeat_interleave(count, 0), torch.tensor(padded, device=prompts.device)), dim=1)
+        return torch.cat(
+            (prompts.repeat_interleave(count, 0), torch.tensor(padded, device=prompts.device)),
+            dim=1,
+        )

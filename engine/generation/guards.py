@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from engine.errors import InputError
 from engine.generation.prompts import output_layer
 from engine.generation.start import remembers
-from engine.offloading import gather_for
+from engine.parameters.offloading import gather_for
 from engine.spec import axes
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ TextMethod = Literal["generate", "fill_mask", "mask_predict", "score", "stream"]
 
 
 def check_text_method(model: "Model", method: TextMethod, predicts: bool = True) -> None:
-    """Raise InputError for a method that a model cannot do; `predicts` says whether it needs the scores of tokens.
+    """Raise InputError for a method that a model cannot do; `predicts` says whether it needs the
+    scores of tokens.
 
     Methods run the body and not forward, which is where sharded weights are gathered otherwise.
     """

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class TextMethods:
-    """Generating, filling, scoring and streaming; every method raises InputError for what the spec cannot do."""
+    """Generating, filling, scoring and streaming; every method raises InputError for what the spec
+    cannot do.
+    """
 
     def generate(
         self,
@@ -40,16 +42,19 @@ class TextMethods:
         return_dict_in_generate: bool = False,
         **settings: Any,
     ) -> Tensor | Generation:
-        """Continue prompts (b n): returns (b t) with the prompts, or a Generation where `return_dict_in_generate` is set.
+        """Continue prompts (b n): returns (b t) with the prompts, or a Generation where
+        `return_dict_in_generate` is set.
 
-        `inputs_embeds` (b n d) are read in the place of the prompts' ids; alone, only new tokens come back.
-        `attention_mask` (b n) may pad on either side; `langs` (b) is the language of each row; `memory` is what stands
-        before the prompts. `options` and `settings` (such as max_new_tokens=40): see GenerationOptions. `on_tokens` hears
-        of tokens as they come.
+        `inputs_embeds` (b n d) are read in the place of the prompts' ids; alone, only new tokens
+        come back. `attention_mask` (b n) may pad on either side; `langs` (b) is the language of
+        each row; `memory` is what stands before the prompts. `options` and `settings` (such as
+        max_new_tokens=40): see GenerationOptions. `on_tokens` hears of tokens as they come.
         """
         check_flag("return_dict_in_generate", return_dict_in_generate)
         if settings.get("output_scores") is True and not return_dict_in_generate:
-            raise InputError("output_scores needs return_dict_in_generate=True, which gives a Generation")
+            raise InputError(
+                "output_scores needs return_dict_in_generate=True, which gives a Generation"
+            )
         generator = Generator(
             cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
             vectors=inputs_embeds, encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
@@ -71,7 +76,9 @@ class TextMethods:
         tokenizer: object | None = None,
         **settings: Any,
     ) -> Iterator[NewTokens]:
-        """The same tokens one step at a time, as they come; checked before the first one is asked for."""
+        """The same tokens one step at a time, as they come; checked before the first one is asked
+        for.
+        """
         return Generator(
             cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
             vectors=inputs_embeds, encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
@@ -89,7 +96,8 @@ class TextMethods:
     ) -> list[Filling]:
         """The `top_n` best tokens and their probabilities at each mask token of input_ids (b n).
 
-        `mask_token_id` is the spec's `tokens.mask` unless given; the other arguments are as in `forward`.
+        `mask_token_id` is the spec's `tokens.mask` unless given; the other arguments are as in
+        `forward`.
         """
         texts = Texts(input_ids, mask=attention_mask, types=token_type_ids, langs=langs)
         return fill_mask(cast("Model", self), texts, mask_token_id, top_n)
@@ -104,7 +112,9 @@ class TextMethods:
         token_type_ids: Tensor | None = None,
         langs: Tensor | None = None,
     ) -> Tensor:
-        """Ids (b n) with every mask token filled in, over several `rounds` (Ghazvininejad et al. 2019)."""
+        """Ids (b n) with every mask token filled in, over several `rounds` (Ghazvininejad et al.
+        2019).
+        """
         texts = Texts(input_ids, mask=attention_mask, types=token_type_ids, langs=langs)
         return mask_predict(cast("Model", self), texts, mask_token_id, rounds)
 
@@ -131,14 +141,17 @@ class TextMethods:
         batch_size: int = 16,
         greedy: bool = False,
     ) -> Scores:
-        """Log-probabilities of the tokens of texts (b n), padded on either side by `attention_mask`.
+        """Log-probabilities of the tokens of texts (b n), padded on either side by
+        `attention_mask`.
 
-        `method`: `left_to_right`; `pseudo`, each token given all others (Salazar et al. 2020), at `batch_size` passes at
-        once; `orders`, the mean over factorization `orders` (n), (k n) or (k b n) of places, or over `samples` random ones;
-        None: what the spec was made for. `targets` (b n) asks for some tokens only. A long text goes through in parts of
-        `window` tokens: behind one another with memory where the spec is recurrent (or `carry` says so), else overlapping,
-        each with `stride` new tokens (half a window). `inputs_embeds` (b n d) are read in the place of the ids, which say
-        what is scored; `greedy` also looks whether each token is the best at its place.
+        `method`: `left_to_right`; `pseudo`, each token given all others (Salazar et al. 2020), at
+        `batch_size` passes at once; `orders`, the mean over factorization `orders` (n), (k n) or (k
+        b n) of places, or over `samples` random ones; None: what the spec was made for. `targets`
+        (b n) asks for some tokens only. A long text goes through in parts of `window` tokens:
+        behind one another with memory where the spec is recurrent (or `carry` says so), else
+        overlapping, each with `stride` new tokens (half a window). `inputs_embeds` (b n d) are read
+        in the place of the ids, which say what is scored; `greedy` also looks whether each token is
+        the best at its place.
         """
         texts = Texts(
             input_ids,
@@ -166,22 +179,29 @@ class TextMethods:
         predictions: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> Iterator[Segment]:
-        """A recurrent model over ids (b n), or over a source of ids of any length, `segment` tokens at a time.
+        """A recurrent model over ids (b n), or over a source of ids of any length, `segment` tokens
+        at a time.
 
-        Memory is constant; `memory_length` bounds it where the spec does not. `predictions` adds logits to each segment.
-        `on_progress` hears how many tokens are done. The memory of a segment continues the stream later.
+        Memory is constant; `memory_length` bounds it where the spec does not. `predictions` adds
+        logits to each segment. `on_progress` hears how many tokens are done. The memory of a
+        segment continues the stream later.
         """
-        return stream(cast("Model", self), tokens, segment, memory, memory_length, predictions, on_progress)
+        return stream(
+            cast("Model", self), tokens, segment, memory, memory_length, predictions, on_progress
+        )
 
     def start_memory(self, batch: int) -> Memory | None:
-        """The memory that inference starts with, in the form of keys and values; None where the spec keeps nothing."""
+        """The memory that inference starts with, in the form of keys and values; None where the
+        spec keeps nothing.
+        """
         return start_memory(cast("Model", self), batch)
 
     def reset_memory(self, memory: Memory, rows: Tensor | Sequence[int]) -> Memory:
-        """A memory of which some `rows` begin a new text, and answer from here on as rows of a fresh batch would.
+        """A memory of which some `rows` begin a new text, and answer from here on as rows of a
+        fresh batch would.
 
-        Rows are given by their numbers, or as (b) with True for those to begin anew; an encoder's keys and values stay.
-        Raises InputError for rows that the memory does not have.
+        Rows are given by their numbers, or as (b) with True for those to begin anew; an encoder's
+        keys and values stay. Raises InputError for rows that the memory does not have.
         """
         return reset_memory(cast("Model", self), memory, rows)
 

@@ -52,22 +52,25 @@ ELSEWHERE = {
 class GenerationOptions(Section):
     """How tokens are chosen, under the names that transformers gives them.
 
-    `max_new_tokens` and `min_new_tokens` count tokens after the prompt. Greedy unless `do_sample` (with `temperature`,
-    `top_k`, `top_p`, `min_p`, `typical_p`) or `num_beams` above 1 (with `length_penalty`, `early_stopping`) says otherwise.
-    Beams are judged by their mean over new tokens, the end token included, as transformers does since 4.36; `beam_lengths:
-    whole_text` divides by the width of the padded prompt and the tokens before the end, as it did until then.
-    `num_return_sequences` samples or best beams come back for each prompt. `eos_token_id`: one id or several, () for none,
-    None for the spec's own. `decoding`: `cached` computes each token once; `recompute` runs the whole text at each step,
-    so that every token of XLNet sees every other; `overlap`, for two streams, runs the newest two tokens at each step and
-    remembers the earlier ones as they were last computed: what transformers' XLNet does by default, where `recompute` is
+    `max_new_tokens` and `min_new_tokens` count tokens after the prompt. Greedy unless `do_sample`
+    (with `temperature`, `top_k`, `top_p`, `min_p`, `typical_p`) or `num_beams` above 1 (with
+    `length_penalty`, `early_stopping`) says otherwise. Beams are judged by their mean over new
+    tokens, the end token included, as transformers does since 4.36; `beam_lengths: whole_text`
+    divides by the width of the padded prompt and the tokens before the end, as it did until then.
+    `num_return_sequences` samples or best beams come back for each prompt. `eos_token_id`: one id
+    or several, () for none, None for the spec's own. `decoding`: `cached` computes each token once;
+    `recompute` runs the whole text at each step, so that every token of XLNet sees every other;
+    `overlap`, for two streams, runs the newest two tokens at each step and remembers the earlier
+    ones as they were last computed: what transformers' XLNet does by default, where `recompute` is
     what it does without memory.
 
-    `max_length` and `min_length` count the width of the prompts as well, and stand in for `max_new_tokens` and
-    `min_new_tokens`. `bad_words_ids` are runs of tokens that no text holds, `suppress_tokens` tokens that none takes, and
-    `begin_suppress_tokens` those that none begins with. `logits_processor`: functions of texts (b n), padded on the left,
-    and scores (b v), which give changed scores; `prefix_allowed_tokens_fn` names the ids that may follow, from the number
-    of a prompt and its text (n) so far. `output_scores` asks for the scores behind every choice. Raises pydantic's
-    ValidationError.
+    `max_length` and `min_length` count the width of the prompts as well, and stand in for
+    `max_new_tokens` and `min_new_tokens`. `bad_words_ids` are runs of tokens that no text holds,
+    `suppress_tokens` tokens that none takes, and `begin_suppress_tokens` those that none begins
+    with. `logits_processor`: functions of texts (b n), padded on the left, and scores (b v), which
+    give changed scores; `prefix_allowed_tokens_fn` names the ids that may follow, from the number
+    of a prompt and its text (n) so far. `output_scores` asks for the scores behind every choice.
+    Raises pydantic's ValidationError.
     """
 
     max_new_tokens: int = Field(default=20, ge=1)
@@ -113,22 +116,32 @@ class GenerationOptions(Section):
             if getattr(self, whole) is not None and new in given:
                 problems.append(f"{whole} and {new} say the same: give one of them")
         if self.min_new_tokens > self.max_new_tokens:
-            problems.append(f"min_new_tokens {self.min_new_tokens} is above max_new_tokens {self.max_new_tokens}")
+            problems.append(
+                f"min_new_tokens {self.min_new_tokens} is above max_new_tokens {self.max_new_tokens}"
+            )
         sampling = {"temperature", "top_k", "top_p", "min_p", "typical_p", "seed"} & given
         unused = {"top_k": 0}
-        sampling = {name for name in sampling if getattr(self, name) not in (None, 1.0, unused.get(name))}
+        sampling = {
+            name for name in sampling if getattr(self, name) not in (None, 1.0, unused.get(name))
+        }
         if sampling and not self.do_sample:
             problems.append(f"{', '.join(sorted(sampling))} needs do_sample true")
         if self.do_sample and self.num_beams > 1:
             problems.append("do_sample and num_beams above 1 exclude each other")
         judged = {"length_penalty", "early_stopping", "beam_lengths"} & given
-        judged = {name for name in judged if getattr(self, name) != type(self).model_fields[name].default}
+        judged = {
+            name for name in judged if getattr(self, name) != type(self).model_fields[name].default
+        }
         if judged and self.num_beams == 1:
             problems.append(f"{', '.join(sorted(judged))} needs num_beams above 1")
         if self.num_return_sequences > 1 and self.num_beams == 1 and not self.do_sample:
-            problems.append("num_return_sequences above 1 needs do_sample true or num_beams above 1")
+            problems.append(
+                "num_return_sequences above 1 needs do_sample true or num_beams above 1"
+            )
         if 1 < self.num_beams < self.num_return_sequences:
-            problems.append(f"num_return_sequences {self.num_return_sequences} is above num_beams {self.num_beams}")
+            problems.append(
+                f"num_return_sequences {self.num_return_sequences} is above num_beams {self.num_beams}"
+            )
         if any(not words for words in self.bad_words_ids):
             problems.append("an entry of bad_words_ids is empty")
         if any(not text for text in self.stop_strings):
@@ -136,7 +149,9 @@ class GenerationOptions(Section):
         return problems
 
     def behind(self, width: int) -> "GenerationOptions":
-        """The same with lengths that count the tokens behind prompts of a width alone (raises InputError)."""
+        """The same with lengths that count the tokens behind prompts of a width alone (raises
+        InputError).
+        """
         changes: dict[str, int | None] = {}
         if self.max_length is not None:
             if self.max_length <= width:
@@ -154,7 +169,9 @@ class GenerationOptions(Section):
             )
         longest = width + resolved.max_new_tokens
         if abs(self.length_penalty) * math.log(longest) > LARGEST_LOGARITHM:
-            raise InputError(f"length_penalty is {self.length_penalty}: {longest} tokens to that power is out of range")
+            raise InputError(
+                f"length_penalty is {self.length_penalty}: {longest} tokens to that power is out of range"
+            )
         return resolved
 
     def ends(self, spec: Spec) -> tuple[int, ...]:
@@ -166,7 +183,12 @@ class GenerationOptions(Section):
 
     def fill(self, spec: Spec) -> int:
         """The id behind the end of finished texts."""
-        for choice in (self.pad_token_id, spec.tokens.padding, spec.embeddings.tables.tokens.padding, *self.ends(spec)):
+        for choice in (
+            self.pad_token_id,
+            spec.tokens.padding,
+            spec.embeddings.tables.tokens.padding,
+            *self.ends(spec),
+        ):
             if choice is not None:
                 return choice
         return 0
@@ -175,7 +197,9 @@ class GenerationOptions(Section):
 def read_options(
     given: GenerationOptions | None, settings: Mapping[str, Any], spec: Spec, width: int
 ) -> GenerationOptions:
-    """Options from a value and single settings on top of it, for prompts of a `width` (raises InputError)."""
+    """Options from a value and single settings on top of it, for prompts of a `width` (raises
+    InputError).
+    """
     if given is not None and not isinstance(given, GenerationOptions):
         raise InputError(f"options is a {type(given).__name__}, expected GenerationOptions")
     base = {} if given is None else given.model_dump(exclude_unset=True)
@@ -186,7 +210,11 @@ def read_options(
         if name not in known:
             raise InputError(f"no generation option '{name}'{nearest(name, known)}")
     # None means as by default, as it does in transformers.
-    said = {name: value for name, value in settings.items() if value is not None or known[name].default is None}
+    said = {
+        name: value
+        for name, value in settings.items()
+        if value is not None or known[name].default is None
+    }
     try:
         options = GenerationOptions.model_validate({**base, **said}).behind(width)
     except ValidationError as error:
@@ -201,7 +229,9 @@ def read_options(
     _check_ids("begin_suppress_tokens", options.begin_suppress_tokens, spec)
     _check_ids("bad_words_ids", [token for words in options.bad_words_ids for token in words], spec)
     if options.num_beams > spec.dims.vocab:
-        raise InputError(f"num_beams is {options.num_beams}, but only {spec.dims.vocab} tokens can begin a text")
+        raise InputError(
+            f"num_beams is {options.num_beams}, but only {spec.dims.vocab} tokens can begin a text"
+        )
     return options
 
 

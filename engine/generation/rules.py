@@ -14,7 +14,8 @@ from engine.spec import Spec
 
 @dataclass(frozen=True)
 class Before:
-    """What stands before a choice: texts (b n), whose `mask` (b n) is True for real tokens, and their prompts' numbers.
+    """What stands before a choice: texts (b n), whose `mask` (b n) is True for real tokens, and
+    their prompts' numbers.
 
     `new` of the tokens of each text follow its prompt.
     """
@@ -35,7 +36,9 @@ Rule = Callable[[Tensor, Before], Tensor]
 
 
 def rules_of(options: GenerationOptions, spec: Spec) -> list[Rule]:
-    """What the options ask for, each a map of scores (b v) and what stands before them; the caller's own come last."""
+    """What the options ask for, each a map of scores (b v) and what stands before them; the
+    caller's own come last.
+    """
     rules: list[Rule] = []
     if options.repetition_penalty != 1.0:
         rules.append(_repetition(options.repetition_penalty))
@@ -78,7 +81,9 @@ def _ngrams(size: int) -> Rule:
             ids = text.tolist()
             start = tuple(ids[len(ids) - size + 1 :])
             banned = [
-                ids[at + size - 1] for at in range(len(ids) - size + 1) if tuple(ids[at : at + size - 1]) == start
+                ids[at + size - 1]
+                for at in range(len(ids) - size + 1)
+                if tuple(ids[at : at + size - 1]) == start
             ]
             scores[row, banned] = -torch.inf
         return scores
@@ -113,7 +118,9 @@ def _banned_below(length: int, tokens: tuple[int, ...]) -> Rule:
 
 
 def _allowed(choose: Callable[[int, Tensor], Iterable[int]], vocabulary: int) -> Rule:
-    """Only the tokens that `choose` names for a prompt's number and its text (n) so far (Cao et al. 2021, 3.2)."""
+    """Only the tokens that `choose` names for a prompt's number and its text (n) so far (Cao et al.
+    2021, 3.2).
+    """
 
     def apply(scores: Tensor, before: Before) -> Tensor:
         banned = torch.ones_like(scores, dtype=torch.bool)
@@ -129,15 +136,21 @@ def _ids(chosen: Iterable[int], vocabulary: int) -> list[int]:
     try:
         ids = [int(token) for token in chosen]
     except (TypeError, ValueError):
-        raise InputError(f"{name} gave a {type(chosen).__name__}, expected the ids of the tokens allowed") from None
+        raise InputError(
+            f"{name} gave a {type(chosen).__name__}, expected the ids of the tokens allowed"
+        ) from None
     for token in ids:
         if not 0 <= token < vocabulary:
-            raise InputError(f"{name} allows {token}, outside 0 … {vocabulary - 1} (dims.vocab is {vocabulary})")
+            raise InputError(
+                f"{name} allows {token}, outside 0 … {vocabulary - 1} (dims.vocab is {vocabulary})"
+            )
     return ids
 
 
 def _processor(processor: Callable[[Tensor, Tensor], Tensor], name: str) -> Rule:
-    """A rule of the caller's: a map of texts (b n) and scores (b v) to scores, as transformers calls it."""
+    """A rule of the caller's: a map of texts (b n) and scores (b v) to scores, as transformers
+    calls it.
+    """
 
     def apply(scores: Tensor, before: Before) -> Tensor:
         changed = processor(before.texts, scores)
@@ -150,12 +163,18 @@ def _processor(processor: Callable[[Tensor, Tensor], Tensor], name: str) -> Rule
 
 
 def check_choice(best: Tensor, prompts: Sequence[int], ruled: bool) -> None:
-    """Raise InputError where the best score (b) of a row is not a number, or rules leave it no token."""
+    """Raise InputError where the best score (b) of a row is not a number, or rules leave it no
+    token.
+    """
     # A sum tells it in one step of the usual kind; one that overflows is looked at again.
     if math.isfinite(float(best.sum())) or bool(best.isfinite().all()):
         return
     row = int((~best.isfinite()).nonzero()[0])
     prompt, found = prompts[row], float(best[row])
     if ruled and found == -torch.inf:
-        raise InputError(f"the rules leave no token to choose behind prompt {prompt}: every score is -inf")
-    raise InputError(f"the scores of the token behind prompt {prompt} are not finite: the best one is {found}")
+        raise InputError(
+            f"the rules leave no token to choose behind prompt {prompt}: every score is -inf"
+        )
+    raise InputError(
+        f"the scores of the token behind prompt {prompt} are not finite: the best one is {found}"
+    )

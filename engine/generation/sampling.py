@@ -12,7 +12,9 @@ COLDEST, HOTTEST = 1e-30, 1e30  # temperatures that float32 can divide by
 
 
 def warmed(scores: Tensor, temperature: float) -> Tensor:
-    """Scores (b c) divided by a temperature, the best of each row at 0: near 0 it leaves the best alone."""
+    """Scores (b c) divided by a temperature, the best of each row at 0: near 0 it leaves the best
+    alone.
+    """
     if temperature == 1.0:
         return scores
     best = scores.amax(-1, keepdim=True)
@@ -20,10 +22,12 @@ def warmed(scores: Tensor, temperature: float) -> Tensor:
 
 
 def narrowed(scores: Tensor, options: GenerationOptions) -> Tensor:
-    """Scores (b c) with -inf for candidates that top-p, min-p and typical sampling leave out, in this order.
+    """Scores (b c) with -inf for candidates that top-p, min-p and typical sampling leave out, in
+    this order.
 
-    Holtzman et al. (2020), Nguyen et al. (2024), Meister et al. (2023). Top-p and typical sampling keep the smallest set
-    whose probabilities sum to the bound or more. The best candidate always stays.
+    Holtzman et al. (2020), Nguyen et al. (2024), Meister et al. (2023). Top-p and typical sampling
+    keep the smallest set whose probabilities sum to the bound or more. The best candidate always
+    stays.
     """
     if options.top_p is not None and options.top_p < 1.0:
         ordered, order = scores.sort(dim=-1, descending=True)
@@ -50,7 +54,9 @@ def _reaches(sums: Tensor, bound: float) -> Tensor:
 
 
 class Dice:
-    """Random numbers, one stream a text, so that neither other rows nor finished ones change a draw."""
+    """Random numbers, one stream a text, so that neither other rows nor finished ones change a
+    draw.
+    """
 
     def __init__(self, seed: int | None, texts: int) -> None:
         drawn = int(torch.randint(2**62, ())) if seed is None else seed
@@ -58,7 +64,13 @@ class Dice:
 
     def draw(self, scores: Tensor, texts: list[int]) -> Tensor:
         """A candidate (b) of each row of scores (b c); `texts` numbers the text of each row."""
-        numbers = torch.tensor([[self.streams[text].random()] for text in texts], dtype=torch.float64)
+        numbers = torch.tensor(
+            [[self.streams[text].random()] for text in texts], dtype=torch.float64
+        )
         shares = scores.double().softmax(-1).cumsum(-1)
         heights = numbers.to(scores.device) * shares[:, -1:]
-        return torch.searchsorted(shares, heights, right=True).squeeze(1).clamp(max=scores.shape[1] - 1)
+        return (
+            torch.searchsorted(shares, heights, right=True)
+            .squeeze(1)
+            .clamp(max=scores.shape[1] - 1)
+        )

@@ -1,4 +1,6 @@
-"""How probable a text is: left to right, token by token given the rest, or along factorization orders."""
+"""How probable a text is: left to right, token by token given the rest, or along factorization
+orders.
+"""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def score(model: "Model", texts: Texts, options: ScoringOptions) -> Scores:
-    """Scores of texts under a model's language-model head (raises InputError for what the spec cannot do)."""
+    """Scores of texts under a model's language-model head (raises InputError for what the spec
+    cannot do).
+    """
     check_text_method(model, "score")
     options = replace(options, method=_method(model, options))
     aligned = read_texts(model, texts)
@@ -60,9 +64,13 @@ def _method(model: "Model", options: ScoringOptions) -> Method:
     if options.method is None and not causal and not two:
         method = "pseudo"
     if method == "left_to_right" and not (causal or two):
-        raise InputError(f"'{spec.name}' attends both ways: it has no left-to-right score, use method='pseudo'")
+        raise InputError(
+            f"'{spec.name}' attends both ways: it has no left-to-right score, use method='pseudo'"
+        )
     if method == "orders" and not two:
-        raise InputError("scores over factorization orders need two streams: this spec has streams.kind one")
+        raise InputError(
+            "scores over factorization orders need two streams: this spec has streams.kind one"
+        )
     if method == "pseudo" and causal:
         raise InputError(f"'{spec.name}' sees only earlier tokens: use method='left_to_right'")
     if method != "orders" and options.orders is not None:

@@ -13,8 +13,8 @@ from engine.generation.candidates import best_token
 from engine.generation.prompts import mask_token, output_layer, room_for
 from engine.generation.start import remembers, start_memory
 from engine.generation.texts import Texts
-from engine.inputs import Inputs
 from engine.memory import Memory
+from engine.network.inputs import Inputs
 
 if TYPE_CHECKING:
     from engine.model import Model
@@ -28,8 +28,9 @@ AT_ONCE = 2**24  # scores of tokens
 class Scores:
     """Natural log-probabilities (b n) of the tokens of texts, 0 where `counted` (b n) is False.
 
-    Not counted are padding, tokens that were not asked for, and the first token of a text or order, which has nothing to
-    go by. `greedy` (b n), where it was asked for, is True for counted tokens that are the best at their place.
+    Not counted are padding, tokens that were not asked for, and the first token of a text or order,
+    which has nothing to go by. `greedy` (b n), where it was asked for, is True for counted tokens
+    that are the best at their place.
     """
 
     log_probs: Tensor
@@ -38,9 +39,13 @@ class Scores:
 
     @property
     def is_greedy(self) -> Tensor:
-        """Whether (b) every counted token of a text is the best at its place (raises InputError where nobody asked)."""
+        """Whether (b) every counted token of a text is the best at its place (raises InputError
+        where nobody asked).
+        """
         if self.greedy is None:
-            raise InputError("score(..., greedy=True) looks whether each token is the best at its place")
+            raise InputError(
+                "score(..., greedy=True) looks whether each token is the best at its place"
+            )
         return (self.greedy | ~self.counted).all(1)
 
     @property
@@ -100,11 +105,17 @@ class Scorer:
             )
         if options.stride is not None:
             check_count("stride", options.stride)
-        if options.stride is not None and not (options.window and 0 < options.stride < options.window):
-            raise InputError(f"stride is {options.stride}: it needs a window that is longer, found {options.window}")
+        if options.stride is not None and not (
+            options.window and 0 < options.stride < options.window
+        ):
+            raise InputError(
+                f"stride is {options.stride}: it needs a window that is longer, found {options.window}"
+            )
         carries = remembers(self.model)
         if options.carry == "memory" and not carries:
-            raise InputError(f"carry='memory' needs a memory: '{spec.name}' has none, use carry='window'")
+            raise InputError(
+                f"carry='memory' needs a memory: '{spec.name}' has none, use carry='window'"
+            )
         if self.texts.memory is not None and not carries:
             raise InputError("memory was given but this spec has memory.kind none")
 
@@ -134,7 +145,9 @@ class Scorer:
         )
 
     def _windows(self) -> Iterator[tuple[int, int, int]]:
-        """Parts of the text as (first token seen, first token scored, end): each token is scored once."""
+        """Parts of the text as (first token seen, first token scored, end): each token is scored
+        once.
+        """
         length = self.texts.tokens.shape[1]
         window = self.options.window or length
         stride = self.options.stride or max(1, window // 2)
@@ -160,7 +173,9 @@ class Scorer:
         size = self.options.window or length
         memory = texts.memory
         memory = (
-            self.model.project_memory(memory) if memory is not None else start_memory(self.model, len(texts.tokens))
+            self.model.project_memory(memory)
+            if memory is not None
+            else start_memory(self.model, len(texts.tokens))
         )
         filled = memory is not None and isinstance(texts.memory, Memory) and memory.length > 0
         for start in range(0, length, size):
@@ -177,7 +192,9 @@ class Scorer:
                 self._add(states[:, : end - start], slice(start + 1, end + 1))
 
     def _orders(self) -> None:
-        """The mean over factorization orders of each token's log-probability, where it is not the first."""
+        """The mean over factorization orders of each token's log-probability, where it is not the
+        first.
+        """
         tokens = self.texts.tokens
         length = tokens.shape[1]
         times = torch.zeros_like(self.log_probs)
@@ -203,12 +220,16 @@ class Scorer:
                 yield torch.randperm(length, generator=generator).to(device).expand(batch, -1)
             return
         if not 0 < given.dim() < 4:
-            raise InputError(f"orders has shape {tuple(given.shape)}, expected (places), (k, places) or (k, b, places)")
+            raise InputError(
+                f"orders has shape {tuple(given.shape)}, expected (places), (k, places) or (k, b, places)"
+            )
         given = given[None] if given.dim() == 1 else given
         given = given[:, None] if given.dim() == 2 else given
         places = torch.arange(length, device=device)
         if given.shape[-1] != length or not bool((given.sort(-1).values == places).all()):
-            raise InputError(f"each of the orders names the places 0 … {length - 1} once, in the order of prediction")
+            raise InputError(
+                f"each of the orders names the places 0 … {length - 1} once, in the order of prediction"
+            )
         for order in given.unbind(0):
             yield order.argsort(-1).expand(batch, -1)
 
@@ -232,7 +253,12 @@ class Scorer:
         if self.two:
             length = inputs.shape[1]
             alone = torch.nn.functional.one_hot(places, length).float()[:, None]
-            inputs = replace(inputs, perm_mask=alone.expand(-1, length, -1), target_mapping=alone, use_memory=False)
+            inputs = replace(
+                inputs,
+                perm_mask=alone.expand(-1, length, -1),
+                target_mapping=alone,
+                use_memory=False,
+            )
             states = self.model.body(inputs).last_hidden_state
             assert states is not None
             return states[:, 0]
@@ -243,7 +269,9 @@ class Scorer:
             inputs = replace(inputs, input_ids=masked)
         elif inputs.inputs_embeds is not None:
             vectors = inputs.inputs_embeds.clone()
-            vectors[index, places] = self.model.embeddings.embed(torch.full_like(places, hidden)[None])[0]
+            vectors[index, places] = self.model.embeddings.embed(
+                torch.full_like(places, hidden)[None]
+            )[0]
             inputs = replace(inputs, inputs_embeds=vectors)
         states = self.model.body(inputs).last_hidden_state
         assert states is not None
@@ -265,7 +293,9 @@ class Scorer:
         if self.options.greedy:
             missed = self._misses(states, tokens)
             self.missed[:, columns] |= torch.zeros_like(wanted).masked_scatter(wanted, missed)
-        self.log_probs[:, columns] += torch.zeros_like(self.log_probs[:, columns]).masked_scatter(wanted, found)
+        self.log_probs[:, columns] += torch.zeros_like(self.log_probs[:, columns]).masked_scatter(
+            wanted, found
+        )
         self.counted[:, columns] |= wanted
 
     def _log_probs(self, states: Tensor, tokens: Tensor, rows: Tensor) -> Tensor:
@@ -273,11 +303,17 @@ class Scorer:
         found = -self.output.losses(states, tokens).float()
         if bool(found.isnan().any()):
             row = int(rows[found.isnan()][0])
-            raise InputError(f"the scores of text {row} are not numbers: the network's states are not finite")
+            raise InputError(
+                f"the scores of text {row} are not numbers: the network's states are not finite"
+            )
         return found
 
     def _misses(self, states: Tensor, tokens: Tensor) -> Tensor:
         """True (n) where a token (n) is not the best at its state (n d)."""
         each = max(1, AT_ONCE // self.model.spec.dims.vocab)
-        best = [best_token(self.output, part) for part in states.split(each)] if len(states) else [tokens]
+        best = (
+            [best_token(self.output, part) for part in states.split(each)]
+            if len(states)
+            else [tokens]
+        )
         return torch.cat(best) != tokens

@@ -1,4 +1,6 @@
-"""Memory in the form for inference: keys and values, so that nothing of the past is projected twice."""
+"""Memory in the form for inference: keys and values, so that nothing of the past is projected
+twice.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.block import Block
-from engine.inputs import expect, in_range
 from engine.memory import Keeps, LayerMemory, Memory, check_memory, longest, zero_memory
-from engine.positions import remembered_positions, rotation
+from engine.network.block import Block
+from engine.network.inputs import expect, in_range
+from engine.network.positions import remembered_positions, rotation
 from engine.spec import axes
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ def remembers(model: "Model", keeps: Keeps = "segments") -> bool:
 def project_memory(model: "Model", memory: Memory) -> Memory:
     """Remembered hidden states as the keys and values that the blocks would make of them, exactly.
 
-    A memory that holds keys and values already comes back as it is, and so does one of a spec whose positions are counted
-    from the end, as its keys change with every token.
+    A memory that holds keys and values already comes back as it is, and so does one of a spec whose
+    positions are counted from the end, as its keys change with every token.
     """
     if memory.projected or isinstance(model.spec.position, axes.FromEndPosition):
         return memory
@@ -62,7 +64,8 @@ def reset_memory(model: "Model", memory: Memory, rows: Tensor | Sequence[int]) -
 
 
 def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memory | None:
-    """The memory that inference starts with: empty or zero-filled as the spec says, or None where it keeps nothing.
+    """The memory that inference starts with: empty or zero-filled as the spec says, or None where
+    it keeps nothing.
 
     `keeps`: see Memory.
     """

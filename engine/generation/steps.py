@@ -10,8 +10,8 @@ from engine.generation.options import Decoding
 from engine.generation.prompts import Prompts
 from engine.generation.rules import Before
 from engine.generation.start import remembers, start_memory
-from engine.inputs import Inputs
 from engine.memory import Keeps, Memory
+from engine.network.inputs import Inputs
 from engine.spec import axes
 
 if TYPE_CHECKING:
@@ -21,17 +21,21 @@ if TYPE_CHECKING:
 class Continuation:
     """The texts of a batch so far, and what the model remembers of them.
 
-    Under one stream the newest token's state predicts the next one. Under two, the prompt sees itself both ways and each
-    new token the prompt and the new ones before it, a legal factorization order (Yang et al. 2019, 2.2): the content
-    stream is remembered, and a step is one content row and the query row of the next place. Decoding by `overlap` runs the
-    newest two tokens at each step, which see each other. Without memory, or by `recompute`, every step runs the whole text.
+    Under one stream the newest token's state predicts the next one. Under two, the prompt sees
+    itself both ways and each new token the prompt and the new ones before it, a legal factorization
+    order (Yang et al. 2019, 2.2): the content stream is remembered, and a step is one content row
+    and the query row of the next place. Decoding by `overlap` runs the newest two tokens at each
+    step, which see each other. Without memory, or by `recompute`, every step runs the whole text.
     """
 
     def __init__(self, model: "Model", prompts: Prompts, decoding: Decoding = "cached") -> None:
         self.model, self.prompts = model, replace(prompts, memory=None)
         self.two_streams = model.spec.streams.kind == "two"
         keeps: Keeps = "all" if self.two_streams else "tokens"
-        self.cached, self.overlap = decoding != "recompute" and remembers(model, keeps), int(decoding == "overlap")
+        self.cached, self.overlap = (
+            decoding != "recompute" and remembers(model, keeps),
+            int(decoding == "overlap"),
+        )
         self.tokens = prompts.tokens[:, :0]
         self.mask = prompts.mask
         self.prompt = prompts.tokens.shape[1]
@@ -79,7 +83,9 @@ class Continuation:
         return Before(self.tokens[:, start:], mask, self.tokens.shape[1] - self.prompt, prompts)
 
     def _vectors(self, given: Tensor) -> Tensor | None:
-        """Vectors (b n d) of the newest tokens (b n), where a prompt that was given so is among them."""
+        """Vectors (b n d) of the newest tokens (b n), where a prompt that was given so is among
+        them.
+        """
         vectors = self.prompts.vectors
         start = self.tokens.shape[1] - given.shape[1]
         if vectors is None or start >= self.prompt:
@@ -88,10 +94,16 @@ class Continuation:
         return torch.cat((vectors[:, start:], new), dim=1)
 
     def _kept(self, memory: Memory) -> Memory:
-        """What the next step remembers: all, or what transformers' XLNet keeps when it runs two tokens a step."""
+        """What the next step remembers: all, or what transformers' XLNet keeps when it runs two
+        tokens a step.
+        """
         if not self.overlap:
             return memory
-        limit = self.model.spec.memory.length if isinstance(self.model.spec.memory, axes.Recurrent) else None
+        limit = (
+            self.model.spec.memory.length
+            if isinstance(self.model.spec.memory, axes.Recurrent)
+            else None
+        )
         # The published memory also holds a row for the place to fill: its length counts one more.
         return (memory if limit is None else memory.last(limit - 1)).without_newest(self.overlap)
 

@@ -13,8 +13,8 @@ from engine.errors import InputError
 from engine.generation.guards import check_text_method
 from engine.generation.prompts import check_given_memory, output_layer
 from engine.generation.start import start_memory
-from engine.inputs import Inputs
 from engine.memory import Memory
+from engine.network.inputs import Inputs
 from engine.spec import axes
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment: where it starts, its ids (b i), last states (b i d), logits (b i v) if asked for, memory after it."""
+    """One segment: where it starts, its ids (b i), last states (b i d), logits (b i v) if asked
+    for, memory after it.
+    """
 
     start: int
     tokens: Tensor
@@ -41,7 +43,9 @@ def stream(
     predictions: bool,
     on_progress: Callable[[int], None] | None,
 ) -> Iterator[Segment]:
-    """Segments of ids (b n), or of a source of ids that is read as it is needed, with what each leaves behind."""
+    """Segments of ids (b n), or of a source of ids that is read as it is needed, with what each
+    leaves behind.
+    """
     spec = model.spec
     check_count("segment", segment)
     check_flag("predictions", predictions)
@@ -59,9 +63,13 @@ def stream(
         tokens = read_ids("tokens", tokens, device)
         tokens = tokens[None] if tokens.dim() == 1 else tokens
         if tokens.dim() != 2 or not tokens.numel():
-            raise InputError(f"tokens has shape {tuple(tokens.shape)}, expected (batch, length) and not empty")
+            raise InputError(
+                f"tokens has shape {tuple(tokens.shape)}, expected (batch, length) and not empty"
+            )
     elif not isinstance(tokens, Iterable):
-        raise InputError(f"tokens is a {type(tokens).__name__}, expected ids (b n), or a source of ids")
+        raise InputError(
+            f"tokens is a {type(tokens).__name__}, expected ids (b n), or a source of ids"
+        )
     if memory is not None:
         check_given_memory(spec, memory, len(tokens) if isinstance(tokens, Tensor) else 1)
     return _segments(model, tokens, segment, memory, memory_length, predictions, on_progress)
@@ -80,9 +88,14 @@ def _segments(
     for part in _parts(tokens, size, model.device):
         with torch.no_grad():
             if start == 0:
-                begun = model.project_memory(memory) if memory is not None else start_memory(model, len(part))
+                begun = (
+                    model.project_memory(memory)
+                    if memory is not None
+                    else start_memory(model, len(part))
+                )
                 memory = begun
-            # Said to be real: else some specs would take the newest tokens for padding, segment by segment.
+            # Said to be real: else some specs would take the newest tokens for padding, segment by
+            # segment.
             mask = torch.ones_like(part, dtype=torch.bool) if inferred else None
             out = model.body(Inputs(part, attention_mask=mask, memory=memory, use_memory=True))
             states, memory = out.last_hidden_state, out.memory

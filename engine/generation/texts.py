@@ -9,8 +9,8 @@ from torch import Tensor
 from engine.arguments import check_mask, read_ids, read_mask, read_tensor
 from engine.errors import InputError
 from engine.generation.prompts import check_encoder, check_given_memory
-from engine.inputs import Inputs, check_vectors, expect, in_range, takes_mask
 from engine.memory import Memory
+from engine.network.inputs import Inputs, check_vectors, expect, in_range, takes_mask
 from engine.spec import Spec
 
 if TYPE_CHECKING:
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Texts:
-    """Ids (b n); `mask` is True for real tokens, `targets` for those that are asked for; `types`, `langs` (b n).
+    """Ids (b n); `mask` is True for real tokens, `targets` for those that are asked for; `types`,
+    `langs` (b n).
 
-    `vectors` (b n d) are read in the place of the ids where they are given. `places` (b n) says where each column of the
-    texts as given stands now.
+    `vectors` (b n d) are read in the place of the ids where they are given. `places` (b n) says
+    where each column of the texts as given stands now.
     """
 
     tokens: Tensor
@@ -41,7 +42,9 @@ class Texts:
         return torch.ones_like(self.tokens, dtype=torch.bool) if self.mask is None else self.mask
 
     def as_given(self) -> Tensor:
-        """The ids (b n) where they stood before padding was moved to the right, in memory of their own."""
+        """The ids (b n) where they stood before padding was moved to the right, in memory of their
+        own.
+        """
         return self.tokens.clone() if self.places is None else self.tokens.gather(1, self.places)
 
     def select(self, rows: Tensor, length: int | None = None) -> "Texts":
@@ -67,8 +70,9 @@ class Texts:
     def inputs(self, columns: slice, spec: Spec) -> Inputs:
         """Arguments of one call for these columns.
 
-        All are said to be real where the spec would infer padding otherwise. A spec without a padding rule takes no mask:
-        its texts come without padding, or with padding that a causal mask hides behind them.
+        All are said to be real where the spec would infer padding otherwise. A spec without a
+        padding rule takes no mask: its texts come without padding, or with padding that a causal
+        mask hides behind them.
         """
 
         def cut(tensor: Tensor | None) -> Tensor | None:
@@ -89,7 +93,9 @@ class Texts:
 
 
 def read_texts(model: "Model", texts: Texts) -> Texts:
-    """Checked texts that start at column 0 (raises InputError for a wrong shape, an empty text or a gap)."""
+    """Checked texts that start at column 0 (raises InputError for a wrong shape, an empty text or a
+    gap).
+    """
     spec, device = model.spec, model.device
     tokens = read_ids("input_ids", texts.tokens, device)
     if tokens.dim() != 2:
@@ -128,7 +134,12 @@ def read_texts(model: "Model", texts: Texts) -> Texts:
     if texts.memory is not None:
         check_given_memory(spec, texts.memory, len(tokens))
     padding = spec.embeddings.tables.tokens.padding
-    if mask is None and vectors is None and spec.attention.infer_padding == "count" and padding is not None:
+    if (
+        mask is None
+        and vectors is None
+        and spec.attention.infer_padding == "count"
+        and padding is not None
+    ):
         mask = tokens != padding
     targets = None if targets is None else targets > 0
     texts = replace(
@@ -140,11 +151,15 @@ def read_texts(model: "Model", texts: Texts) -> Texts:
     real = mask > 0
     counts = real.sum(1)
     if not bool(counts.all()):
-        raise InputError(f"text {int((counts == 0).nonzero()[0])} is empty: its attention_mask keeps no token")
+        raise InputError(
+            f"text {int((counts == 0).nonzero()[0])} is empty: its attention_mask keeps no token"
+        )
     columns = torch.arange(tokens.shape[1], device=tokens.device)
     start = real.int().argmax(1)[:, None]
     if not torch.equal(real, (columns >= start) & (columns < start + counts[:, None])):
-        raise InputError("attention_mask has a gap: the real tokens of a text stand together, padding before or after")
+        raise InputError(
+            "attention_mask has a gap: the real tokens of a text stand together, padding before or after"
+        )
     source = (columns + start) % tokens.shape[1]
 
     def moved(tensor: Tensor | None) -> Tensor | None:
@@ -157,7 +172,9 @@ def read_texts(model: "Model", texts: Texts) -> Texts:
         targets=moved(targets),
         types=moved(texts.types),
         langs=moved(langs),
-        vectors=None if vectors is None else vectors.gather(1, source[..., None].expand_as(vectors)),
+        vectors=None
+        if vectors is None
+        else vectors.gather(1, source[..., None].expand_as(vectors)),
         places=(columns - start) % tokens.shape[1],
     )
 

@@ -1,1 +1,3 @@
-"""What depends on the processor: products with weights, dropout, losses, and every measured threshold."""
+"""What depends on the processor: products with weights, dropout, losses, and every measured
+threshold.
+"""

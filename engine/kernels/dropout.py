@@ -10,14 +10,17 @@ _LEVELS = 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """Zeroes entries with probability `p` in training and scales the others so that the mean stays (Srivastava 2014)."""
+    """Zeroes entries with probability `p` in training and scales the others so that the mean stays
+    (Srivastava 2014).
+    """
 
     def forward(self, states: Tensor) -> Tensor:
         return dropout(states, self.p) if self.training else states
 
 
 def dropout(states: Tensor, rate: float) -> Tensor:
-    """States (...) with entries zeroed at `rate`, which eager processors round to 1/65536 and draw twice as fast.
+    """States (...) with entries zeroed at `rate`, which eager processors round to 1/65536 and draw
+    twice as fast.
 
     A seed gives the same entries on the same kind of device.
     """

@@ -15,11 +15,13 @@ _aten = torch.ops.aten
 
 
 class Int8Weight(Tensor):
-    """A matrix (r w) as 8-bit integers `integers` (r w) with a float32 `scale` (r): an entry is its integer times its scale.
+    """A matrix (r w) as 8-bit integers `integers` (r w) with a float32 `scale` (r): an entry is its
+    integer times its scale.
 
-    It takes the place of a parameter of the `dtype` in which it is read. `torch.nn.functional.linear` multiplies with it,
-    `torch.nn.functional.embedding` reads rows of it; it can be moved, cast, copied, cut into rows and joined along them.
-    Anything else raises InputError.
+    It takes the place of a parameter of the `dtype` in which it is read.
+    `torch.nn.functional.linear` multiplies with it, `torch.nn.functional.embedding` reads rows of
+    it; it can be moved, cast, copied, cut into rows and joined along them. Anything else raises
+    InputError.
     """
 
     integers: Tensor
@@ -27,7 +29,9 @@ class Int8Weight(Tensor):
 
     @staticmethod
     def __new__(cls, integers: Tensor, scale: Tensor, dtype: torch.dtype) -> "Int8Weight":
-        return Tensor._make_wrapper_subclass(cls, integers.shape, dtype=dtype, device=integers.device)
+        return Tensor._make_wrapper_subclass(
+            cls, integers.shape, dtype=dtype, device=integers.device
+        )
 
     def __init__(self, integers: Tensor, scale: Tensor, dtype: torch.dtype) -> None:
         self.integers, self.scale = integers, scale
@@ -40,14 +44,18 @@ class Int8Weight(Tensor):
         return made
 
     @classmethod
-    def empty(cls, shape: Sequence[int], dtype: torch.dtype, device: torch.device | str) -> "Int8Weight":
+    def empty(
+        cls, shape: Sequence[int], dtype: torch.dtype, device: torch.device | str
+    ) -> "Int8Weight":
         """One whose rows are still to be quantized."""
         integers = torch.empty(*shape, dtype=torch.int8, device=device)
         scale = torch.empty(shape[0], dtype=torch.float32, device=device)
         return cls(integers, scale, dtype)
 
     def quantize_rows(self, start: int, weight: Tensor) -> None:
-        """Quantize a weight (n w) into the rows from `start` on; a row's largest magnitude becomes 127."""
+        """Quantize a weight (n w) into the rows from `start` on; a row's largest magnitude becomes
+        127.
+        """
         weight, size, rows = (
             weight.detach(),
             _rows_in(weight, tuning().quantized_entries),
@@ -86,7 +94,9 @@ class Int8Weight(Tensor):
         return ["integers", "scale"], self.dtype
 
     @staticmethod
-    def __tensor_unflatten__(inner: dict[str, Tensor], dtype: torch.dtype, *_: object) -> "Int8Weight":
+    def __tensor_unflatten__(
+        inner: dict[str, Tensor], dtype: torch.dtype, *_: object
+    ) -> "Int8Weight":
         return Int8Weight(inner["integers"], inner["scale"], dtype)
 
     @classmethod
@@ -108,7 +118,9 @@ class Int8Weight(Tensor):
 
 
 def int8_product(states: Tensor, weight: Int8Weight, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b (... o) for states (... i) and 8-bit integers (o i), a part of which is dequantized at a time."""
+    """x Wᵀ + b (... o) for states (... i) and 8-bit integers (o i), a part of which is dequantized
+    at a time.
+    """
     rows = states.reshape(-1, states.shape[-1])
     few = 0 < len(rows) <= tuning().int8_product_rows
     if few and rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and not watched():
@@ -122,7 +134,9 @@ def int8_product(states: Tensor, weight: Int8Weight, bias: Tensor | None = None)
 def _part_product(states: Tensor, weight: Int8Weight) -> Tensor:
     if states.dtype == torch.float16:  # its range is too small for sums over the integers
         return functional.linear(states, weight.dequantize().half())
-    return (functional.linear(states, weight.integers.to(states.dtype)) * weight.scale).to(states.dtype)
+    return (functional.linear(states, weight.integers.to(states.dtype)) * weight.scale).to(
+        states.dtype
+    )
 
 
 def holds_int8(module: nn.Module) -> bool:
@@ -134,13 +148,21 @@ def _rows_in(weight: Tensor, entries: int) -> int:
     return max(1, entries // max(1, weight.shape[1]))
 
 
-def _convert(weight: Int8Weight, *, dtype: torch.dtype | None = None, device: Any = None, **_: Any) -> Int8Weight:
-    integers, scale = (part.to(device=device, copy=True) for part in (weight.integers, weight.scale))
+def _convert(
+    weight: Int8Weight, *, dtype: torch.dtype | None = None, device: Any = None, **_: Any
+) -> Int8Weight:
+    integers, scale = (
+        part.to(device=device, copy=True) for part in (weight.integers, weight.scale)
+    )
     return Int8Weight(integers, scale, dtype or weight.dtype)
 
 
 def _cut(
-    weight: Int8Weight, axis: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    weight: Int8Weight,
+    axis: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
 ) -> Int8Weight:
     if axis != 0:
         raise InputError("8-bit weights are cut into rows only: a row shares its scale")
@@ -151,9 +173,14 @@ def _join(weights: Sequence[Tensor], axis: int = 0) -> Int8Weight:
     if axis != 0:
         raise InputError("8-bit weights are joined along their rows only: a row shares its scale")
     (dtype,) = {weight.dtype for weight in weights}
-    quantized = [weight if isinstance(weight, Int8Weight) else Int8Weight.of(weight, dtype) for weight in weights]
+    quantized = [
+        weight if isinstance(weight, Int8Weight) else Int8Weight.of(weight, dtype)
+        for weight in weights
+    ]
     return Int8Weight(
-        torch.cat([one.integers for one in quantized]), torch.cat([one.scale for one in quantized]), dtype
+        torch.cat([one.integers for one in quantized]),
+        torch.cat([one.scale for one in quantized]),
+        dtype,
     )
 
 

@@ -1,4 +1,6 @@
-"""Products with weights: linear layers of torch.nn, on the processor's fastest kernel where nothing interferes."""
+"""Products with weights: linear layers of torch.nn, on the processor's fastest kernel where nothing
+interferes.
+"""
 
 from functools import cache
 from typing import Any
@@ -23,14 +25,18 @@ class _Undrawn(nn.Linear):
 
 
 def build_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """A torch.nn.Linear whose parameters are not drawn: `engine.init` or a checkpoint fills them."""
+    """A torch.nn.Linear whose parameters are not drawn: `engine.parameters.init` or a checkpoint
+    fills them.
+    """
     layer = _Undrawn(inputs, outputs, bias=bias)
     layer.__class__ = nn.Linear  # type: ignore[assignment]  # exactly: torch's quantization replaces layers by their very class
     return layer
 
 
 def linear(layer: nn.Module, states: Tensor) -> Tensor:
-    """What `layer(states)` gives, states (... i) to (... o), on the fastest kernel if it is a plain linear layer."""
+    """What `layer(states)` gives, states (... i) to (... o), on the fastest kernel if it is a plain
+    linear layer.
+    """
     if not is_plain(layer):
         found: Tensor = layer(states)
         return found
@@ -47,7 +53,9 @@ def linear_gelu(layer: nn.Module, states: Tensor) -> Tensor:
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether a call of the layer is W x + b and nothing else: no wrapper, hook or other forward stands in between."""
+    """Whether a call of the layer is W x + b and nothing else: no wrapper, hook or other forward
+    stands in between.
+    """
     return type(layer) is nn.Linear and not (
         layer._forward_hooks
         or layer._forward_pre_hooks
@@ -75,7 +83,8 @@ def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 def make_contiguous(module: nn.Module) -> None:
     """Copy weights that lie transposed on the pages of their file into rows of their own, in place.
 
-    Products of few rows then read them a third faster; sums round in another order. Who holds a parameter keeps it.
+    Products of few rows then read them a third faster; sums round in another order. Who holds a
+    parameter keeps it.
     """
     for parameter in module.parameters():
         if not isinstance(parameter, Int8Weight) and not parameter.is_contiguous():
@@ -83,11 +92,17 @@ def make_contiguous(module: nn.Module) -> None:
 
 
 def check_reorderable(weight: Tensor) -> None:
-    """Raises InputError for a weight that oneDNN's products do not read here, so that it has no blocks."""
+    """Raises InputError for a weight that oneDNN's products do not read here, so that it has no
+    blocks.
+    """
     if isinstance(weight, Int8Weight):
-        raise InputError("8-bit weights have no blocks to prepack: load the model without weights='int8'")
+        raise InputError(
+            "8-bit weights have no blocks to prepack: load the model without weights='int8'"
+        )
     if type(weight) not in _PLAIN or type(weight.data) is not Tensor:
-        raise InputError(f"a {type(weight.data).__name__} of another library has no blocks to prepack")
+        raise InputError(
+            f"a {type(weight.data).__name__} of another library has no blocks to prepack"
+        )
     kinds = (torch.bfloat16, torch.float32)
     able = [kind for kind in kinds if {"plain", "reordered"} <= onednn_forms(kind)]
     if not (weight.is_cpu and weight.dtype in able):
@@ -107,7 +122,8 @@ def check_reorderable(weight: Tensor) -> None:
 def onednn_forms(dtype: torch.dtype) -> frozenset[str]:
     """Which of oneDNN's products run here in this precision: plain, gelu, reordered.
 
-    Each is tried once, on a tiny product: what a build and a processor can do is known to the operator alone.
+    Each is tried once, on a tiny product: what a build and a processor can do is known to the
+    operator alone.
     """
     if not torch.backends.mkldnn.is_available() or dtype not in (torch.float32, torch.bfloat16):
         return frozenset()
@@ -142,13 +158,17 @@ def describe_products() -> dict[str, str]:
         forms, name = onednn_forms(kind), str(kind).removeprefix("torch.")
         chosen = f"oneDNN {few}" if now.onednn and "plain" in forms else "torch's own"
         told[f"products in {name}"] = chosen
-        told[f"GELU in {name}"] = "in the product" if now.fused_gelu and "gelu" in forms else "after the product"
+        told[f"GELU in {name}"] = (
+            "in the product" if now.fused_gelu and "gelu" in forms else "after the product"
+        )
         told[f"prepack in {name}"] = "yes" if {"plain", "reordered"} <= forms else "no"
     return told
 
 
 def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's operator pays and may be called: eager, plain tensors, in a precision that it has."""
+    """Whether oneDNN's operator pays and may be called: eager, plain tensors, in a precision that
+    it has.
+    """
     if type(weight) not in _PLAIN or type(states) not in _PLAIN or watched():
         return False
     now, kind = tuning(), states.dtype
@@ -169,7 +189,11 @@ def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
 
 def _outgrows_one_thread(states: Tensor, weight: Tensor) -> bool:
     most = tuning().onednn_rows_with_one_thread
-    return most is not None and states.numel() > most * weight.shape[1] and torch.get_num_threads() == 1
+    return (
+        most is not None
+        and states.numel() > most * weight.shape[1]
+        and torch.get_num_threads() == 1
+    )
 
 
 def _learns(*tensors: Tensor | None) -> bool:
@@ -178,7 +202,9 @@ def _learns(*tensors: Tensor | None) -> bool:
     return any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
-def _onednn_product(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False) -> Tensor:
+def _onednn_product(
+    states: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False
+) -> Tensor:
     inputs = weight.shape[1]
     if 0 < states.numel() == 2 * inputs and inputs <= weight.shape[0] and weight.is_contiguous():
         # Two rows, as in each step of two-stream decoding, go up to a third faster from the other
@@ -189,10 +215,14 @@ def _onednn_product(states: Tensor, weight: Tensor, bias: Tensor | None, gelu: b
         return functional.gelu(found) if gelu else found
     fused = gelu and "gelu" in onednn_forms(states.dtype)
     activation, algorithm = ("gelu", "none") if fused else ("none", "")
-    if states.numel() > inputs or states.dtype != torch.float32:  # one row in float32 reads plain rows faster
+    if (
+        states.numel() > inputs or states.dtype != torch.float32
+    ):  # one row in float32 reads plain rows faster
         ready = reordered(weight)
         weight = weight if ready is None else ready.blocks
-    found = torch.ops.mkldnn._linear_pointwise.default(states, weight, bias, activation, [], algorithm)
+    found = torch.ops.mkldnn._linear_pointwise.default(
+        states, weight, bias, activation, [], algorithm
+    )
     return functional.gelu(found) if gelu and not fused else found
 
 
@@ -206,7 +236,9 @@ class _Product(torch.autograd.Function):
         return _onednn_product(states, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (gradient,) = gradients
         states, weight = ctx.saved_tensors
         for_states = for_weight = for_bias = None
@@ -216,8 +248,13 @@ class _Product(torch.autograd.Function):
         rows = gradient.reshape(-1, gradient.shape[-1])
         if ctx.needs_input_grad[1]:
             entered = states.reshape(-1, states.shape[-1])
-            # oneDNN copies the transposed gradient, which pays where that is narrow, and refuses a sum over no rows.
-            narrow = rows.dtype == torch.float32 and 0 < weight.shape[0] < weight.shape[1] and len(rows) > 0
+            # oneDNN copies the transposed gradient, which pays where that is narrow, and refuses a
+            # sum over no rows.
+            narrow = (
+                rows.dtype == torch.float32
+                and 0 < weight.shape[0] < weight.shape[1]
+                and len(rows) > 0
+            )
             if plain or not narrow:
                 for_weight = rows.t() @ entered
             else:

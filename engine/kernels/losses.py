@@ -15,24 +15,34 @@ IGNORED = -100
 
 
 def token_losses(states: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
-    """Negative log-likelihoods (n) of labels (n) under softmax(states Wᵀ + b), states (n d), weight (v d), bias (v).
+    """Negative log-likelihoods (n) of labels (n) under softmax(states Wᵀ + b), states (n d), weight
+    (v d), bias (v).
 
-    Where the scores (n v) would take more than `Tuning.kept_score_bytes`, a slice of the vocabulary is scored at a time, in the
-    forward pass and again in the backward pass; gradients of its gradients need all scores.
+    Where the scores (n v) would take more than `Tuning.kept_score_bytes`, a slice of the vocabulary
+    is scored at a time, in the forward pass and again in the backward pass; gradients of its
+    gradients need all scores.
     """
-    if transformed() or len(labels) * len(weight) * states.element_size() <= tuning().kept_score_bytes:
+    if (
+        transformed()
+        or len(labels) * len(weight) * states.element_size() <= tuning().kept_score_bytes
+    ):
         return score_losses(product(states, weight, bias), labels)
     if torch.is_autocast_enabled(states.device.type):
         kind = torch.get_autocast_dtype(states.device.type)
-        states, weight, bias = states.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
+        states, weight, bias = (
+            states.to(kind),
+            weight.to(kind),
+            None if bias is None else bias.to(kind),
+        )
     return _SlicedLosses.apply(states, weight, bias, labels)
 
 
 def score_losses(scores: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-likelihoods (n) of labels (n) under the softmax of scores (n v), 0 where a label is -100.
+    """Negative log-likelihoods (n) of labels (n) under the softmax of scores (n v), 0 where a label
+    is -100.
 
-    Scores of more than `Tuning.kept_score_bytes` are held once, and their gradient once; torch's own loss holds them
-    three more times.
+    Scores of more than `Tuning.kept_score_bytes` are held once, and their gradient once; torch's
+    own loss holds them three more times.
     """
     if transformed() or scores.nbytes <= tuning().kept_score_bytes:
         return _plain_losses(scores, labels)
@@ -63,7 +73,9 @@ class _SlicedLosses(torch.autograd.Function):
     """Slices run over the vocabulary: each writes its own rows of the weight's gradient, once."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor
+    ) -> Tensor:
         totals: list[Tensor] = []
         right = precise(states.new_empty(0)).new_zeros(len(labels))
         for part, scores in _slices(states, weight, bias):
@@ -80,7 +92,9 @@ class _SlicedLosses(torch.autograd.Function):
         states, weight, bias, labels, total = ctx.saved_tensors
         if torch.is_grad_enabled():
             losses = _plain_losses(functional.linear(states, weight, bias), labels)
-            return *_differentiable(losses, (states, weight, bias), ctx.needs_input_grad[:3], gradient), None
+            return *_differentiable(
+                losses, (states, weight, bias), ctx.needs_input_grad[:3], gradient
+            ), None
         needs_states, needs_weight, needs_bias, _ = ctx.needs_input_grad
         for_states = torch.zeros_like(states, dtype=total.dtype) if needs_states else None
         for_weight = torch.empty_like(weight) if needs_weight else None
@@ -97,7 +111,12 @@ class _SlicedLosses(torch.autograd.Function):
                 for_states += product(error, weight[part].t())
             if for_weight is not None:
                 for_weight[part] = product(error.t(), states.t())
-        return None if for_states is None else for_states.to(states.dtype), for_weight, for_bias, None
+        return (
+            None if for_states is None else for_states.to(states.dtype),
+            for_weight,
+            for_bias,
+            None,
+        )
 
 
 class _ScoreLosses(torch.autograd.Function):
@@ -129,8 +148,12 @@ class _ScoreLosses(torch.autograd.Function):
 def _differentiable(
     losses: Tensor, inputs: Sequence[Tensor | None], needed: Sequence[bool], gradient: Tensor
 ) -> list[Tensor | None]:
-    """Gradients of plain losses (n) with respect to those inputs that need them, to be differentiated again."""
-    wanted = [given for given, needs in zip(inputs, needed, strict=True) if given is not None and needs]
+    """Gradients of plain losses (n) with respect to those inputs that need them, to be
+    differentiated again.
+    """
+    wanted = [
+        given for given, needs in zip(inputs, needed, strict=True) if given is not None and needs
+    ]
     found = iter(torch.autograd.grad(losses, wanted, gradient, create_graph=True))
     return [next(found) if needs else None for needs in needed]
 
@@ -141,7 +164,9 @@ def _rows(scores: Tensor) -> int:
 
 
 def _slices(states: Tensor, weight: Tensor, bias: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
-    """Slices of the vocabulary with the scores (n, slice) of their tokens, in at least single precision."""
+    """Slices of the vocabulary with the scores (n, slice) of their tokens, in at least single
+    precision.
+    """
     fitting = tuning().score_slice_bytes // (len(states) * states.element_size())
     size = max(tuning().score_slice_tokens, fitting)
     for start in range(0, len(weight), size):

@@ -18,25 +18,30 @@ class Tuning:
     so that a program gives the same numbers each time that it runs on a machine.
     """
 
-    # Whether oneDNN's product is used: it reads plain weights, and with two threads and more takes a
-    # tenth to a half less time than torch's default on x86-64. Elsewhere nothing was measured.
+    # Whether oneDNN's product is used: it reads plain weights, and with two threads and more takes
+    # a tenth to a half less time than torch's default on x86-64. Elsewhere nothing was measured.
     onednn: bool = False
-    # Its calls cost 20 µs more, so that float32 products below so many multiplications go by torch's own.
+    # Its calls cost 20 µs more, so that float32 products below so many multiplications go by
+    # torch's own.
     onednn_multiplications: int = 2**19
-    # The same with one thread, where both take as long for a row (AVX2: 228 and 232 µs for 1024 x 1024; with two
-    # threads 239 and 154).
+    # The same with one thread, where both take as long for a row (AVX2: 228 and 232 µs for 1024 x
+    # 1024; with two threads 239 and 154).
     onednn_multiplications_with_one_thread: int = 2**19
-    # With one thread, torch's own product is 3 to 8 % faster from more rows than this on (None: never).
+    # With one thread, torch's own product is 3 to 8 % faster from more rows than this on (None:
+    # never).
     onednn_rows_with_one_thread: int | None = None
     # Whether oneDNN's exact GELU costs less within the product than after it: with AVX-512 it is
     # nearly free; with AVX2 it takes 90 ns an entry where torch's own takes 1 ns.
     fused_gelu: bool = False
 
-    # Up to so many rows in bfloat16, torch's product with 8-bit weights is faster than dequantizing.
+    # Up to so many rows in bfloat16, torch's product with 8-bit weights is faster than
+    # dequantizing.
     int8_product_rows: int = 4
-    # Entries of an 8-bit weight that are dequantized at a time: they stay in the second-level cache.
+    # Entries of an 8-bit weight that are dequantized at a time: they stay in the second-level
+    # cache.
     dequantized_entries: int = 2**21
-    # Entries that are quantized at a time, in one buffer: no holes are left between what stays in memory.
+    # Entries that are quantized at a time, in one buffer: no holes are left between what stays in
+    # memory.
     quantized_entries: int = 2**16
     # Scores up to so many bytes are kept for the backward pass.
     kept_score_bytes: int = 2**26
@@ -44,8 +49,8 @@ class Tuning:
     score_slice_bytes: int = 2**23
     # A slice of the vocabulary has at least so many tokens: narrower products are slow.
     score_slice_tokens: int = 256
-    # Buffers from this size on go back to the system at once (see `allocation`): with buffers of up to
-    # 8 MiB kept, a training step on 2,048 tokens holds twice as much.
+    # Buffers from this size on go back to the system at once (see `allocation`): with buffers of up
+    # to 8 MiB kept, a training step on 2,048 tokens holds twice as much.
     returned_buffer_bytes: int = 2**20
     # Keys of relative distances kept beside a reordered weight: those of 1,024 tokens, both ways.
     kept_distances: int = 2_048

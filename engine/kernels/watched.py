@@ -1,11 +1,15 @@
-"""Who watches or transforms the operators of a call, so that a kernel must be made of PyTorch's own."""
+"""Who watches or transforms the operators of a call, so that a kernel must be made of PyTorch's
+own.
+"""
 
 import torch
 from torch.autograd import forward_ad
 
 
 def transformed() -> bool:
-    """Whether operators are compiled, exported, traced or under torch.func or forward-mode gradients."""
+    """Whether operators are compiled, exported, traced or under torch.func or forward-mode
+    gradients.
+    """
     if torch.compiler.is_compiling():  # first: what follows cannot be compiled
         return True
     return (

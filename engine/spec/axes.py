@@ -1,4 +1,6 @@
-"""The axes of a network, one closed pydantic model each, in the order in which data flows through them."""
+"""The axes of a network, one closed pydantic model each, in the order in which data flows through
+them.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -39,7 +41,9 @@ class Dims(Axis):
 
 
 class TokenTable(Axis):
-    """The token table: plain, narrower than the model (projected up), or adaptive (Baevski and Auli 2019)."""
+    """The token table: plain, narrower than the model (projected up), or adaptive (Baevski and Auli
+    2019).
+    """
 
     padding: Index | None = None
     width: Size | None = None
@@ -71,9 +75,11 @@ class Tables(Axis):
 
 
 class Embeddings(Axis):
-    """The bottom of the network; `scale: sqrt_model` multiplies token vectors by the root of the model width.
+    """The bottom of the network; `scale: sqrt_model` multiplies token vectors by the root of the
+    model width.
 
-    `width` keeps all tables and the norm that narrow; their sum is then projected to the model width (Lan et al. 2020).
+    `width` keeps all tables and the norm that narrow; their sum is then projected to the model
+    width (Lan et al. 2020).
     """
 
     tables: Tables = Tables()
@@ -91,8 +97,9 @@ class NoPosition(Axis):
 class LearnedPosition(Axis):
     """A learned row a position.
 
-    `start: after_padding` puts the first position behind the row of the padding id, which then belongs to padding and
-    stays fixed; `ids: rows` reads given position_ids as rows of the table instead of positions from 0 (both RoBERTa).
+    `start: after_padding` puts the first position behind the row of the padding id, which then
+    belongs to padding and stays fixed; `ids: rows` reads given position_ids as rows of the table
+    instead of positions from 0 (both RoBERTa).
     """
 
     kind: Literal["learned"]
@@ -103,11 +110,12 @@ class LearnedPosition(Axis):
 
 
 class SinusoidPosition(Axis):
-    """Sines and cosines of the position (Vaswani et al. 2017, 3.5), in one of the three published layouts.
+    """Sines and cosines of the position (Vaswani et al. 2017, 3.5), in one of the three published
+    layouts.
 
-    `stored` keeps them as a frozen table of `size` rows, as checkpoints of XLM do; otherwise length has no limit.
-    `padding_row: zero` holds zeros in the row whose number is the padding id, as published for XGLM: the position that
-    reads it adds nothing.
+    `stored` keeps them as a frozen table of `size` rows, as checkpoints of XLM do; otherwise length
+    has no limit. `padding_row: zero` holds zeros in the row whose number is the padding id, as
+    published for XGLM: the position that reads it adds nothing.
     """
 
     kind: Literal["sinusoid"]
@@ -122,7 +130,8 @@ class SinusoidPosition(Axis):
 class RelativePosition(Axis):
     """Sinusoid distances, projected in every layer (Dai et al. 2019, 3.3).
 
-    `clamp` limits the distance; `reversed_half` gives the second half of the batch mirrored distances (XLNet's bi_data).
+    `clamp` limits the distance; `reversed_half` gives the second half of the batch mirrored
+    distances (XLNet's bi_data).
     """
 
     kind: Literal["relative"]
@@ -131,14 +140,17 @@ class RelativePosition(Axis):
 
 
 class RelativeKeyPosition(Axis):
-    """A learned vector a distance, scored against queries, or queries and keys (Shaw 2018; Huang 2020)."""
+    """A learned vector a distance, scored against queries, or queries and keys (Shaw 2018; Huang
+    2020).
+    """
 
     kind: Literal["relative_key", "relative_key_query"]
     size: Size
 
 
 class LearnedRelativePosition(Axis):
-    """A learned vector and bias a head and distance; distances past the table share its farthest row.
+    """A learned vector and bias a head and distance; distances past the table share its farthest
+    row.
 
     Type 1 of the authors' Transformer-XL code; `clamp` uses only that many of the nearest rows.
     """
@@ -151,7 +163,8 @@ class LearnedRelativePosition(Axis):
 class FromEndPosition(Axis):
     """Positions counted back from the newest token, added to states and remembered states alike.
 
-    Types 2 (sinusoid, at the first block) and 3 (learned, at each block) of the authors' Transformer-XL code.
+    Types 2 (sinusoid, at the first block) and 3 (learned, at each block) of the authors'
+    Transformer-XL code.
     """
 
     kind: Literal["from_end"]
@@ -161,7 +174,9 @@ class FromEndPosition(Axis):
 
 
 class RotaryPosition(Axis):
-    """Queries and keys turned by their position (Su et al. 2021) over a `fraction` of each head, or the first `width`."""
+    """Queries and keys turned by their position (Su et al. 2021) over a `fraction` of each head, or
+    the first `width`.
+    """
 
     kind: Literal["rotary"]
     base: Annotated[float, Field(gt=0.0, le=1e12)] = 10000.0
@@ -195,11 +210,12 @@ class AttentionBias(Axis):
 class Attention(Axis):
     """Score terms, biases, the mask as rules joined by AND, and cross-attention.
 
-    The rule `window` shows each token `window` tokens up to itself, and without the rule causal as many from itself on.
-    `query_bias` adds a learned vector to the query in each score term, one a layer or one for all layers.
-    `same_length` says how far back that rule looks: `memory` (the spec's memory length) or `remembered` (as many
-    tokens as memory holds at that moment, XLNet). `infer_padding: count` takes the number of padding ids in a row as
-    right padding where no mask is given (XLM).
+    The rule `window` shows each token `window` tokens up to itself, and without the rule causal as
+    many from itself on. `query_bias` adds a learned vector to the query in each score term, one a
+    layer or one for all layers. `same_length` says how far back that rule looks: `memory` (the
+    spec's memory length) or `remembered` (as many tokens as memory holds at that moment, XLNet).
+    `infer_padding: count` takes the number of padding ids in a row as right padding where no mask
+    is given (XLM).
     """
 
     score: tuple[ScoreTerm, ...] = ("content",)
@@ -237,8 +253,9 @@ class KeysValues(Axis):
 class Recurrent(Axis):
     """Inputs of every block for earlier tokens (Dai et al. 2019, 3.2).
 
-    `length` tokens are kept (null: all), `reuse` of the newest segment enter (null: all); `initial: zeros` starts with a
-    memory full of zero states that is attended to. `padding: attended` lets later segments see remembered padding.
+    `length` tokens are kept (null: all), `reuse` of the newest segment enter (null: all); `initial:
+    zeros` starts with a memory full of zero states that is attended to. `padding: attended` lets
+    later segments see remembered padding.
     """
 
     kind: Literal["recurrent"]
@@ -254,7 +271,9 @@ Memory = Annotated[NoMemory | KeysValues | Recurrent, Field(discriminator="kind"
 
 
 class Norm(Axis):
-    """Kind and place of the block norms; `query: false` leaves queries as they are under `pre` (Transformer-XL 2, 3)."""
+    """Kind and place of the block norms; `query: false` leaves queries as they are under `pre`
+    (Transformer-XL 2, 3).
+    """
 
     kind: Literal["layer", "rms"] = "layer"
     eps: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-5
@@ -264,7 +283,9 @@ class Norm(Axis):
 
 
 class FeedForward(Axis):
-    """Two linear maps around an activation; `gated` multiplies with a second projection (Shazeer 2020)."""
+    """Two linear maps around an activation; `gated` multiplies with a second projection (Shazeer
+    2020).
+    """
 
     activation: Activation = "gelu"
     gated: bool = False
@@ -272,9 +293,11 @@ class FeedForward(Axis):
 
 
 class BlockAxis(Axis):
-    """Residual order; `parallel` feeds both halves from the same input, with one norm or one norm each.
+    """Residual order; `parallel` feeds both halves from the same input, with one norm or one norm
+    each.
 
-    `layer_drop` skips whole blocks in training (Fan et al. 2020); `zero_padding` zeroes padded states after each block.
+    `layer_drop` skips whole blocks in training (Fan et al. 2020); `zero_padding` zeroes padded
+    states after each block.
     """
 
     order: Literal["sequential", "parallel"] = "sequential"
@@ -292,8 +315,9 @@ class Pooler(Axis):
 class Dropout(Axis):
     """One probability a place.
 
-    Summed embeddings, relative distances, attention weights, what joins the residual path (`feed_forward`: after the
-    feed-forward half, like `residual` where null), between the feed-forward maps (`inner`), and the last states.
+    Summed embeddings, relative distances, attention weights, what joins the residual path
+    (`feed_forward`: after the feed-forward half, like `residual` where null), between the
+    feed-forward maps (`inner`), and the last states.
     """
 
     embeddings: Probability = 0.0
@@ -306,7 +330,8 @@ class Dropout(Axis):
 
 
 class Init(Axis):
-    """Distribution of fresh weights; `embeddings` and `projections` override it for tables and adaptive projections.
+    """Distribution of fresh weights; `embeddings` and `projections` override it for tables and
+    adaptive projections.
 
     `norm` is the standard deviation around one of norm weights (Transformer-XL).
     """
@@ -321,11 +346,12 @@ class Init(Axis):
 class OutputLayer(Axis):
     """The map from states to the vocabulary.
 
-    `transform` puts dense, activation and norm before it; `adaptive` is the clustered softmax of Grave et al. (2017) over
-    the token table's cutoffs; `tied_projections` shares its projections, cluster by cluster, with the embeddings.
-    `samples` trains a linear layer against about twice that many drawn tokens instead of the whole vocabulary, once
-    documented and never built by transformers; `scaled` multiplies its token vectors by the root of the model width, as
-    the authors' Transformer-XL does there.
+    `transform` puts dense, activation and norm before it; `adaptive` is the clustered softmax of
+    Grave et al. (2017) over the token table's cutoffs; `tied_projections` shares its projections,
+    cluster by cluster, with the embeddings. `samples` trains a linear layer against about twice
+    that many drawn tokens instead of the whole vocabulary, once documented and never built by
+    transformers; `scaled` multiplies its token vectors by the root of the model width, as the
+    authors' Transformer-XL does there.
     """
 
     kind: Literal["linear", "transform", "adaptive"] = "linear"
@@ -340,7 +366,9 @@ class OutputLayer(Axis):
 
 
 class Heads(Axis):
-    """The head that `build_model` takes by default, the output layer of language-model heads, and options by head name."""
+    """The head that `build_model` takes by default, the output layer of language-model heads, and
+    options by head name.
+    """
 
     default: str | None = None
     output: OutputLayer = OutputLayer()
@@ -348,7 +376,9 @@ class Heads(Axis):
 
 
 class Tokens(Axis):
-    """Ids that have a meaning to the network's users: null where the vocabulary has none; `eos` may be several."""
+    """Ids that have a meaning to the network's users: null where the vocabulary has none; `eos` may
+    be several.
+    """
 
     padding: Index | None = None
     bos: Index | None = None
@@ -359,12 +389,14 @@ class Tokens(Axis):
 
 
 class ConfigField(Axis):
-    """Where a field of a foreign config.json lives in the spec, and which of its values stand for which of ours.
+    """Where a field of a foreign config.json lives in the spec, and which of its values stand for
+    which of ours.
 
-    A value may be a whole section, which is merged at the path; values that are not listed pass unchanged. `only` refuses
-    them instead, as does a field that chooses a section. Several paths take the same value. A number of theirs plus
-    `offset` is ours. `also` are other names of the field, which are read where it is absent and compared where it is not.
-    `under` names what the spec must hold for the field to be read, where published code ignores it otherwise.
+    A value may be a whole section, which is merged at the path; values that are not listed pass
+    unchanged. `only` refuses them instead, as does a field that chooses a section. Several paths
+    take the same value. A number of theirs plus `offset` is ours. `also` are other names of the
+    field, which are read where it is absent and compared where it is not. `under` names what the
+    spec must hold for the field to be read, where published code ignores it otherwise.
     """
 
     path: str | tuple[str, ...]
@@ -378,12 +410,13 @@ class ConfigField(Axis):
 class Layout(Axis):
     """The same tensors and settings under the names that another library gives them.
 
-    `generation` are the fields of generation_config.json; `defaults` what the class takes for fields that a config.json
-    leaves out, where it differs from this spec; `constants` the class's values of fields that no network depends on.
-    `buffers` are constants among the tensors, which nobody misses; `unused` are learned tensors for which this network
-    has no use, which a load reports.
-    `home` holds the settings for which the layout was written: what no field says has to be as it is there.
-    Null for a field, name, alias, class or constant takes back what a parent spec says of it.
+    `generation` are the fields of generation_config.json; `defaults` what the class takes for
+    fields that a config.json leaves out, where it differs from this spec; `constants` the class's
+    values of fields that no network depends on. `buffers` are constants among the tensors, which
+    nobody misses; `unused` are learned tensors for which this network has no use, which a load
+    reports. `home` holds the settings for which the layout was written: what no field says has to
+    be as it is there. Null for a field, name, alias, class or constant takes back what a parent
+    spec says of it.
     """
 
     model_type: str
@@ -404,7 +437,9 @@ class Layout(Axis):
     unused: tuple[str, ...] = ()
     home: dict[str, Any] | None = None
 
-    @field_validator("architectures", "config", "constants", "names", "aliases", "generation", mode="before")
+    @field_validator(
+        "architectures", "config", "constants", "names", "aliases", "generation", mode="before"
+    )
     @classmethod
     def _take_back(cls, entries: Any) -> Any:
         if not isinstance(entries, Mapping):
@@ -420,11 +455,11 @@ class Foreign(Axis):
 
 
 class OriginalLayout(Layout):
-    """The authors' own file: one pickle with tensors and settings at dotted places, of which the first that is there
-    counts.
+    """The authors' own file: one pickle with tensors and settings at dotted places, of which the
+    first that is there counts.
 
-    A setting `rows of NAME` is the length of a tensor. `zeros` are parameters of ours that the file lacks because they
-    would be zero.
+    A setting `rows of NAME` is the length of a tensor. `zeros` are parameters of ours that the file
+    lacks because they would be zero.
     """
 
     tensors: tuple[str, ...]

@@ -26,7 +26,8 @@ WORDS = {
 def explain(error: ValidationError, data: Any, root: type[BaseModel]) -> list[tuple[Path, str]]:
     """What is wrong in the data of a `root`, each as (path, what is wrong and what would be right).
 
-    The members of a union that fail at one place give one sentence, and none where another member fits better.
+    The members of a union that fail at one place give one sentence, and none where another member
+    fits better.
     """
     told = error.errors()
     found = [(_place(issue, data), issue) for issue in told[:MOST]]
@@ -44,7 +45,9 @@ def explain(error: ValidationError, data: Any, root: type[BaseModel]) -> list[tu
 
 
 def _place(issue: Any, data: Any) -> Path:
-    """Where in the data an error stands; parts of its path that only name the member of a union are dropped."""
+    """Where in the data an error stands; parts of its path that only name the member of a union are
+    dropped.
+    """
     path: Path = ()
     node = data
     for index, part in enumerate(issue["loc"]):
@@ -63,7 +66,10 @@ def _place(issue: Any, data: Any) -> Path:
 def _sentence(issue: Any, path: Path, data: Any, root: type[BaseModel]) -> tuple[Path, str]:
     kind, given, context = issue["type"], issue.get("input"), issue.get("ctx") or {}
     if kind == "extra_forbidden":
-        return path, f"unknown key '{path[-1]}'{nearest(path[-1], _names_at(path[:-1], data, root))}"
+        return (
+            path,
+            f"unknown key '{path[-1]}'{nearest(path[-1], _names_at(path[:-1], data, root))}",
+        )
     if kind == "missing":
         return path, "this key is missing"
     if kind == "union_tag_invalid":
@@ -91,7 +97,9 @@ def _none_of(given: Any, expected: str) -> str:
 
 
 def _names_at(path: Path, data: Any, root: type[BaseModel]) -> list[str]:
-    """Names that are allowed in the section at `path`, following tagged unions by the tag in the data."""
+    """Names that are allowed in the section at `path`, following tagged unions by the tag in the
+    data.
+    """
     annotation: Any = root
     node = data
     for part in path:
@@ -99,9 +107,17 @@ def _names_at(path: Path, data: Any, root: type[BaseModel]) -> list[str]:
         if isinstance(node, list | tuple):
             node = node[int(part)]
         else:
-            node = {str(key): value for key, value in node.items()}.get(part) if isinstance(node, Mapping) else None
+            node = (
+                {str(key): value for key, value in node.items()}.get(part)
+                if isinstance(node, Mapping)
+                else None
+            )
     model = _member(annotation, node)
-    return [*model.model_fields, *(["extends"] if not path and "extends" not in data else [])] if model else []
+    return (
+        [*model.model_fields, *(["extends"] if not path and "extends" not in data else [])]
+        if model
+        else []
+    )
 
 
 def _inside(annotation: Any, part: str, node: Any) -> Any:
@@ -111,7 +127,9 @@ def _inside(annotation: Any, part: str, node: Any) -> Any:
         return model.model_fields[part].annotation if part in model.model_fields else None
     for choice in _choices(annotation):
         origin = get_origin(choice)
-        if (origin is dict and isinstance(node, Mapping)) or (origin is tuple and isinstance(node, list | tuple)):
+        if (origin is dict and isinstance(node, Mapping)) or (
+            origin is tuple and isinstance(node, list | tuple)
+        ):
             return get_args(choice)[1 if origin is dict else 0]
     return None
 

@@ -11,7 +11,9 @@ class HeadOptions(Axis):
     """Options of a head, as strict as every other section of a spec."""
 
     def problems(self, spec: Spec) -> Iterator[tuple[str, str]]:
-        """What contradicts the spec that the head stands on: (option, what is wrong and what would be right)."""
+        """What contradicts the spec that the head stands on: (option, what is wrong and what would
+        be right).
+        """
         for name in type(self).model_fields:
             section = getattr(self, name)
             if isinstance(section, HeadOptions):

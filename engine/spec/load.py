@@ -28,10 +28,12 @@ def load_spec(
     overrides: Mapping[str, Any] | None = None,
     head_options: Mapping[str, type[HeadOptions]] | None = None,
 ) -> Spec:
-    """The spec at a path, under a bare name in specs/, in a dict, or itself; `overrides` are dotted keys with values.
+    """The spec at a path, under a bare name in specs/, in a dict, or itself; `overrides` are dotted
+    keys with values.
 
-    `head_options` are the pydantic models of the registered heads, to check heads.options in the same pass.
-    Raises SpecError with all problems at once, or FileNotFoundError with the nearest name.
+    `head_options` are the pydantic models of the registered heads, to check heads.options in the
+    same pass. Raises SpecError with all problems at once, or FileNotFoundError with the nearest
+    name.
     """
     if isinstance(source, Spec) and not overrides:
         return source
@@ -49,11 +51,18 @@ def load_spec(
     found += map_problems(data, head_options or {})
     if spec is None or found:
         problems = [origins.problem(path, text) for path, text in dict.fromkeys(found)]
-        raise SpecError(sorted(problems, key=lambda problem: (problem.source, problem.line or 0, problem.column or 0)))
+        raise SpecError(
+            sorted(
+                problems,
+                key=lambda problem: (problem.source, problem.line or 0, problem.column or 0),
+            )
+        )
     return spec
 
 
-def read(source: str | os.PathLike[str] | Mapping[str, Any], origins: Origins | None = None) -> dict[str, Any]:
+def read(
+    source: str | os.PathLike[str] | Mapping[str, Any], origins: Origins | None = None
+) -> dict[str, Any]:
     """The plain data of a spec with its parents merged in, before validation."""
     origins = origins if origins is not None else Origins()
     if isinstance(source, Mapping):
@@ -67,7 +76,9 @@ def read(source: str | os.PathLike[str] | Mapping[str, Any], origins: Origins | 
 
 
 def find(source: str | os.PathLike[str]) -> Path:
-    """The file of a spec: a path, or a bare name looked up in specs/ (raises FileNotFoundError with the nearest name)."""
+    """The file of a spec: a path, or a bare name looked up in specs/ (raises FileNotFoundError with
+    the nearest name).
+    """
     path = Path(source)
     if path.is_dir() and (path / "spec.yaml").is_file():
         return path / "spec.yaml"
@@ -81,15 +92,26 @@ def find(source: str | os.PathLike[str]) -> Path:
 
 
 def shipped() -> dict[str, Path]:
-    """Every spec file that the project ships, by its name below specs/ (families also without their folder)."""
-    files = {path.relative_to(SPECS).with_suffix("").as_posix(): path for path in sorted(SPECS.rglob("*.yaml"))}
-    short = {name.rsplit("/", 1)[-1]: path for name, path in files.items() if not name.startswith("tiny/")}
+    """Every spec file that the project ships, by its name below specs/ (families also without their
+    folder).
+    """
+    files = {
+        path.relative_to(SPECS).with_suffix("").as_posix(): path
+        for path in sorted(SPECS.rglob("*.yaml"))
+    }
+    short = {
+        name.rsplit("/", 1)[-1]: path
+        for name, path in files.items()
+        if not name.startswith("tiny/")
+    }
     return {**short, **files}
 
 
 @cache
 def families() -> Mapping[str, dict[str, Any]]:
-    """The plain specs of the shipped families and variants by their model_type in transformers, read once."""
+    """The plain specs of the shipped families and variants by their model_type in transformers,
+    read once.
+    """
     known: dict[str, dict[str, Any]] = {}
     for name, path in shipped().items():
         if name.startswith(("families/", "variants/")):
@@ -104,13 +126,18 @@ def merge(
     replaced: Callable[[KeyPath], None] | None = None,
     path: KeyPath = (),
 ) -> dict[str, Any]:
-    """`over` laid on `base`: sections merge key by key, all else is replaced; a position, memory, tokenizer or pooling
-    of another kind is replaced whole. `replaced` is told the path of all that gives way."""
+    """`over` laid on `base`: sections merge key by key, all else is replaced; a position, memory,
+    tokenizer or pooling of another kind is replaced whole. `replaced` is told the path of all that
+    gives way."""
     result = dict(base)
     for key, value in over.items():
         old, here = result.get(key), (*path, str(key))
         tag = UNIONS.get(str(key), "")
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get(tag, old.get(tag)) == old.get(tag):
+        if (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and value.get(tag, old.get(tag)) == old.get(tag)
+        ):
             result[key] = merge(old, value, replaced, here)
         else:
             result[key] = value
@@ -123,12 +150,16 @@ def _nest(path: list[str], value: Any) -> dict[str, Any]:
     return {path[0]: _nest(path[1:], value) if len(path) > 1 else value}
 
 
-def _extend(data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[Path, ...]) -> dict[str, Any]:
+def _extend(
+    data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[Path, ...]
+) -> dict[str, Any]:
     parent = data.pop("extends", None)
     if parent is None:
         return _with_home(data, data, folder)
     if not isinstance(parent, str):
-        raise SpecError([origins.problem(("extends",), f"should be one file or name, found {parent!r}")])
+        raise SpecError(
+            [origins.problem(("extends",), f"should be one file or name, found {parent!r}")]
+        )
     beside = folder / parent
     try:
         path = beside if beside.is_file() else find(parent)
@@ -136,7 +167,9 @@ def _extend(data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[P
         raise SpecError([origins.problem(("extends",), str(error))]) from None
     if path.resolve() in chain:
         circle = " -> ".join(str(link) for link in (*chain, path.resolve()))
-        raise SpecError([origins.problem(("extends",), f"specs extend each other in a circle: {circle}")])
+        raise SpecError(
+            [origins.problem(("extends",), f"specs extend each other in a circle: {circle}")]
+        )
     inherited = Origins()
     base = _extend(parse(path, inherited), path.parent, inherited, (*chain, path.resolve()))
     merged = merge(base, data, inherited.forget)
@@ -145,11 +178,22 @@ def _extend(data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[P
 
 
 def _with_home(data: dict[str, Any], own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A spec whose `own` file declares a layout that the project does not ship, with the network that it is a layout of."""
+    """A spec whose `own` file declares a layout that the project does not ship, with the network
+    that it is a layout of.
+    """
     model_type = _layout(own).get("model_type")
-    if model_type is None or "home" in _layout(own) or folder.is_relative_to(SPECS) or str(model_type) in families():
+    if (
+        model_type is None
+        or "home" in _layout(own)
+        or folder.is_relative_to(SPECS)
+        or str(model_type) in families()
+    ):
         return data
-    home = {axis: value for axis, value in data.items() if axis not in ("name", "tokenizer", "checkpoint", "init")}
+    home = {
+        axis: value
+        for axis, value in data.items()
+        if axis not in ("name", "tokenizer", "checkpoint", "init")
+    }
     return merge(data, {"checkpoint": {"huggingface": {"home": home}}})
 
 
@@ -159,7 +203,9 @@ def _layout(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return layout if isinstance(layout, Mapping) else {}
 
 
-def _head_problems(data: Any, options: Mapping[str, type[HeadOptions]], spec: Spec | None) -> list[tuple[KeyPath, str]]:
+def _head_problems(
+    data: Any, options: Mapping[str, type[HeadOptions]], spec: Spec | None
+) -> list[tuple[KeyPath, str]]:
     heads = data.get("heads")
     given = heads.get("options") if isinstance(heads, Mapping) else None
     problems: list[tuple[KeyPath, str]] = []
@@ -173,8 +219,12 @@ def _head_problems(data: Any, options: Mapping[str, type[HeadOptions]], spec: Sp
                 told = checked.problems(spec) if spec is not None else ()
                 problems += [((*here, *path.split(".")), text) for path, text in told]
             except ValidationError as error:
-                problems += [((*here, *path), text) for path, text in explain(error, values, options[name])]
+                problems += [
+                    ((*here, *path), text) for path, text in explain(error, values, options[name])
+                ]
     default = heads.get("default") if isinstance(heads, Mapping) else None
     if options and isinstance(default, str) and default not in options:
-        problems.append((("heads", "default"), f"no head named '{default}'{nearest(default, options)}"))
+        problems.append(
+            (("heads", "default"), f"no head named '{default}'{nearest(default, options)}")
+        )
     return problems

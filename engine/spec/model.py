@@ -12,7 +12,8 @@ from tokenization.options import TokenizerOptions
 
 
 class Spec(axes.Axis):
-    """A whole network as data: what `build_model` assembles and what a saved model carries, fully resolved.
+    """A whole network as data: what `build_model` assembles and what a saved model carries, fully
+    resolved.
 
     Raises pydantic's ValidationError that lists every broken cross-axis rule at once.
     """
@@ -77,15 +78,21 @@ class Spec(axes.Axis):
         return rule in self.attention.mask
 
 
-def rules_of_intact_axes(data: Mapping[str, Any], damaged: set[str]) -> list[tuple[tuple[str, ...], str]]:
-    """The broken rules of a spec whose `damaged` axes do not validate, as far as they can be told, by path."""
+def rules_of_intact_axes(
+    data: Mapping[str, Any], damaged: set[str]
+) -> list[tuple[tuple[str, ...], str]]:
+    """The broken rules of a spec whose `damaged` axes do not validate, as far as they can be told,
+    by path.
+    """
     axes_by_name: dict[str, Any] = {}
     for name, field in Spec.model_fields.items():
         if name in damaged or (field.is_required() and name not in data):
             continue
         kind: Any = Annotated[field.annotation, field] if field.discriminator else field.annotation
         try:
-            axes_by_name[name] = TypeAdapter(kind).validate_python(data[name]) if name in data else field.default
+            axes_by_name[name] = (
+                TypeAdapter(kind).validate_python(data[name]) if name in data else field.default
+            )
         except ValidationError:
             continue
     return [(tuple(path.split(".")), text) for path, text in broken_rules(Intact(axes_by_name))]
@@ -100,7 +107,9 @@ def _lists(value: Any) -> Any:
 def _rule_errors(problems: list[tuple[str, str]]) -> ValidationError:
     details: list[InitErrorDetails] = [
         InitErrorDetails(
-            type=PydanticCustomError("rule", "{text}", {"text": text}), loc=tuple(path.split(".")), input=None
+            type=PydanticCustomError("rule", "{text}", {"text": text}),
+            loc=tuple(path.split(".")),
+            input=None,
         )
         for path, text in problems
     ]

@@ -45,12 +45,20 @@ def parse(path: Path, origins: Origins) -> dict[str, Any]:
         data, places = parse_yaml(path.read_text(encoding="utf-8"))
     except YamlError as error:
         text = f"not valid YAML: {error.problem}"
-        raise SpecError([Problem(".".join(error.path), text, str(path), error.line, error.column)]) from None
+        raise SpecError(
+            [Problem(".".join(error.path), text, str(path), error.line, error.column)]
+        ) from None
     except UnicodeDecodeError as error:
         raise SpecError([Problem("", f"not valid YAML: {error}", str(path))]) from None
     if not isinstance(data, dict):
-        found = "nothing" if data is None else f"a {'list' if isinstance(data, list) else 'single value'}"
-        text = f"a spec is a mapping of axes, such as 'dims: {{layers: 2}}'; this file holds {found}"
+        found = (
+            "nothing"
+            if data is None
+            else f"a {'list' if isinstance(data, list) else 'single value'}"
+        )
+        text = (
+            f"a spec is a mapping of axes, such as 'dims: {{layers: 2}}'; this file holds {found}"
+        )
         raise SpecError([origins.problem((), text)])
     origins.places.update({key: (str(path), *place) for key, place in places.items()})
     return data

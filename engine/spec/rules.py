@@ -30,7 +30,9 @@ class Damaged(Exception):
 
 
 def broken_rules(spec: "Spec | Intact") -> list[Problem]:
-    """Every cross-axis rule that a spec breaks, in the order of the axes, before the defaults of `dims` are filled in."""
+    """Every cross-axis rule that a spec breaks, in the order of the axes, before the defaults of
+    `dims` are filled in.
+    """
     problems: list[Problem] = []
     for rule in RULES:
         with contextlib.suppress(Damaged):
@@ -42,18 +44,33 @@ def broken_rules(spec: "Spec | Intact") -> list[Problem]:
 def _heads(spec: "Spec") -> Iterator[Problem]:
     dims = spec.dims
     if dims.head is None and dims.model % dims.heads:
-        yield "dims.heads", f"dims.model {dims.model} is not a multiple of dims.heads {dims.heads}: say dims.head"
+        yield (
+            "dims.heads",
+            f"dims.model {dims.model} is not a multiple of dims.heads {dims.heads}: say dims.head",
+        )
     if dims.kv_heads and dims.heads % dims.kv_heads:
-        yield "dims.kv_heads", f"dims.heads {dims.heads} is not a multiple of dims.kv_heads {dims.kv_heads}"
+        yield (
+            "dims.kv_heads",
+            f"dims.heads {dims.heads} is not a multiple of dims.kv_heads {dims.kv_heads}",
+        )
 
 
 def _tables(spec: "Spec") -> Iterator[Problem]:
     tables, vocab = spec.embeddings.tables, spec.dims.vocab
     if tables.tokens.padding is not None and tables.tokens.padding >= vocab:
-        yield "embeddings.tables.tokens.padding", f"id {tables.tokens.padding} is outside the vocabulary of {vocab}"
+        yield (
+            "embeddings.tables.tokens.padding",
+            f"id {tables.tokens.padding} is outside the vocabulary of {vocab}",
+        )
     yield from _ascending("embeddings.tables.tokens.cutoffs", tables.tokens.cutoffs, vocab)
-    yield from _narrowing(spec, "embeddings.tables.tokens.divisor", tables.tokens.divisor, tables.tokens.cutoffs)
-    if tables.tokens.projection_bias and tables.tokens.divisor == 1 and tables.tokens.width in (None, spec.dims.model):
+    yield from _narrowing(
+        spec, "embeddings.tables.tokens.divisor", tables.tokens.divisor, tables.tokens.cutoffs
+    )
+    if (
+        tables.tokens.projection_bias
+        and tables.tokens.divisor == 1
+        and tables.tokens.width in (None, spec.dims.model)
+    ):
         yield (
             "embeddings.tables.tokens.projection_bias",
             "a table as wide as the model is not projected: nothing to bias",
@@ -61,7 +78,10 @@ def _tables(spec: "Spec") -> Iterator[Problem]:
     if tables.segments and tables.segments.source == "table" and tables.segments.count is None:
         yield "embeddings.tables.segments.count", "a segment table needs a count"
     if tables.segments and tables.segments.source == "tokens" and tables.segments.count is not None:
-        yield "embeddings.tables.segments.count", "segments read from the token table have no count of their own"
+        yield (
+            "embeddings.tables.segments.count",
+            "segments read from the token table have no count of their own",
+        )
 
 
 def _ascending(path: str, cutoffs: tuple[int, ...], vocab: int) -> Iterator[Problem]:
@@ -69,7 +89,9 @@ def _ascending(path: str, cutoffs: tuple[int, ...], vocab: int) -> Iterator[Prob
         yield path, f"cutoffs {list(cutoffs)} must ascend and stay below dims.vocab {vocab}"
 
 
-def _narrowing(spec: "Spec", path: str, divisor: int, cutoffs: tuple[int, ...]) -> Iterator[Problem]:
+def _narrowing(
+    spec: "Spec", path: str, divisor: int, cutoffs: tuple[int, ...]
+) -> Iterator[Problem]:
     """Clusters whose width, that of the table divided once more in each, comes to nothing."""
     width = spec.embeddings.tables.tokens.width or spec.embedding_width
     if divisor > 1 and (len(cutoffs) > width.bit_length() or width < divisor ** len(cutoffs)):
@@ -92,7 +114,10 @@ def _position(spec: "Spec") -> Iterator[Problem]:
         elif spec.embeddings.tables.tokens.padding + 1 >= position.size:
             yield "position.size", f"{position.size} rows leave none behind that of the padding id"
     elif isinstance(position, axes.LearnedPosition) and int(position.start) >= position.size:
-        yield "position.start", f"positions start at {position.start} but the table has {position.size} rows"
+        yield (
+            "position.start",
+            f"positions start at {position.start} but the table has {position.size} rows",
+        )
     if position.kind == "sinusoid" and position.stored and position.size is None:
         yield "position.size", "a stored sinusoid table needs a size"
     bottom = "embeddings.width" if spec.embeddings.width else "dims.model"
@@ -106,9 +131,15 @@ def _position(spec: "Spec") -> Iterator[Problem]:
     if position.kind == "from_end" and position.table == "learned" and position.size is None:
         yield "position.size", "a learned table needs a size"
     if position.kind == "from_end" and spec.memory.kind == "keys_values":
-        yield "memory.kind", "positions counted from the end change at each step: use memory.kind recurrent or none"
+        yield (
+            "memory.kind",
+            "positions counted from the end change at each step: use memory.kind recurrent or none",
+        )
     if position.kind == "from_end" and position.table == "sinusoid" and width != spec.dims.model:
-        yield "embeddings.width", "sinusoids from the end are added to tokens and to remembered states: leave width out"
+        yield (
+            "embeddings.width",
+            "sinusoids from the end are added to tokens and to remembered states: leave width out",
+        )
     if position.kind == "from_end" and position.table == "sinusoid" and spec.dims.model % 2:
         yield "dims.model", "sinusoid positions need an even dims.model"
     if position.kind == "rotary":
@@ -137,17 +168,30 @@ def _attention(spec: "Spec") -> Iterator[Problem]:
         if "causal" not in attention.mask:
             yield "attention.mask", "same_length needs the rule causal"
         if spec.memory.kind != "recurrent":
-            yield "attention.mask", "same_length looks as far back as memory: it needs memory.kind recurrent"
+            yield (
+                "attention.mask",
+                "same_length looks as far back as memory: it needs memory.kind recurrent",
+            )
         elif attention.same_length == "memory" and not spec.memory.length:
             yield "memory.length", "same_length: memory needs a memory.length of at least 1"
     if attention.query_bias != "none" and not set(attention.score) & {"position", "segment"}:
         yield "attention.query_bias", "query_bias needs a score term besides content"
     if "segment" in attention.score and spec.embeddings.tables.segments:
-        yield "embeddings.tables.segments", "token types are either embedded or a score term, not both"
+        yield (
+            "embeddings.tables.segments",
+            "token types are either embedded or a score term, not both",
+        )
     if attention.infer_padding != "none" and spec.embeddings.tables.tokens.padding is None:
         yield "attention.infer_padding", "inferring padding needs embeddings.tables.tokens.padding"
-    elif attention.infer_padding != "none" and "padding" not in attention.mask and not spec.block.zero_padding:
-        yield "attention.infer_padding", "inferred padding needs the mask rule padding or block.zero_padding"
+    elif (
+        attention.infer_padding != "none"
+        and "padding" not in attention.mask
+        and not spec.block.zero_padding
+    ):
+        yield (
+            "attention.infer_padding",
+            "inferred padding needs the mask rule padding or block.zero_padding",
+        )
     if spec.memory.kind == "keys_values" and "causal" not in attention.mask:
         yield "memory.kind", "keys and values stay valid only under the mask rule causal"
 
@@ -157,7 +201,10 @@ def _streams(spec: "Spec") -> Iterator[Problem]:
         if "permutation" not in spec.attention.mask:
             yield "attention.mask", "two streams need the mask rule permutation"
         if spec.position.kind not in ("relative", "rotary"):
-            yield "position.kind", "two streams need positions that attention sees: relative or rotary"
+            yield (
+                "position.kind",
+                "two streams need positions that attention sees: relative or rotary",
+            )
     elif "permutation" in spec.attention.mask:
         yield "streams.kind", "the mask rule permutation needs two streams"
 
@@ -183,7 +230,10 @@ def _output(spec: "Spec") -> Iterator[Problem]:
             yield "heads.output.cutoffs", "cutoffs and divisor belong to heads.output.kind adaptive"
         yield from _tied_projection(spec)
         if output.tied and tokens.divisor > 1:
-            yield "heads.output.tied", "a plain output layer cannot share an adaptive table: set tied false"
+            yield (
+                "heads.output.tied",
+                "a plain output layer cannot share an adaptive table: set tied false",
+            )
     else:
         yield from _ascending("heads.output.cutoffs", cutoffs, spec.dims.vocab)
         divisor = output.divisor or tokens.divisor
@@ -193,14 +243,22 @@ def _output(spec: "Spec") -> Iterator[Problem]:
             tokens.divisor,
             tokens.cutoffs if divisor > 1 else (),
         ):
-            yield "heads.output.tied", "tied clusters need the cutoffs and divisor of the token table"
-        if isinstance(output.tied_projections, tuple) and len(output.tied_projections) != len(cutoffs) + 1:
+            yield (
+                "heads.output.tied",
+                "tied clusters need the cutoffs and divisor of the token table",
+            )
+        if (
+            isinstance(output.tied_projections, tuple)
+            and len(output.tied_projections) != len(cutoffs) + 1
+        ):
             yield (
                 "heads.output.tied_projections",
                 f"{len(cutoffs) + 1} clusters need as many entries, found {len(output.tied_projections)}",
             )
     tied = output.tied_projections
-    if spec.embedding_width != spec.dims.model and (tied is True or (isinstance(tied, tuple) and any(tied))):
+    if spec.embedding_width != spec.dims.model and (
+        tied is True or (isinstance(tied, tuple) and any(tied))
+    ):
         yield (
             "heads.output.tied_projections",
             f"projections from embeddings.width {spec.embedding_width} are not those from dims.model {spec.dims.model}: "
@@ -209,7 +267,10 @@ def _output(spec: "Spec") -> Iterator[Problem]:
     if output.samples is not None and output.kind != "linear":
         yield "heads.output.samples", "a sampled softmax needs heads.output.kind linear"
     elif output.samples is not None and output.samples >= spec.dims.vocab:
-        yield "heads.output.samples", f"{output.samples} of {spec.dims.vocab} tokens are all of them: leave it out"
+        yield (
+            "heads.output.samples",
+            f"{output.samples} of {spec.dims.vocab} tokens are all of them: leave it out",
+        )
     if output.scaled and output.kind != "linear":
         yield "heads.output.scaled", "scaled token vectors need heads.output.kind linear"
 
@@ -227,7 +288,10 @@ def _tied_projection(spec: "Spec") -> Iterator[Problem]:
             "set it false",
         )
     elif tied not in (True, (True,)):
-        yield "heads.output.tied_projections", "a plain output layer has one projection: set it true or false"
+        yield (
+            "heads.output.tied_projections",
+            "a plain output layer has one projection: set it true or false",
+        )
 
 
 def _tokens(spec: "Spec") -> Iterator[Problem]:

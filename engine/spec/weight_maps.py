@@ -1,4 +1,6 @@
-"""Weight maps in a spec: every name on our side is one that a network can have, every pattern one that comes apart."""
+"""Weight maps in a spec: every name on our side is one that a network can have, every pattern one
+that comes apart.
+"""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -12,7 +14,15 @@ from engine.errors import nearest
 
 # Parameters of all networks, whatever their axes; a number stands as `*`.
 _AFFINE = ("weight", "bias")
-_SCORES = ("content_bias", "position_bias", "segment_bias", "segments", "table", "table_bias", "projection.weight")
+_SCORES = (
+    "content_bias",
+    "position_bias",
+    "segment_bias",
+    "segments",
+    "table",
+    "table_bias",
+    "projection.weight",
+)
 PARAMETERS = frozenset(
     [
         "embeddings.tokens.tables.*",
@@ -30,14 +40,22 @@ PARAMETERS = frozenset(
             for name in ("attention", "cross_attention", "feed_forward")
             for last in _AFFINE
         ),
-        *(f"blocks.*.feed_forward.{name}.{last}" for name in ("up", "gate", "down") for last in _AFFINE),
+        *(
+            f"blocks.*.feed_forward.{name}.{last}"
+            for name in ("up", "gate", "down")
+            for last in _AFFINE
+        ),
         *(
             f"blocks.*.{attention}.{name}.{last}"
             for attention in ("attention", "cross_attention")
             for name in ("query", "key", "value", "output")
             for last in _AFFINE
         ),
-        *(f"blocks.*.{name}.scores.{last}" for name in ("attention", "cross_attention") for last in _SCORES),
+        *(
+            f"blocks.*.{name}.scores.{last}"
+            for name in ("attention", "cross_attention")
+            for last in _SCORES
+        ),
     ]
 )
 # Axis letters that have a size of their own: see engine.checkpoint.names.axis_sizes.
@@ -47,7 +65,9 @@ Path = tuple[str, ...]
 
 
 def map_problems(data: Any, heads: Collection[str]) -> Iterator[tuple[Path, str]]:
-    """What fits nothing in the weight maps of a spec's plain data, by path; `heads` are the names of registered heads."""
+    """What fits nothing in the weight maps of a spec's plain data, by path; `heads` are the names
+    of registered heads.
+    """
     checkpoint = data.get("checkpoint") if isinstance(data, Mapping) else None
     for layout, section in checkpoint.items() if isinstance(checkpoint, Mapping) else ():
         here = ("checkpoint", str(layout))
@@ -57,7 +77,10 @@ def map_problems(data: Any, heads: Collection[str]) -> Iterator[tuple[Path, str]
         for ours, theirs in names.items() if isinstance(names, Mapping) else ():
             entry = tuple(theirs) if isinstance(theirs, list | tuple) else theirs
             if theirs is not None and isinstance(ours, str):
-                yield from (((*here, "names", ours), text) for text in _entry_problems(ours, entry, frozenset(heads)))
+                yield from (
+                    ((*here, "names", ours), text)
+                    for text in _entry_problems(ours, entry, frozenset(heads))
+                )
         architectures = section.get("architectures")
         for head in architectures if isinstance(architectures, Mapping) else ():
             if heads and head != "none" and head not in heads:
@@ -71,14 +94,19 @@ def map_problems(data: Any, heads: Collection[str]) -> Iterator[tuple[Path, str]
 def _entry_problems(ours: str, theirs: Any, heads: frozenset[str]) -> tuple[str, ...]:
     """What is wrong with one entry of a map."""
     fused = isinstance(theirs, tuple)
-    if not (isinstance(theirs, str) or (fused and len(theirs) == 2 and all(isinstance(part, str) for part in theirs))):
+    if not (
+        isinstance(theirs, str)
+        or (fused and len(theirs) == 2 and all(isinstance(part, str) for part in theirs))
+    ):
         return ()  # its type is told elsewhere
     name, pattern = theirs if fused else (theirs, None)
     group = GROUP.search(ours)
     members = group.group(1).split() if group else []
     problems = []
     if group and len(members) < 2:
-        problems.append(f"'{group.group()}' should name the parts that lie in one tensor, such as (key value)")
+        problems.append(
+            f"'{group.group()}' should name the parts that lie in one tensor, such as (key value)"
+        )
     for member in members or [""]:
         problems += _unknown(GROUP.sub(member, ours), heads)
     if ours.count("*") != name.count("*"):
@@ -98,7 +126,9 @@ def _unknown(ours: str, heads: frozenset[str]) -> list[str]:
         head, _, below = rest.partition(".")
         if heads and head not in heads:
             return [f"no head named '{head}'{nearest(head, heads)}"]
-        return [] if below else [f"say which parameter or module of the head, such as {ours}.output"]
+        return (
+            [] if below else [f"say which parameter or module of the head, such as {ours}.output"]
+        )
     plain = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", ours)
     if plain in _modules() or plain in PARAMETERS:
         return []
@@ -142,5 +172,7 @@ def _pattern_problems(pattern: str, fused: bool) -> list[str]:
                     f"the pattern '{pattern}' leaves the sizes of {', '.join(unknown)} open; known: {letters}"
                 )
     if fused and (not ours.composition or ours.composition[0] != ["c"]):
-        problems.append(f"the pattern '{pattern}' should have c as the first of our axes, which counts the parts")
+        problems.append(
+            f"the pattern '{pattern}' should have c as the first of our axes, which counts the parts"
+        )
     return problems

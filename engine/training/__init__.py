@@ -1,7 +1,13 @@
 """Pretraining: the objectives of the five families, and a small loop."""
 
 from engine.training.loop import TrainingOptions, train
-from engine.training.objectives import causal_labels, frequency_weights, mask_tokens, reset_positions, stream
+from engine.training.objectives import (
+    causal_labels,
+    frequency_weights,
+    mask_tokens,
+    reset_positions,
+    stream,
+)
 from engine.training.permutation import (
     Factorization,
     draw_factorization,

@@ -16,7 +16,9 @@ Progress = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How weights move: the rate rises over `warm_up` of the steps, then falls along half a cosine to a tenth."""
+    """How weights move: the rate rises over `warm_up` of the steps, then falls along half a cosine
+    to a tenth.
+    """
 
     learning_rate: float = 3e-3
     warm_up: float = 0.1
@@ -43,14 +45,17 @@ def train(
     carry_memory: bool = False,
     progress: Progress | None = None,
 ) -> list[float]:
-    """Train on at most `steps` batches, each the keyword arguments of one call with its labels; returns all losses.
+    """Train on at most `steps` batches, each the keyword arguments of one call with its labels;
+    returns all losses.
 
-    With `carry_memory` each batch goes on where the one before it ended, and sees its memory. `progress` hears of every
-    step and its loss. The global random state is left as it was, and the model in eval mode.
-    Raises RuntimeError for a loss that is not finite.
+    With `carry_memory` each batch goes on where the one before it ended, and sees its memory.
+    `progress` hears of every step and its loss. The global random state is left as it was, and the
+    model in eval mode. Raises RuntimeError for a loss that is not finite.
     """
     options = options or TrainingOptions()
-    optimizer = torch.optim.AdamW(_groups(model, options.weight_decay), lr=options.learning_rate, betas=options.betas)
+    optimizer = torch.optim.AdamW(
+        _groups(model, options.weight_decay), lr=options.learning_rate, betas=options.betas
+    )
     takes = model.head is not None and "output_logits" in model.head.inputs
     unread = {"output_logits": False} if takes else {}
     losses: list[float] = []
@@ -72,7 +77,9 @@ def train(
             optimizer.zero_grad()
             losses.append(out.loss.item())
             if not math.isfinite(losses[-1]):
-                raise RuntimeError(f"the loss is {losses[-1]} at step {step}: lower the learning rate")
+                raise RuntimeError(
+                    f"the loss is {losses[-1]} at step {step}: lower the learning rate"
+                )
             if progress is not None:
                 progress(step, losses[-1])
     model.eval()

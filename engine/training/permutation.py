@@ -1,4 +1,6 @@
-"""Permutation language modelling (Yang et al. 2019, arXiv:1906.08237): orders, masks and targets for any length."""
+"""Permutation language modelling (Yang et al. 2019, arXiv:1906.08237): orders, masks and targets
+for any length.
+"""
 
 from dataclasses import dataclass
 
@@ -13,8 +15,8 @@ from engine.kernels.losses import IGNORED
 class Factorization:
     """An order in which tokens are predicted.
 
-    `rank` (b i): a token sees those of lower rank. `targets` (b i) is True where a token is predicted; the others are
-    context, and see context of their own rank too.
+    `rank` (b i): a token sees those of lower rank. `targets` (b i) is True where a token is
+    predicted; the others are context, and see context of their own rank too.
     """
 
     rank: Tensor
@@ -22,14 +24,18 @@ class Factorization:
 
 
 def permutation_mask(factorization: Factorization) -> Tensor:
-    """`perm_mask` (b i i), 1 where token i may not see token j. A token that is predicted never sees itself."""
+    """`perm_mask` (b i i), 1 where token i may not see token j. A token that is predicted never
+    sees itself.
+    """
     rank, targets = factorization.rank, factorization.targets
     own, other = rank[:, :, None], rank[:, None, :]
     return ((other > own) | ((other == own) & targets[:, None, :])).float()
 
 
 def target_mapping(targets: Tensor) -> Tensor:
-    """One-hot rows (b p i) that ask for the `targets` (b i) left to right; all zero where a row has fewer than others."""
+    """One-hot rows (b p i) that ask for the `targets` (b i) left to right; all zero where a row has
+    fewer than others.
+    """
     asked = int(targets.sum(1).max())
     place = targets.long().cumsum(1) - 1
     wanted = torch.arange(max(asked, 1))[:, None]
@@ -37,7 +43,9 @@ def target_mapping(targets: Tensor) -> Tensor:
 
 
 def permutation_targets(input_ids: Tensor, factorization: Factorization) -> dict[str, Tensor]:
-    """`perm_mask`, `target_mapping` and `labels` (b p, -100 where no token is asked) of one batch, for the model's call."""
+    """`perm_mask`, `target_mapping` and `labels` (b p, -100 where no token is asked) of one batch,
+    for the model's call.
+    """
     mapping = target_mapping(factorization.targets)
     labels = (mapping.long() @ input_ids[..., None]).squeeze(-1)
     return {
@@ -57,13 +65,19 @@ def draw_factorization(
 ) -> Factorization:
     """A random order for rows of any length; `real` (b i) is True for tokens that may be predicted.
 
-    Spans of 1 … `longest_span` tokens are predicted, one in each stretch of `context` times its length (sections 2.3,
-    3.1 of the paper), in an order drawn at random; all other tokens are context. The first `reuse` tokens, which enter
-    the memory, are ordered apart and never see what follows. A row with real tokens has at least one target.
+    Spans of 1 … `longest_span` tokens are predicted, one in each stretch of `context` times its
+    length (sections 2.3, 3.1 of the paper), in an order drawn at random; all other tokens are
+    context. The first `reuse` tokens, which enter the memory, are ordered apart and never see what
+    follows. A row with real tokens has at least one target.
     """
     if context < 1 or longest_span < 1:
-        raise InputError(f"context and longest_span are at least 1, found {context} and {longest_span}")
-    rank, targets = torch.zeros(real.shape, dtype=torch.long), torch.zeros(real.shape, dtype=torch.bool)
+        raise InputError(
+            f"context and longest_span are at least 1, found {context} and {longest_span}"
+        )
+    rank, targets = (
+        torch.zeros(real.shape, dtype=torch.long),
+        torch.zeros(real.shape, dtype=torch.bool),
+    )
     for row in range(real.shape[0]):
         before = 0
         for start, stop in ((0, reuse), (reuse, real.shape[1])):
@@ -91,7 +105,12 @@ def _draw_spans(places: Tensor, context: int, longest: int, generator: Generator
 
 
 def show_visibility(factorization: Factorization, row: int = 0) -> str:
-    """Who sees whom in one row, drawn: a line a token, `x` where it sees the token of that column, `?` if predicted."""
+    """Who sees whom in one row, drawn: a line a token, `x` where it sees the token of that column,
+    `?` if predicted.
+    """
     mask, targets = permutation_mask(factorization)[row], factorization.targets[row]
     lines = ["".join(" ." if hidden else " x" for hidden in line) for line in mask.tolist()]
-    return "\n".join(f"{'?' if asked else ' '}{line}" for line, asked in zip(lines, targets.tolist(), strict=True))
+    return "\n".join(
+        f"{'?' if asked else ' '}{line}"
+        for line, asked in zip(lines, targets.tolist(), strict=True)
+    )

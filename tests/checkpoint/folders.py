@@ -75,8 +75,16 @@ print(memory("VmHWM") - before, sum(parameter.nbytes for parameter in model.para
 
 
 def save_large(folder):
-    """A folder in transformers' format with about 190 MiB of float32 weights, all ones; returns their bytes."""
-    changes = {"dims.layers": 12, "dims.model": 512, "dims.inner": 2048, "dims.vocab": 24_000, "dims.heads": 8}
+    """A folder in transformers' format with about 190 MiB of float32 weights, all ones; returns
+    their bytes.
+    """
+    changes = {
+        "dims.layers": 12,
+        "dims.model": 512,
+        "dims.inner": 2048,
+        "dims.vocab": 24_000,
+        "dims.heads": 8,
+    }
     model = build_model("xglm", overrides=changes, device="meta").to_empty(device="cpu")
     model.tie()
     for parameter in model.parameters():
@@ -86,9 +94,13 @@ def save_large(folder):
 
 
 def memory_to_open(folder, prepare, arguments="", use=""):
-    """By how many bytes a fresh process grows at its peak when it opens a folder and uses the model, and the weights'."""
+    """By how many bytes a fresh process grows at its peak when it opens a folder and uses the
+    model, and the weights'.
+    """
     script = MEASURE.format(prepare=prepare, arguments=arguments, use=use)
-    ended = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     grown, size = map(int, ended.stdout.split())
     return grown, size

@@ -1,4 +1,6 @@
-"""Files of the authors' code, opened without it: the same numbers as what transformers' own conversion gives."""
+"""Files of the authors' code, opened without it: the same numbers as what transformers' own
+conversion gives.
+"""
 
 import sys
 from argparse import Namespace
@@ -14,14 +16,23 @@ from tests.checkpoint.folders import as_bin, loaded, refused, small, tensors
 from tests.parity.helpers import randomise
 
 IDS = torch.tensor([[4, 17, 23, 42, 9], [8, 30, 11, 5, 6]])
-XLM = {"vocab_size": 60, "emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 24, "n_langs": 3}
+XLM = {
+    "vocab_size": 60,
+    "emb_dim": 32,
+    "n_layers": 2,
+    "n_heads": 4,
+    "max_position_embeddings": 24,
+    "n_langs": 3,
+}
 XLM_R = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
          "max_position_embeddings": 24}  # fmt: skip
 XGLM = {"vocab_size": 60, "d_model": 32, "ffn_dim": 48, "num_layers": 2, "attention_heads": 4}
 
 
 def xlm(sinusoidal=False):
-    """A checkpoint of facebookresearch/XLM, from a converted network: the conversion only puts a prefix before names."""
+    """A checkpoint of facebookresearch/XLM, from a converted network: the conversion only puts a
+    prefix before names.
+    """
     theirs = t.XLMWithLMHeadModel(t.XLMConfig(**XLM, sinusoidal_embeddings=sinusoidal))
     params = {
         "n_words": 60, "emb_dim": 32, "n_layers": 2, "n_heads": 4, "dropout": 0.1, "attention_dropout": 0.1, "n_langs": 3,
@@ -29,7 +40,13 @@ def xlm(sinusoidal=False):
         "pad_index": 2, "eos_index": 1, "bos_index": 0, "unk_index": 3, "mask_index": 5, "lang2id": {"de": 0, "en": 1, "fr": 2},
         "mlm_steps": [("en", None)], "encoder_only": True, "pred_probs": torch.tensor([0.8, 0.1, 0.1]),
     }  # fmt: skip
-    content = {"epoch": 3, "params": params, "dico_id2word": {0: "<s>"}, "dico_word2id": {"<s>": 0}, "dico_counts": {}}
+    content = {
+        "epoch": 3,
+        "params": params,
+        "dico_id2word": {0: "<s>"},
+        "dico_word2id": {"<s>": 0},
+        "dico_counts": {},
+    }
     return theirs, content, lambda name: ("model", f"module.{name.removeprefix('transformer.')}")
 
 
@@ -41,11 +58,18 @@ def xglm(old=False):
         "activation_fn": "gelu", "no_scale_embedding": False, "share_decoder_input_output_embed": True,
         "decoder_normalize_before": True, "decoder_learned_pos": False, "layernorm_embedding": False,
     }  # fmt: skip
-    content = {"args": Namespace(**settings), "cfg": None} if old else {"args": None, "cfg": {"model": settings}}
+    content = (
+        {"args": Namespace(**settings), "cfg": None}
+        if old
+        else {"args": None, "cfg": {"model": settings}}
+    )
 
     def named(name):
-        return "model", "decoder.output_projection.weight" if name == "lm_head.weight" else name.replace(
-            "model.", "decoder."
+        return (
+            "model",
+            "decoder.output_projection.weight"
+            if name == "lm_head.weight"
+            else name.replace("model.", "decoder."),
         )
 
     return theirs, {**content, "extra_state": {"epoch": 2}}, named
@@ -71,7 +95,9 @@ def xlm_roberta_xl():
             return None
         for old, new in changes.items():
             name = name.replace(old, new)
-        return "model", f"encoder.{name}" if name.startswith("lm_head") else f"encoder.sentence_encoder.{name}"
+        return "model", f"encoder.{name}" if name.startswith(
+            "lm_head"
+        ) else f"encoder.sentence_encoder.{name}"
 
     return theirs, {"cfg": {"model": settings}, "args": None}, named
 
@@ -91,7 +117,11 @@ def written(name, path, **options):
     if name == "xlm-roberta-xl":
         torch.nn.init.zeros_(theirs.roberta.embeddings.token_type_embeddings.weight)
     for key, tensor in theirs.state_dict().items():
-        if (place := named(key)) is not None and "position_ids" not in key and "embed_positions.weights" not in key:
+        if (
+            (place := named(key)) is not None
+            and "position_ids" not in key
+            and "embed_positions.weights" not in key
+        ):
             content.setdefault(place[0], {})[place[1]] = tensor
     torch.save(content, path, **options)
     return theirs
@@ -106,7 +136,9 @@ def test_the_numbers_of_the_converted_network(name, zipped, tmp_path):
     assert not model.load_report
     with torch.no_grad():
         assert torch.allclose(model(IDS).logits, theirs(IDS).logits, atol=1e-5, rtol=1e-5)
-    assert torch.equal(loaded(tmp_path).embeddings.tokens.tables[0], model.embeddings.tokens.tables[0])
+    assert torch.equal(
+        loaded(tmp_path).embeddings.tokens.tables[0], model.embeddings.tokens.tables[0]
+    )
     save_model(model, tmp_path / "new", format="huggingface")
     again = type(theirs).from_pretrained(tmp_path / "new")
     with torch.no_grad():
@@ -132,10 +164,14 @@ def test_nothing_in_a_file_is_run(tmp_path):
 
 def test_a_whole_network_names_the_way(tmp_path, monkeypatch):
     module = ModuleType("mem_transformer")
-    module.MemTransformerLM = type("MemTransformerLM", (torch.nn.Linear,), {"__module__": "mem_transformer"})
+    module.MemTransformerLM = type(
+        "MemTransformerLM", (torch.nn.Linear,), {"__module__": "mem_transformer"}
+    )
     monkeypatch.setitem(sys.modules, "mem_transformer", module)
     torch.save(module.MemTransformerLM(2, 2), tmp_path / "model.pt")
-    refused(tmp_path / "model.pt", "holds a MemTransformerLM", "model.state_dict()", "pytorch_model.bin")
+    refused(
+        tmp_path / "model.pt", "holds a MemTransformerLM", "model.state_dict()", "pytorch_model.bin"
+    )
 
 
 def test_settings_that_no_network_of_ours_has(tmp_path):
@@ -144,7 +180,11 @@ def test_settings_that_no_network_of_ours_has(tmp_path):
     torch.save({**saved, "params": {**saved["params"], "use_memory": True}}, tmp_path / "model.pth")
     refused(tmp_path / "model.pth", "use_memory is True")
     torch.save({**saved, "params": {**saved["params"], "n_heads": 5}}, tmp_path / "model.pth")
-    refused(tmp_path / "model.pth", "model.pth: dims.heads: dims.model 32 is not a multiple", error=SpecError)
+    refused(
+        tmp_path / "model.pth",
+        "model.pth: dims.heads: dims.model 32 is not a multiple",
+        error=SpecError,
+    )
     torch.save({"model": saved["model"]}, tmp_path / "model.pth")
     refused(tmp_path / "model.pth", "without its settings (params)")
     torch.save({"x": torch.zeros(2)}, tmp_path / "model.pth")

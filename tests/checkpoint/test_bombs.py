@@ -1,4 +1,6 @@
-"""Small files that ask for much, and archives whose bytes are not what they seem: refused before anything is made."""
+"""Small files that ask for much, and archives whose bytes are not what they seem: refused before
+anything is made.
+"""
 
 import json
 import struct
@@ -48,7 +50,11 @@ def test_the_other_byte_order_is_read(theirs):
         if name.endswith("byteorder"):
             return b"big"
         return (
-            torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, 4).flip(1).numpy().tobytes()
+            torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            .view(-1, 4)
+            .flip(1)
+            .numpy()
+            .tobytes()
             if "/data/" in name
             else content
         )
@@ -78,7 +84,13 @@ def test_more_layers_than_tensors(theirs):
 
 
 @pytest.mark.parametrize(
-    "pickled", [b"Nr\xff\xff\xff\x1f.", b"Np4000000000\n.", b"\x85" * 20_000 + b".", b"\x96" + b"\xff" * 8 + b"."]
+    "pickled",
+    [
+        b"Nr\xff\xff\xff\x1f.",
+        b"Np4000000000\n.",
+        b"\x85" * 20_000 + b".",
+        b"\x96" + b"\xff" * 8 + b".",
+    ],
 )
 def test_a_word_list_that_asks_for_gigabytes(pickled, tmp_path):
     (tmp_path / "vocab.pkl").write_bytes(pickled)
@@ -94,7 +106,8 @@ def test_a_memory_of_very_many_layers(tmp_path):
         about = {"spec": "x", "length": 2, "layers": layers, "keeps": "segments"}
         save_file(load_file(path), path, metadata={"memory": json.dumps(about)})
         with pytest.raises(
-            InputError, match=r"memory\.safetensors' is not a file that Memory\.save wrote, or is damaged"
+            InputError,
+            match=r"memory\.safetensors' is not a file that Memory\.save wrote, or is damaged",
         ):
             Memory.load(path)
 

@@ -1,4 +1,6 @@
-"""What config.json says comes in, and goes out again in the same words; what it cannot say is refused."""
+"""What config.json says comes in, and goes out again in the same words; what it cannot say is
+refused.
+"""
 
 import json
 import warnings
@@ -21,7 +23,9 @@ COMMON: dict[str, Any] = {
     "tie_word_embeddings": st.booleans(),
     "id2label": st.sampled_from([{0: "no", 1: "yes"}, {0: "a", 1: "b", 2: "c"}]),
     "problem_type": st.sampled_from([None, "regression", "multi_label_classification"]),
-    "task_specific_params": st.sampled_from([None, {"text-generation": {"max_length": 30, "do_sample": True}}]),
+    "task_specific_params": st.sampled_from(
+        [None, {"text-generation": {"max_length": 30, "do_sample": True}}]
+    ),
     "prefix": st.sampled_from([None, "Once "]),
     "finetuning_task": st.sampled_from([None, "sst2"]),
     "own_field": st.sampled_from([None, 3, [1, {"a": 2.5}], "text"]),
@@ -39,7 +43,12 @@ IDS = st.integers(0, 52)
 FAMILIES: dict[str, tuple[Any, tuple[Any, ...], Fields, Fields]] = {
     "xlnet": (
         t.XLNetConfig,
-        (t.XLNetModel, t.XLNetLMHeadModel, t.XLNetForSequenceClassification, t.XLNetForTokenClassification),
+        (
+            t.XLNetModel,
+            t.XLNetLMHeadModel,
+            t.XLNetForSequenceClassification,
+            t.XLNetForTokenClassification,
+        ),
         {"vocab_size": 53, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 24},
         {
             **SUMMARY,
@@ -62,7 +71,12 @@ FAMILIES: dict[str, tuple[Any, tuple[Any, ...], Fields, Fields]] = {
     ),
     "xlm": (
         t.XLMConfig,
-        (t.XLMModel, t.XLMWithLMHeadModel, t.XLMForSequenceClassification, t.XLMForQuestionAnsweringSimple),
+        (
+            t.XLMModel,
+            t.XLMWithLMHeadModel,
+            t.XLMForSequenceClassification,
+            t.XLMForQuestionAnsweringSimple,
+        ),
         {"vocab_size": 53, "emb_dim": 16, "n_layers": 2, "n_heads": 2},
         {
             **SUMMARY,
@@ -112,7 +126,9 @@ FAMILIES: dict[str, tuple[Any, tuple[Any, ...], Fields, Fields]] = {
             "pad_token_id": st.sampled_from([1, 0, 7]),
             "bos_token_id": IDS,
             "eos_token_id": st.sampled_from([2, 9, [2, 9]]),
-            "position_embedding_type": st.sampled_from(["absolute", "relative_key", "relative_key_query"]),
+            "position_embedding_type": st.sampled_from(
+                ["absolute", "relative_key", "relative_key_query"]
+            ),
             "use_cache": st.booleans(),
             "classifier_dropout": st.sampled_from([None, 0.2]),
         },
@@ -148,18 +164,26 @@ def published_models(draw: Any) -> Any:
     given_fields = {field: draw({**COMMON, **fields}[field]) for field in sorted(chosen)}
     kind = draw(st.sampled_from(kinds))
     if kind is t.XLMForSequenceClassification:
-        given_fields.pop("summary_use_proj", None)  # without it that head gives as many scores as states are wide
+        given_fields.pop(
+            "summary_use_proj", None
+        )  # without it that head gives as many scores as states are wide
     if "QuestionAnswering" in kind.__name__:
         given_fields.pop("id2label", None)  # that head scores two places, whatever is named
     absent = ("pad_token_id", "mem_len")
-    told = {field: value for field, value in given_fields.items() if value is not None or field in absent}
+    told = {
+        field: value
+        for field, value in given_fields.items()
+        if value is not None or field in absent
+    }
     return kind, config(**sizes, **told)
 
 
 def fields_of(folder: Path) -> Fields:
     known = json.loads((folder / "config.json").read_text())
     return {
-        name: value for name, value in known.items() if name not in ("dtype", "torch_dtype", "transformers_version")
+        name: value
+        for name, value in known.items()
+        if name not in ("dtype", "torch_dtype", "transformers_version")
     }
 
 
@@ -179,8 +203,12 @@ def answers(model: Any, bare: bool) -> torch.Tensor:
 
 @examples(60)
 @given(drawn=published_models(), through_ours=st.booleans())
-def test_every_field_comes_back(drawn: Any, through_ours: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """transformers → ours (→ our own folder → ours) → transformers: the same fields, and the same answers."""
+def test_every_field_comes_back(
+    drawn: Any, through_ours: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """transformers → ours (→ our own folder → ours) → transformers: the same fields, and the same
+    answers.
+    """
     kind, config = drawn
     folder = tmp_path_factory.mktemp("fields")
     theirs = randomise(kind(config).eval())
@@ -194,7 +222,9 @@ def test_every_field_comes_back(drawn: Any, through_ours: bool, tmp_path_factory
     assert {name: after.get(name) for name in before} == before
     generation = folder / "theirs" / "generation_config.json"
     if generation.exists():
-        assert json.loads((folder / "back" / generation.name).read_text()) == json.loads(generation.read_text())
+        assert json.loads((folder / "back" / generation.name).read_text()) == json.loads(
+            generation.read_text()
+        )
     back = kind.from_pretrained(folder / "back").eval()
     bare = kind.__name__.endswith("Model") and "LMHead" not in kind.__name__
     if not (config.model_type == "xlnet" and config.bi_data):  # an even number of rows

@@ -9,7 +9,15 @@ import torch
 from safetensors.torch import save_file
 
 from engine import save_model
-from tests.checkpoint.folders import as_bin, edit_config, loaded, refused, replace_tensors, small, tensors
+from tests.checkpoint.folders import (
+    as_bin,
+    edit_config,
+    loaded,
+    refused,
+    replace_tensors,
+    small,
+    tensors,
+)
 
 
 def test_missing_folder(tmp_path):
@@ -48,7 +56,10 @@ def test_bin_files_of_both_kinds_open(theirs, zipped):
     expected = tensors(theirs)
     as_bin(theirs, _use_new_zipfile_serialization=zipped)
     model = loaded(theirs)
-    assert torch.equal(model.final_norm.weight, expected["model.layer_norm.weight"]) and not model.load_report
+    assert (
+        torch.equal(model.final_norm.weight, expected["model.layer_norm.weight"])
+        and not model.load_report
+    )
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -81,7 +92,9 @@ def test_a_pickle_that_would_run_code_runs_nothing(theirs, tmp_path, zipped):
         torch.load(path, weights_only=False)
     assert mark.is_file()  # the trap works where code may run
     mark.unlink()
-    refused(theirs, "pytorch_model.bin is damaged, or holds more than tensors; nothing in it was run")
+    refused(
+        theirs, "pytorch_model.bin is damaged, or holds more than tensors; nothing in it was run"
+    )
     assert not mark.exists()
 
 
@@ -127,7 +140,10 @@ def test_foreign_model_type_names_the_nearest(theirs):
 
 def test_a_config_that_describes_no_network(theirs):
     edit_config(theirs, num_layers="two", attention_heads=5)
-    refused(theirs, f"{theirs / 'config.json'}: num_layers (dims.layers): should be a whole number, found 'two'")
+    refused(
+        theirs,
+        f"{theirs / 'config.json'}: num_layers (dims.layers): should be a whole number, found 'two'",
+    )
 
 
 def test_a_config_value_that_the_family_has_not(tmp_path):
@@ -137,8 +153,14 @@ def test_a_config_value_that_the_family_has_not(tmp_path):
 
 
 def test_tensors_of_another_network(theirs):
-    replace_tensors(theirs, {"bert.embeddings.weight": torch.zeros(3), "classifier.bias": torch.zeros(2)})
-    refused(theirs, "lacks embeddings.tokens.tables.0", "more: it holds another network, or only a part of this one")
+    replace_tensors(
+        theirs, {"bert.embeddings.weight": torch.zeros(3), "classifier.bias": torch.zeros(2)}
+    )
+    refused(
+        theirs,
+        "lacks embeddings.tokens.tables.0",
+        "more: it holds another network, or only a part of this one",
+    )
 
 
 def test_missing_body_tensors_are_named(theirs):
@@ -170,7 +192,12 @@ def test_config_and_weights_of_different_sizes(theirs):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("id2label", {"one": "x"}), ("id2label", 3), ("architectures", "XGLMModel"), ("architectures", [3])],
+    [
+        ("id2label", {"one": "x"}),
+        ("id2label", 3),
+        ("architectures", "XGLMModel"),
+        ("architectures", [3]),
+    ],
 )
 def test_fields_of_another_type_in_config(theirs, field, value):
     edit_config(theirs, **{field: value})
@@ -178,7 +205,11 @@ def test_fields_of_another_type_in_config(theirs, field, value):
 
 
 def test_a_head_that_its_config_leaves_without_labels(tmp_path):
-    """XLM's summary may leave out the layer that gives the labels, and is then as wide as the network."""
-    save_model(small("xlm", "sequence_classification", dims__inner=128), tmp_path, format="huggingface")
+    """XLM's summary may leave out the layer that gives the labels, and is then as wide as the
+    network.
+    """
+    save_model(
+        small("xlm", "sequence_classification", dims__inner=128), tmp_path, format="huggingface"
+    )
     edit_config(tmp_path, summary_proj_to_labels=False)
     refused(tmp_path, str(tmp_path), "this summary ends 32 wide, but 2 scores are wanted")

@@ -9,7 +9,15 @@ import torch
 import transformers as t
 
 from engine import load_model, save_model
-from tests.checkpoint.folders import as_bin, edit_config, loaded, refused, replace_tensors, small, tensors
+from tests.checkpoint.folders import (
+    as_bin,
+    edit_config,
+    loaded,
+    refused,
+    replace_tensors,
+    small,
+    tensors,
+)
 from tests.parity.helpers import randomise
 
 IDS = torch.tensor([[4, 17, 23, 42, 9], [8, 30, 11, 5, 6]])
@@ -48,7 +56,9 @@ def test_wrapped_names_of_our_own_format(tmp_path):
 
 def test_two_tensors_of_one_name(theirs):
     first = tensors(theirs)
-    replace_tensors(theirs, {**first, "_orig_mod.model.layer_norm.bias": first["model.layer_norm.bias"] + 1})
+    replace_tensors(
+        theirs, {**first, "_orig_mod.model.layer_norm.bias": first["model.layer_norm.bias"] + 1}
+    )
     refused(theirs, "_orig_mod.model.layer_norm.bias", "two tensors of one name")
 
 
@@ -61,7 +71,9 @@ def test_files_of_safetensors_save_model(tmp_path, format, head):
     if format == "engine":
         safetensors.torch.save_model(model, str(tmp_path / "model.safetensors"))
     else:
-        safetensors.torch.save_model(t.XGLMForCausalLM.from_pretrained(tmp_path), str(tmp_path / "model.safetensors"))
+        safetensors.torch.save_model(
+            t.XGLMForCausalLM.from_pretrained(tmp_path), str(tmp_path / "model.safetensors")
+        )
     again = loaded(tmp_path, head=head)
     bare = [name for name in again.load_report.left_over if "head" not in name]
     assert not bare and not again.load_report.initialised
@@ -79,7 +91,11 @@ def test_either_name_of_a_tied_tensor(tmp_path, kept, head):
     safetensors.torch.save_file(
         {**state, kept: table},
         tmp_path / "model.safetensors",
-        metadata={name: kept for name in ("embeddings.tokens.tables.0", "head.output.weight") if name != kept},
+        metadata={
+            name: kept
+            for name in ("embeddings.tokens.tables.0", "head.output.weight")
+            if name != kept
+        },
     )
     again = loaded(tmp_path, head=head)
     assert torch.equal(again.embeddings.tokens.tables[0], table) and not again.load_report
@@ -89,7 +105,11 @@ def test_either_name_of_a_tied_tensor(tmp_path, kept, head):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_tensors_below_a_key(theirs, key, zipped):
     expected = logits(loaded(theirs))
-    as_bin(theirs, {"epoch": 3, key: tensors(theirs), "optimizer": {"lr": 0.1}}, _use_new_zipfile_serialization=zipped)
+    as_bin(
+        theirs,
+        {"epoch": 3, key: tensors(theirs), "optimizer": {"lr": 0.1}},
+        _use_new_zipfile_serialization=zipped,
+    )
     assert torch.equal(logits(loaded(theirs)), expected)
 
 
@@ -144,7 +164,10 @@ def test_pruned_heads_are_silent_heads(name, heads, tmp_path):
                 attention.output.weight[:, place],
             ):
                 assert not part.any()
-            assert not attention.output.weight.grad[:, place].any() and not attention.value.weight.grad[place].any()
+            assert (
+                not attention.output.weight.grad[:, place].any()
+                and not attention.value.weight.grad[place].any()
+            )
 
 
 def test_pruned_heads_that_the_network_has_not(tmp_path):
@@ -152,12 +175,18 @@ def test_pruned_heads_that_the_network_has_not(tmp_path):
     edit_config(tmp_path, pruned_heads={"0": [4]})
     refused(tmp_path, "pruned_heads says 0: [4]", "blocks 0 to 1 with heads 0 to 3")
     edit_config(tmp_path, pruned_heads={"1": [1]})
-    refused(tmp_path, "config.json says pruned_heads, but blocks.1.attention", "32 features of heads instead of 24")
+    refused(
+        tmp_path,
+        "config.json says pruned_heads, but blocks.1.attention",
+        "32 features of heads instead of 24",
+    )
     edit_config(tmp_path, pruned_heads=[1])
     refused(tmp_path, "pruned_heads should give heads a block, found [1]")
     save_model(small("xlnet"), tmp_path / "xlnet", format="huggingface")
     edit_config(tmp_path / "xlnet", pruned_heads={"0": [1]})
-    refused(tmp_path / "xlnet", "pruned_heads, which the published code of this family does not know")
+    refused(
+        tmp_path / "xlnet", "pruned_heads, which the published code of this family does not know"
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,20 +215,28 @@ def test_a_folder_of_something_else(tmp_path):
 
 
 def test_adapters_name_their_base(tmp_path):
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "facebook/xglm-564M"}))
-    safetensors.torch.save_file({"base_model.lora_A": torch.zeros(2)}, tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": "facebook/xglm-564M"})
+    )
+    safetensors.torch.save_file(
+        {"base_model.lora_A": torch.zeros(2)}, tmp_path / "adapter_model.safetensors"
+    )
     refused(tmp_path, "a PEFT adapter", "facebook/xglm-564M", "merge_and_unload")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 def test_pointers_of_git_lfs(theirs, name):
     (theirs / "model.safetensors").unlink()
-    (theirs / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    (theirs / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    )
     refused(theirs, "git-LFS pointer", "git lfs pull")
 
 
 def test_a_pointer_in_the_place_of_config(theirs):
-    (theirs / "config.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    (theirs / "config.json").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    )
     refused(theirs, "config.json is a git-LFS pointer")
 
 
@@ -210,7 +247,9 @@ def test_quantised_checkpoints(theirs, method):
 
 
 def test_quantised_tensors_without_a_word_in_config(theirs):
-    replace_tensors(theirs, {**tensors(theirs), "model.layers.0.fc1.qweight": torch.zeros(2, dtype=torch.int32)})
+    replace_tensors(
+        theirs, {**tensors(theirs), "model.layers.0.fc1.qweight": torch.zeros(2, dtype=torch.int32)}
+    )
     refused(theirs, "quantised weights (model.layers.0.fc1.qweight)")
 
 

@@ -8,9 +8,16 @@ from heads import registered_heads
 from tests.checkpoint.folders import loaded
 
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
-# Published code gives these pairs one name for the same tensor; all other pairs of heads share nothing.
+# Published code gives these pairs one name for the same tensor; all other pairs of heads share
+# nothing.
 SUMMARY = {"projection.weight", "projection.bias"}
-DENSE = {"output.bias", "output.dense.bias", "output.dense.weight", "output.norm.bias", "output.norm.weight"}
+DENSE = {
+    "output.bias",
+    "output.dense.bias",
+    "output.dense.weight",
+    "output.norm.bias",
+    "output.norm.weight",
+}
 SHARED = {
     "xlnet": {
         ("sequence_classification", "multiple_choice"): SUMMARY,
@@ -36,12 +43,17 @@ def built(family, head, seed=0):
 
 
 def heads_of(family):
-    own = {name for name, head in registered_heads().items() if head.__module__.startswith("heads.")}
+    own = {
+        name for name, head in registered_heads().items() if head.__module__.startswith("heads.")
+    }
     return [head for head in sorted(own) if built(family, head) is not None]
 
 
 def shared(family, one, other):
-    return next((names for heads, names in SHARED.get(family, {}).items() if {one, other} <= {*heads}), set())
+    return next(
+        (names for heads, names in SHARED.get(family, {}).items() if {one, other} <= {*heads}),
+        set(),
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -57,7 +69,11 @@ def test_every_pair_of_heads(family, format, tmp_path):
         save_model(saved, folder, format=format)
         for other in heads:
             model = loaded(folder, head=other)
-            wanted = None if one == other else {f"head.{name} (of {one})" for name in shared(family, one, other)}
+            wanted = (
+                None
+                if one == other
+                else {f"head.{name} (of {one})" for name in shared(family, one, other)}
+            )
             assert set(model.load_report.taken_over) == (wanted or set()), (one, other)
             old = dict(saved.named_parameters())
             for name, parameter in model.named_parameters():
@@ -65,7 +81,11 @@ def test_every_pair_of_heads(family, format, tmp_path):
                 body = not name.startswith("head.") and name in old
                 taken = one == other or body or f"{name} (of {one})" in wanted
                 assert same == taken, (one, other, name)
-                assert taken or name in model.load_report.initialised or name in model.load_report.other_shape
+                assert (
+                    taken
+                    or name in model.load_report.initialised
+                    or name in model.load_report.other_shape
+                )
 
 
 def test_one_label_fits_another_head_and_is_told(tmp_path):
@@ -74,4 +94,6 @@ def test_one_label_fits_another_head_and_is_told(tmp_path):
     save_model(first, tmp_path, format="huggingface")
     second = loaded(tmp_path, head="multiple_choice")
     assert torch.equal(second.head.output.weight, first.head.output.weight)
-    assert "taken over from another head: head.output.weight (of token_classification)" in str(second.load_report)
+    assert "taken over from another head: head.output.weight (of token_classification)" in str(
+        second.load_report
+    )

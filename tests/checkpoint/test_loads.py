@@ -40,7 +40,9 @@ def test_head_tensors_of_another_shape_are_drawn_anew(tmp_path):
 
 
 def test_a_new_head_is_reported_and_drawn_by_its_seed(theirs):
-    first, again, other = (loaded(theirs, head="token_classification", num_labels=3, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        loaded(theirs, head="token_classification", num_labels=3, seed=seed) for seed in (1, 1, 2)
+    )
     names = [name for name, _ in first.named_parameters() if name.startswith("head.")]
     assert names and set(first.load_report.initialised) == set(names)
     weights = [dict(model.named_parameters())[names[0]] for model in (first, again, other)]
@@ -56,7 +58,10 @@ def test_loading_leaves_the_random_state_as_it_was(theirs):
 
 
 def test_left_over_tensors_and_config_fields_are_reported(theirs):
-    replace_tensors(theirs, {**tensors(theirs), "model.layers.7.fc1.weight": torch.zeros(2), "own": torch.zeros(1)})
+    replace_tensors(
+        theirs,
+        {**tensors(theirs), "model.layers.7.fc1.weight": torch.zeros(2), "own": torch.zeros(1)},
+    )
     edit_config(theirs, use_magic=True, transformers_version="5.0.0")
     report = loaded(theirs).load_report
     assert report.left_over == ("model.layers.7.fc1.weight", "own")
@@ -81,7 +86,9 @@ def test_tied_tensors_that_differ(theirs):
     refused(theirs, "lm_head.weight", "model.embed_tokens.weight", "differ, but the spec ties them")
     edit_config(theirs, tie_word_embeddings=False)
     model = loaded(theirs)
-    assert torch.equal(model.head.output.weight, changed["lm_head.weight"]) and not model.load_report
+    assert (
+        torch.equal(model.head.output.weight, changed["lm_head.weight"]) and not model.load_report
+    )
 
 
 def test_a_tied_copy_that_agrees_is_no_left_over(theirs):
@@ -110,7 +117,10 @@ def test_what_the_hub_does_not_give(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    refused("nobody/nothing", "'nobody/nothing' is no folder here, and the hub did not give it: no route")
+    refused(
+        "nobody/nothing",
+        "'nobody/nothing' is no folder here, and the hub did not give it: no route",
+    )
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
@@ -137,14 +147,20 @@ def test_weights_that_a_file_keeps_transposed_are_laid_out_when_work_begins(begi
     held, ids = dict(opened.named_parameters()), torch.arange(9, 15)[None]
     assert not all(parameter.is_contiguous() for parameter in held.values())
     opened.generate(ids, max_new_tokens=2)
-    assert not all(parameter.is_contiguous() for parameter in held.values()), "a short text is not worth a copy"
+    assert not all(parameter.is_contiguous() for parameter in held.values()), (
+        "a short text is not worth a copy"
+    )
     before = {name: parameter.detach().clone() for name, parameter in held.items()}
     if begin == "training":
         opened.train()
     else:
         opened.generate(ids, max_new_tokens=40)
     for name, parameter in opened.named_parameters():
-        assert parameter is held[name] and parameter.is_contiguous() and torch.equal(parameter, before[name]), name
+        assert (
+            parameter is held[name]
+            and parameter.is_contiguous()
+            and torch.equal(parameter, before[name])
+        ), name
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -156,16 +172,25 @@ def test_a_loaded_model_needs_little_more_memory_than_its_weights(kind, tmp_path
     used = "assert sum(float(parameter.detach().sum()) for parameter in model.parameters()) > 0  # brings every page in"
     grown, size = memory_to_open(tmp_path, 'build_model("tiny/xglm")', use=used)
     assert size > 190 * 2**20
-    assert 0.9 * size < grown < size + 110 * 2**20, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
+    assert 0.9 * size < grown < size + 110 * 2**20, (
+        f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
+    )
 
 
 def test_learned_tensors_without_use_are_told(tmp_path):
     """BERT's pretraining checkpoints hold a head for sentence order that no head here takes."""
     config = transformers.BertConfig(
-        vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
     )
     transformers.BertForPreTraining(config).save_pretrained(tmp_path)
-    with pytest.warns(UserWarning, match=r"learned tensors for which this network has no use: cls\.seq_relationship"):
+    with pytest.warns(
+        UserWarning,
+        match=r"learned tensors for which this network has no use: cls\.seq_relationship",
+    ):
         model = load_model(tmp_path, head="masked_lm")
     assert model.load_report.unused == ("cls.seq_relationship.bias", "cls.seq_relationship.weight")
 
@@ -174,7 +199,11 @@ def test_the_spec_says_what_the_tokenizer_files_say(tmp_path):
     """A cased XLM: its files beside config.json are what a saved spec describes."""
     config = transformers.XLMConfig(vocab_size=40, emb_dim=16, n_layers=1, n_heads=2)
     transformers.XLMModel(config).save_pretrained(tmp_path / "theirs")
-    told = {"tokenizer_class": "XLMTokenizer", "do_lowercase_and_remove_accent": False, "added_tokens_decoder": {}}
+    told = {
+        "tokenizer_class": "XLMTokenizer",
+        "do_lowercase_and_remove_accent": False,
+        "added_tokens_decoder": {},
+    }
     (tmp_path / "theirs" / "tokenizer_config.json").write_text(json.dumps(told))
     model = load_model(tmp_path / "theirs")
     assert not model.spec.tokenizer.lower_case_and_remove_accents
@@ -182,7 +211,9 @@ def test_the_spec_says_what_the_tokenizer_files_say(tmp_path):
     assert not load_model(tmp_path / "ours").spec.tokenizer.lower_case_and_remove_accents
 
 
-@pytest.mark.parametrize("name", ["XLMWithLMHeadModel", "TFXLMWithLMHeadModel", "BertForPreTraining", "Mine"])
+@pytest.mark.parametrize(
+    "name", ["XLMWithLMHeadModel", "TFXLMWithLMHeadModel", "BertForPreTraining", "Mine"]
+)
 def test_names_of_classes(tmp_path, name):
     config = transformers.XLMConfig(vocab_size=40, emb_dim=16, n_layers=1, n_heads=2)
     transformers.XLMWithLMHeadModel(config).save_pretrained(tmp_path)
@@ -228,5 +259,9 @@ def test_what_was_saved_here_is_still_exported(tmp_path, name):
 )
 def test_what_no_field_can_say_is_refused(tmp_path, name, changes, path):
     with pytest.raises(CheckpointError, match=rf"config\.json cannot say: .*{path}"):
-        save_model(build_model(f"tiny/{name}", overrides=changes), tmp_path / "theirs", format="huggingface")
+        save_model(
+            build_model(f"tiny/{name}", overrides=changes),
+            tmp_path / "theirs",
+            format="huggingface",
+        )
     assert not (tmp_path / "theirs").exists()

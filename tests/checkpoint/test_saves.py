@@ -14,7 +14,10 @@ from tests.checkpoint.folders import SMALL, loaded, small
 @pytest.mark.parametrize(
     ("changes", "paths"),
     [
-        ({"attention.window": 4, "attention.mask": ["padding", "causal", "window"]}, ["attention.window"]),
+        (
+            {"attention.window": 4, "attention.mask": ["padding", "causal", "window"]},
+            ["attention.window"],
+        ),
         ({"norm.kind": "rms", "norm.bias": False, "ffn.gated": True}, ["norm.kind", "ffn.gated"]),
         ({"position": {"kind": "rotary"}}, ["position.kind"]),
         ({"dropout.embeddings": 0.3}, ["dropout.residual"]),
@@ -40,7 +43,9 @@ def test_export_without_a_layout_or_class(tmp_path):
     plain = {"name": "own", "dims": {"layers": 1, "model": 32, "heads": 4, "vocab": 60}}
     with pytest.raises(CheckpointError, match=r"no checkpoint\.huggingface section"):
         save_model(build_model(plain), tmp_path, format="huggingface")
-    with pytest.raises(CheckpointError, match="transformers has no xglm class for the head 'masked_lm'; it has: "):
+    with pytest.raises(
+        CheckpointError, match="transformers has no xglm class for the head 'masked_lm'; it has: "
+    ):
         save_model(small(head="masked_lm"), tmp_path, format="huggingface")
 
 
@@ -74,7 +79,12 @@ def test_an_interrupted_save_leaves_the_old_files_whole(format, shard_bytes, tmp
 
     monkeypatch.setattr(files, "save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        save_model(build_model("xglm", overrides=SMALL, seed=7), tmp_path, format=format, shard_bytes=shard_bytes)
+        save_model(
+            build_model("xglm", overrides=SMALL, seed=7),
+            tmp_path,
+            format=format,
+            shard_bytes=shard_bytes,
+        )
     assert contents(tmp_path) == before
 
 
@@ -89,11 +99,15 @@ def test_a_save_over_another_one_replaces_it(first, second, shards, tmp_path):
     save_model(new, tmp_path, format=second, shard_bytes=shards[1])
     opened = loaded(tmp_path)
     assert not opened.load_report and (tmp_path / "tokenizer.json").is_file()
-    for (name, ours), (again, theirs) in zip(new.named_parameters(), opened.named_parameters(), strict=True):
+    for (name, ours), (again, theirs) in zip(
+        new.named_parameters(), opened.named_parameters(), strict=True
+    ):
         assert name == again and torch.equal(ours, theirs)
     fresh = tmp_path / "fresh"
     save_model(new, fresh, format=second, shard_bytes=shards[1])
-    assert {*contents(fresh), "fresh", "tokenizer.json"} == {path.name for path in tmp_path.iterdir()}
+    assert {*contents(fresh), "fresh", "tokenizer.json"} == {
+        path.name for path in tmp_path.iterdir()
+    }
 
 
 def test_a_loaded_model_can_be_saved_where_it_came_from(theirs):

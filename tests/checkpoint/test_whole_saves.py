@@ -1,4 +1,6 @@
-"""Saves that are stopped at any point, that meet each other, or that find no room: what is read is one save, whole."""
+"""Saves that are stopped at any point, that meet each other, or that find no room: what is read is
+one save, whole.
+"""
 
 import contextlib
 import errno
@@ -32,7 +34,9 @@ class Killed(BaseException):
 
 @contextlib.contextmanager
 def killed_at(point, monkeypatch):
-    """The process ends before the `point`-th operation on files, or behind it where `point` is negative."""
+    """The process ends before the `point`-th operation on files, or behind it where `point` is
+    negative.
+    """
     done = []
 
     def ends(operation):
@@ -59,7 +63,9 @@ def killed_at(point, monkeypatch):
 
 def same(model, other):
     ours, theirs = dict(model.named_parameters()), dict(other.named_parameters())
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(ours[name], theirs[name]) for name in ours
+    )
 
 
 def theirs_in(folder):
@@ -108,11 +114,16 @@ def test_a_save_that_is_stopped_anywhere_is_the_old_one_or_the_new_one(
     assert seen == {True, False} and point > 10
 
 
-@pytest.mark.parametrize("changes", [{}, {"dims.inner": 48}], ids=["same network", "another network"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"dims.inner": 48}], ids=["same network", "another network"]
+)
 @pytest.mark.parametrize("shard_bytes", [ONE, MANY])
 def test_transformers_never_reads_a_mixture(changes, shard_bytes, tmp_path, monkeypatch):
     old, new = small(), build_model("xglm", overrides={**SMALL, **changes}, seed=7)
-    vectors = {seed: model.get_parameter("blocks.0.feed_forward.up.weight") for seed, model in enumerate((old, new))}
+    vectors = {
+        seed: model.get_parameter("blocks.0.feed_forward.up.weight")
+        for seed, model in enumerate((old, new))
+    }
     for point in range(1, 200):
         folder = tmp_path / str(point)
         save_model(old, folder, "huggingface", shard_bytes=shard_bytes)
@@ -124,7 +135,11 @@ def test_transformers_never_reads_a_mixture(changes, shard_bytes, tmp_path, monk
             assert opened is not None or changes, point
             if opened is not None:
                 weight = opened.model.layers[0].fc1.weight
-                assert any(torch.equal(weight, vector) for vector in vectors.values() if vector.shape == weight.shape)
+                assert any(
+                    torch.equal(weight, vector)
+                    for vector in vectors.values()
+                    if vector.shape == weight.shape
+                )
                 assert weight.shape[0] == opened.config.ffn_dim
         shutil.rmtree(folder)
 
@@ -143,17 +158,22 @@ for number in range(10**6):
 def test_readers_beside_a_writer_that_is_killed(tmp_path):
     folder = tmp_path / "model"
     models = [
-        build_model("xglm", overrides={**SMALL, "dims.inner": 64 + 16 * (seed % 2)}, seed=seed) for seed in (0, 7)
+        build_model("xglm", overrides={**SMALL, "dims.inner": 64 + 16 * (seed % 2)}, seed=seed)
+        for seed in (0, 7)
     ]
     save_model(models[0], folder)
-    with subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as child:
         try:
             assert child.stdout.readline() == "ready\n"
             ends = time.monotonic() + 1.5
             while time.monotonic() < ends:
                 try:
                     found = load_model(folder)
-                except CheckpointError as error:  # on a busy machine a writer without rest may outrun a reader
+                except (
+                    CheckpointError
+                ) as error:  # on a busy machine a writer without rest may outrun a reader
                     assert "saved to again and again" in str(error)
                     continue
                 assert any(same(found, model) for model in models)
@@ -163,7 +183,10 @@ def test_readers_beside_a_writer_that_is_killed(tmp_path):
 
 
 def test_two_writers_in_one_folder(tmp_path):
-    models = [build_model("xglm", overrides={**SMALL, "dims.inner": 64 + 16 * seed}, seed=seed) for seed in range(3)]
+    models = [
+        build_model("xglm", overrides={**SMALL, "dims.inner": 64 + 16 * seed}, seed=seed)
+        for seed in range(3)
+    ]
     forms = [("engine", ONE), ("huggingface", MANY), ("huggingface", ONE)]
 
     def save(number):
@@ -246,7 +269,8 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, full)
             with pytest.raises(
-                CheckpointError, match=r"cannot be written: No space left on device; what it held is as"
+                CheckpointError,
+                match=r"cannot be written: No space left on device; what it held is as",
             ):
                 save_model(small(), tmp_path)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -262,7 +286,9 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(theirs, name, monkeyp
         return opened(path, *arguments, **named)
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(CheckpointError, match=rf"{name} cannot be read: Permission denied") as caught:
+    with pytest.raises(
+        CheckpointError, match=rf"{name} cannot be read: Permission denied"
+    ) as caught:
         load_model(theirs)
     assert "damaged" not in str(caught.value)
 

@@ -39,7 +39,9 @@ def test_the_version_is_told():
     assert run("--version").stdout == f"engine {engine.__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["xlnet-base", "xlm-roberta-xxl", "transfo-xl-wt103", "xglm-7.5b", "tiny/xlm"])
+@pytest.mark.parametrize(
+    "name", ["xlnet-base", "xlm-roberta-xxl", "transfo-xl-wt103", "xglm-7.5b", "tiny/xlm"]
+)
 def test_total_is_the_models_own_count(name):
     model = build_model(name, device="meta")
     assert number(described(name), "parameters") == sum(p.numel() for p in model.parameters())
@@ -77,7 +79,9 @@ def test_tied_weights_are_notes():
 
 
 def test_frozen_tables_are_told():
-    output = described("tiny/xlm", "position={kind: sinusoid, basis: interleaved, stored: true, size: 64}")
+    output = described(
+        "tiny/xlm", "position={kind: sinusoid, basis: interleaved, stored: true, size: 64}"
+    )
     assert f"of which {64 * load_spec('tiny/xlm').dims.model:,} are fixed" in output
 
 
@@ -97,7 +101,9 @@ def test_frozen_tables_are_told():
 )
 def test_memory_a_token(name, lines):
     told = [
-        line.split("memory a token")[1].strip() for line in described(name).splitlines() if "memory a token" in line
+        line.split("memory a token")[1].strip()
+        for line in described(name).splitlines()
+        if "memory a token" in line
     ]
     assert told == lines
 
@@ -121,7 +127,9 @@ def test_spec_errors_are_plain_lines_and_exit_code_two(tmp_path):
     path.write_text("extends: tiny/xlnet\nnrom: {}\nffn: {activation: gleu}\n", encoding="utf-8")
     result = run("describe", str(path), code=2)
     assert result.stdout == ""
-    assert result.stderr.splitlines()[0].startswith(f"{path}:2:1: nrom: unknown key 'nrom', did you mean 'norm'?")
+    assert result.stderr.splitlines()[0].startswith(
+        f"{path}:2:1: nrom: unknown key 'nrom', did you mean 'norm'?"
+    )
     assert len(result.stderr.splitlines()) == 2
 
 
@@ -144,7 +152,9 @@ def test_python_m_engine_and_engine_are_the_same():
     script = Path(sys.executable).with_name("engine")
     ways = [[sys.executable, "-m", "engine"], [str(script)]]
     first, second = (
-        subprocess.run([*way, "describe", "tiny/xlm"], capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [*way, "describe", "tiny/xlm"], capture_output=True, text=True, check=True
+        ).stdout
         for way in ways
     )
     assert first == second and first.startswith("tiny-xlm\n")
@@ -152,7 +162,9 @@ def test_python_m_engine_and_engine_are_the_same():
 
 def test_help_does_not_import_torch():
     code = "import sys\nfrom engine.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert "describe" in output and output.splitlines()[-1] == "False"
 
 
@@ -185,7 +197,9 @@ def test_a_dry_run_lists_weights_with_their_shapes(tmp_path):
     save_file(state, tmp_path / "model.safetensors")
     listed = rows(described(str(tmp_path), "--weights"))
     width = str(model.spec.dims.model)
-    assert [width, "×", width, "model.layers.0.self_attn.q_proj.weight", "read"] in [row[1:] for row in listed]
+    assert [width, "×", width, "model.layers.0.self_attn.q_proj.weight", "read"] in [
+        row[1:] for row in listed
+    ]
     assert ["final_norm.bias", width, "model.layer_norm.bias", "missing"] in listed
     assert [*["of", "another", "shape,", "drawn", "anew:", "7"]] in [
         row[3:] for row in listed if row[0] == "final_norm.weight"
@@ -197,11 +211,17 @@ def test_a_dry_run_lists_weights_with_their_shapes(tmp_path):
 def test_a_folder_by_another_spec(tmp_path):
     save_model(build_model("tiny/xglm"), tmp_path / "model", format="huggingface")
     path = tmp_path / "mine.yaml"
-    path.write_text("extends: families/xglm\ncheckpoint: {huggingface: {names: {final_norm: last_norm}}}\n")
+    path.write_text(
+        "extends: families/xglm\ncheckpoint: {huggingface: {names: {final_norm: last_norm}}}\n"
+    )
     listed = rows(described(str(tmp_path / "model"), "--spec", str(path), "--head", "none"))
-    assert ["final_norm.bias", "model.last_norm.bias", "missing"] in [[*row[:1], *row[2:]] for row in listed]
+    assert ["final_norm.bias", "model.last_norm.bias", "missing"] in [
+        [*row[:1], *row[2:]] for row in listed
+    ]
     assert sum(row[-2:] == ["left", "over"] for row in listed) == 2
-    path.write_text("extends: families/xglm\ncheckpoint: {huggingface: {names: {final_nrom: last_norm}}}\n")
+    path.write_text(
+        "extends: families/xglm\ncheckpoint: {huggingface: {names: {final_nrom: last_norm}}}\n"
+    )
     error = run("describe", str(tmp_path / "model"), "--spec", str(path), code=2).stderr
     assert error.startswith(f"{path}:2:36: checkpoint.huggingface.names.final_nrom: no network has")
 

@@ -23,7 +23,13 @@ TEXTS = ["the red house stands here", "Grüße aus dem roten Haus", "the dog see
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny saved decoder with a tokenizer of its own."""
     tokenizer = train_tokenizer(load_spec("families/xglm").tokenizer, TEXTS * 20, 60)
-    small = {"dims.layers": 1, "dims.model": 16, "dims.heads": 2, "dims.inner": 24, "dims.vocab": len(tokenizer)}
+    small = {
+        "dims.layers": 1,
+        "dims.model": 16,
+        "dims.heads": 2,
+        "dims.inner": 24,
+        "dims.vocab": len(tokenizer),
+    }
     where = tmp_path_factory.mktemp("xglm")
     save_model(build_model("families/xglm", overrides=small, seed=0), where)
     tokenizer.save(where)
@@ -32,7 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def start(*words: str, **options: Any) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("environment", {})}
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    streams = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        **options,
+    }
     return subprocess.Popen([sys.executable, "-m", "engine", *words], env=environment, **streams)
 
 
@@ -46,7 +57,10 @@ def test_files_that_are_not_utf_8(folder: str, command: str, tmp_path: Path) -> 
     wrong = tmp_path / "latin.txt"
     wrong.write_bytes("das Haus\nGrüße\n".encode("latin-1"))
     expected = "line 2: not UTF-8 text (byte 0xfc at 2)\n"
-    for words, given, where in ((["--file", str(wrong)], None, wrong), ([], wrong.read_bytes(), "standard input")):
+    for words, given, where in (
+        (["--file", str(wrong)], None, wrong),
+        ([], wrong.read_bytes(), "standard input"),
+    ):
         found = CliRunner().invoke(main, [command, folder, *words], input=given)
         assert (found.exit_code, found.stderr) == (2, f"{where}, {expected}")
 
@@ -106,7 +120,9 @@ def test_an_interruption_is_quiet(folder: str) -> None:
 def test_a_folder_where_a_file_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").mkdir()
     found = CliRunner().invoke(main, ["describe", str(tmp_path / "spec.yaml")])
-    assert found.exit_code == 2 and len(found.stderr.splitlines()) == 1 and "spec.yaml" in found.stderr
+    assert (
+        found.exit_code == 2 and len(found.stderr.splitlines()) == 1 and "spec.yaml" in found.stderr
+    )
     (tmp_path / "latin.yaml").write_bytes("name: gr\xfc\n".encode("latin-1"))
     found = CliRunner().invoke(main, ["describe", str(tmp_path / "latin.yaml")])
     assert found.exit_code == 2 and "latin.yaml" in found.stderr

@@ -9,10 +9,16 @@ from engine import build_model
 
 pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
 transformers = pytest.importorskip("transformers")
-STILL = {f"dropout.{place}": 0.0 for place in ("embeddings", "positions", "attention", "residual", "inner", "output")}
+STILL = {
+    f"dropout.{place}": 0.0
+    for place in ("embeddings", "positions", "attention", "residual", "inner", "output")
+}
 HEADS = {
     "causal_lm": ("xglm", {}),
-    "sequence_classification": ("xlnet", {"num_labels": 3, "first_dropout": 0.0, "last_dropout": 0.0}),
+    "sequence_classification": (
+        "xlnet",
+        {"num_labels": 3, "first_dropout": 0.0, "last_dropout": 0.0},
+    ),
     "masked_lm": ("xlm", {}),
 }
 
@@ -23,18 +29,24 @@ def rows(head: str, count: int = 8) -> list[dict[str, torch.Tensor]]:
     return [{"input_ids": text, "labels": label} for text, label in zip(ids, labels, strict=True)]
 
 
-def trainer(model: torch.nn.Module, folder: object, head: str, steps: int, **settings: object) -> object:
+def trainer(
+    model: torch.nn.Module, folder: object, head: str, steps: int, **settings: object
+) -> object:
     arguments = transformers.TrainingArguments(
         str(folder), max_steps=steps, per_device_train_batch_size=4, per_device_eval_batch_size=4, learning_rate=1e-3,
         save_steps=2, report_to=[], use_cpu=True, disable_tqdm=True, logging_steps=1, seed=0, lr_scheduler_type="constant", **settings,
     )  # fmt: skip
-    return transformers.Trainer(model=model, args=arguments, train_dataset=rows(head), eval_dataset=rows(head))
+    return transformers.Trainer(
+        model=model, args=arguments, train_dataset=rows(head), eval_dataset=rows(head)
+    )
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_train_predict_save_and_resume(head, tmp_path):
     name, options = HEADS[head]
-    built = [build_model(f"tiny/{name}", head, seed=0, overrides=STILL, **options) for _ in range(2)]
+    built = [
+        build_model(f"tiny/{name}", head, seed=0, overrides=STILL, **options) for _ in range(2)
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         whole = trainer(built[0], tmp_path / "whole", head, 4, gradient_checkpointing=True)
@@ -43,20 +55,32 @@ def test_train_predict_save_and_resume(head, tmp_path):
         assert whole.evaluate()["eval_loss"] < before
         predictions = whole.predict(rows(head)).predictions
         logits = predictions[0] if isinstance(predictions, tuple) else predictions
-        assert logits.shape[0] == 8 and logits.shape[-1] == (3 if options else built[0].spec.dims.vocab)
+        assert logits.shape[0] == 8 and logits.shape[-1] == (
+            3 if options else built[0].spec.dims.vocab
+        )
         trainer(built[1], tmp_path / "parts", head, 2).train()
         again = trainer(
-            build_model(f"tiny/{name}", head, seed=1, overrides=STILL, **options), tmp_path / "parts", head, 4
+            build_model(f"tiny/{name}", head, seed=1, overrides=STILL, **options),
+            tmp_path / "parts",
+            head,
+            4,
         )
         again.train(resume_from_checkpoint=True)
-    for (key, one), (_, other) in zip(built[0].named_parameters(), again.model.named_parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+    for (key, one), (_, other) in zip(
+        built[0].named_parameters(), again.model.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(
+            one, other, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
+        )
 
 
 def test_predict_without_labels_leaves_memory_out(tmp_path):
     unlabelled = [{"input_ids": row["input_ids"]} for row in rows("causal_lm")]
     found = trainer(
-        build_model("tiny/transformer-xl", seed=0, overrides={"memory.eval": True}), tmp_path, "causal_lm", 1
+        build_model("tiny/transformer-xl", seed=0, overrides={"memory.eval": True}),
+        tmp_path,
+        "causal_lm",
+        1,
     )
     predictions = found.predict(unlabelled).predictions
     assert isinstance(predictions, (tuple, list)) or predictions.shape[0] == 8
@@ -71,6 +95,8 @@ def test_accumulated_gradients_are_those_of_one_batch():
     whole(ids, labels=labels).loss.backward()
     count = int((labels[:, 1:] != -100).sum())
     for row in range(4):
-        parts(ids[row : row + 1], labels=labels[row : row + 1], num_items_in_batch=count).loss.backward()
+        parts(
+            ids[row : row + 1], labels=labels[row : row + 1], num_items_in_batch=count
+        ).loss.backward()
     for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)

@@ -29,9 +29,13 @@ def test_accelerate_brings_weights_when_they_are_read(name: str) -> None:
     torch.testing.assert_close(found.loss, expected.loss)
     if name == "xlnet":
         mapping = torch.eye(6)[[2, 3]].expand(2, -1, -1)
-        assert torch.equal(away(IDS, target_mapping=mapping).logits, model(IDS, target_mapping=mapping).logits)
+        assert torch.equal(
+            away(IDS, target_mapping=mapping).logits, model(IDS, target_mapping=mapping).logits
+        )
     if name in ("xlnet", "transformer-xl", "xglm"):
-        assert torch.equal(away.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3))
+        assert torch.equal(
+            away.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3)
+        )
     assert all(parameter.is_meta for parameter in away.parameters())
 
 
@@ -40,7 +44,9 @@ def test_peft_merges_what_it_trained(name: str) -> None:
     peft = pytest.importorskip("peft")
     model = small(name)
     linear = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-    wrapped = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=linear, init_lora_weights=False)).eval()
+    wrapped = peft.get_peft_model(
+        model, peft.LoraConfig(r=2, target_modules=linear, init_lora_weights=False)
+    ).eval()
     live = wrapped(IDS).logits
     torch.testing.assert_close(wrapped.merge_and_unload()(IDS).logits, live, rtol=1e-4, atol=1e-4)
 
@@ -48,7 +54,12 @@ def test_peft_merges_what_it_trained(name: str) -> None:
 @pytest.fixture(scope="module")
 def one_process() -> object:
     """A group of processes with one member."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517", "RANK": "0", "WORLD_SIZE": "1"}
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29517",
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+    }
     torch.distributed.init_process_group("gloo")
     yield
     torch.distributed.destroy_process_group()
@@ -63,14 +74,20 @@ def test_sharded_weights_are_gathered_for_every_method(name: str, one_process: o
         fully_shard(block)
     fully_shard(sharded)
     if name in ("xlnet", "transformer-xl", "xglm"):
-        assert torch.equal(sharded.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3))
+        assert torch.equal(
+            sharded.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3)
+        )
     asked = {} if name in ("xlnet", "transformer-xl", "xglm") else {"mask_token_id": 5}
-    torch.testing.assert_close(sharded.score(IDS, **asked).log_probs, model.score(IDS, **asked).log_probs)
+    torch.testing.assert_close(
+        sharded.score(IDS, **asked).log_probs, model.score(IDS, **asked).log_probs
+    )
     for one in (model, sharded):
         one(IDS, labels=IDS).loss.backward()
     for (key, plain), shard in zip(model.named_parameters(), sharded.parameters(), strict=True):
         if plain.grad is not None:
-            torch.testing.assert_close(shard.grad.full_tensor(), plain.grad, msg=lambda text, key=key: f"{key}: {text}")
+            torch.testing.assert_close(
+                shard.grad.full_tensor(), plain.grad, msg=lambda text, key=key: f"{key}: {text}"
+            )
     with pytest.raises(CheckpointError, match="DTensor"):
         save_model(sharded, "nowhere")
 
@@ -101,5 +118,7 @@ def test_every_parameter_that_a_loss_can_reach_has_a_gradient(name: str) -> None
         everything["target_mapping"] = torch.eye(6).expand(2, -1, -1)
     model(IDS, labels=IDS, **everything).loss.backward()
     assert [
-        key for key, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None
+        key
+        for key, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
     ] == []

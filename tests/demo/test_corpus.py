@@ -1,4 +1,6 @@
-"""The demonstration's text: parallel by construction, the same from the same seed, held out for good."""
+"""The demonstration's text: parallel by construction, the same from the same seed, held out for
+good.
+"""
 
 import builtins
 import datetime
@@ -27,7 +29,11 @@ def test_sentences_hold_their_parts(locale):
     for fact in corpus.train:
         text = sentence(fact, locale)
         assert text.endswith(".") and "\N{NO-BREAK SPACE}" not in text
-        parts = ["middle"] if isinstance(fact, Run) else ["territory", "language", "weekday", "month", "price"]
+        parts = (
+            ["middle"]
+            if isinstance(fact, Run)
+            else ["territory", "language", "weekday", "month", "price"]
+        )
         assert all(part(fact, locale, which) in text for which in parts)
 
 

@@ -1,4 +1,6 @@
-"""`engine demo` itself, shortened: every kind of network learns, and what it leaves can be opened again."""
+"""`engine demo` itself, shortened: every kind of network learns, and what it leaves can be opened
+again.
+"""
 
 import datetime
 import io
@@ -36,11 +38,15 @@ def test_every_family_learns(family, lesson, monkeypatch):
     monkeypatch.setattr(lesson, "rows", 8)
     monkeypatch.setattr(lesson, "evaluated", 8)
     heard = []
-    taught = teach(family, make_corpus(0, 120, 40), quick=True, advance=lambda *step: heard.append(step))
+    taught = teach(
+        family, make_corpus(0, 120, 40), quick=True, advance=lambda *step: heard.append(step)
+    )
     losses, finding = taught.losses, taught.finding
     assert len(losses) == 12 and losses[-1] < 0.95 * losses[0]
     assert heard == [(family, number + 1, 12, loss) for number, loss in enumerate(losses)]
-    assert finding.examples and all(len(example) == len(finding.columns) for example in finding.examples)
+    assert finding.examples and all(
+        len(example) == len(finding.columns) for example in finding.examples
+    )
     console = Console(file=io.StringIO(), width=200)
     demo.show(taught, console)
     assert finding.headline in console.file.getvalue() and "\x1b" not in console.file.getvalue()
@@ -48,7 +54,9 @@ def test_every_family_learns(family, lesson, monkeypatch):
 
 def test_the_command_leaves_a_network_that_opens_again(tmp_path, monkeypatch):
     monkeypatch.setattr(CausalLesson, "steps", 8 * 2)
-    result = CliRunner().invoke(main, ["demo", "--only", "xglm", "--quick", "--folder", str(tmp_path)])
+    result = CliRunner().invoke(
+        main, ["demo", "--only", "xglm", "--quick", "--folder", str(tmp_path)]
+    )
     assert result.exit_code == 0, result.output
     assert "xglm" in result.output and "loss" in result.output
     tokenizer = load_tokenizer(tmp_path / "xglm")
@@ -69,9 +77,14 @@ def test_the_same_seed_and_threads_show_the_same(monkeypatch):
 
 
 def test_one_family_or_several_the_same_numbers(monkeypatch):
-    """One family is trained in this process, two in others; how many threads this one has is of no account."""
+    """One family is trained in this process, two in others; how many threads this one has is of no
+    account.
+    """
     threads = torch.get_num_threads()
-    corpus, settings = make_corpus(0, 120, 40), {"seed": 0, "quick": True, "folder": None, "steps": 3}
+    corpus, settings = (
+        make_corpus(0, 120, 40),
+        {"seed": 0, "quick": True, "folder": None, "steps": 3},
+    )
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     monkeypatch.setattr(demo.os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
 

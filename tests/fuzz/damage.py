@@ -1,4 +1,6 @@
-"""Files of a model's folder, damaged at random: bytes changed, cut, doubled; values of JSON and YAML replaced."""
+"""Files of a model's folder, damaged at random: bytes changed, cut, doubled; values of JSON and
+YAML replaced.
+"""
 
 import json
 import random
@@ -39,7 +41,9 @@ def damaged(content: bytes, name: str, dice: random.Random) -> bytes:
     """The content of a file with one to three things wrong in it."""
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
         structured = name.endswith((".json", ".yaml")) and dice.random() < 0.75
-        content = _other_value(content, name, dice) if structured else _other_bytes(content, name, dice)
+        content = (
+            _other_value(content, name, dice) if structured else _other_bytes(content, name, dice)
+        )
     return content
 
 
@@ -67,7 +71,13 @@ def _other_value(content: bytes, name: str, dice: random.Random) -> bytes:
 def _places(data: Any) -> Any:
     """Containers with their keys: those near the top as often as the many below."""
     below = []
-    entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    entries = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
     for key, value in entries:
         yield data, key
         below.append(value)
@@ -93,7 +103,9 @@ def _other_bytes(content: bytes, name: str, dice: random.Random) -> bytes:
     elif kind == 4:
         changed[start:stop] = bytes([dice.choice((0, 0xFF, 0x7F, 0x80, ord("[")))]) * (stop - start)
     else:
-        changed[start:start] = dice.choice((b"[" * 100_000, b"\xff\xfe", b"\0" * 8, b"9" * 5000, b'{"a":' * 2000))
+        changed[start:start] = dice.choice(
+            (b"[" * 100_000, b"\xff\xfe", b"\0" * 8, b"9" * 5000, b'{"a":' * 2000)
+        )
     return bytes(changed)
 
 

@@ -1,4 +1,6 @@
-"""Whatever is wrong in a file, its reader gives something that works, or an error of ours: FUZZ=5000 pytest tests/fuzz"""
+"""Whatever is wrong in a file, its reader gives something that works, or an error of ours:
+FUZZ=5000 pytest tests/fuzz
+"""
 
 import os
 import random
@@ -8,7 +10,15 @@ import warnings
 import pytest
 import torch
 
-from engine import CheckpointError, InputError, Memory, SpecError, build_model, load_model, save_model
+from engine import (
+    CheckpointError,
+    InputError,
+    Memory,
+    SpecError,
+    build_model,
+    load_model,
+    save_model,
+)
 from tests.fuzz.damage import damaged, one_damaged
 from tests.tokenization.texts import CORPUS
 from tokenization import TokenizationError, load_tokenizer, train_tokenizer
@@ -29,7 +39,9 @@ def quiet():
 
 
 def trials(name):
-    """Dice for each trial; the number of one that failed is in the traceback's locals and repeats it."""
+    """Dice for each trial; the number of one that failed is in the traceback's locals and repeats
+    it.
+    """
     return [(number, random.Random(f"{SEED}/{name}/{number}")) for number in range(TIMES)]
 
 
@@ -46,7 +58,9 @@ def test_model_folders(family, form, tmp_path):
     )
     if form in ("zip", "legacy"):
         state = {name: tensor.clone() for name, tensor in _stored(folder).items()}
-        torch.save(state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=form == "zip")
+        torch.save(
+            state, folder / "pytorch_model.bin", _use_new_zipfile_serialization=form == "zip"
+        )
         (folder / "model.safetensors").unlink()
     ids = torch.tensor([[5, 6, 7]])
     for number, dice in trials(f"{family}/{form}"):
@@ -109,9 +123,13 @@ def test_memory_files(family, tmp_path):
     mask = torch.tensor([[0, 1, 1], [1, 1, 1]])
     path = tmp_path / "memory.safetensors"
     with torch.no_grad():
-        model(ids, attention_mask=mask if family == "xglm" else None, use_memory=True).memory.save(path)
+        model(ids, attention_mask=mask if family == "xglm" else None, use_memory=True).memory.save(
+            path
+        )
         whole = path.read_bytes()
-        for number, dice in [pair for part in range(5) for pair in trials(f"{family}/{part}/memory")]:
+        for number, dice in [
+            pair for part in range(5) for pair in trials(f"{family}/{part}/memory")
+        ]:
             path.write_bytes(damaged(whole, path.name, dice))
             try:
                 memory = Memory.load(path)

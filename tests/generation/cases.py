@@ -19,7 +19,9 @@ BOTH_WAYS = ("xlm", "xlm-roberta-xl")
 
 
 def network(name: str, seed: int = 0, **settled: Any) -> Model:
-    """A family that reads left to right (or in an order), at toy size, float64, every parameter random."""
+    """A family that reads left to right (or in an order), at toy size, float64, every parameter
+    random.
+    """
     return built(family(name, **{**CONTINUED[name], **settled}), seed=seed)
 
 

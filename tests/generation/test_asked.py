@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine import InputError, Model
 from engine.generation.guards import TextMethod
-from engine.inputs import ELSEWHERE
+from engine.network.inputs import ELSEWHERE
 from tests.generation.cases import BOTH_WAYS, CONTINUED, ids, masked, network, unequal
 from tests.strategies import agree, built, family
 
@@ -30,13 +30,17 @@ def call_method(model: Model, method: TextMethod, texts: Tensor) -> Any:
 @pytest.mark.parametrize("method", ["generate", "fill_mask", "mask_predict", "score", "stream"])
 def test_mirrored_halves_are_refused_by_every_text_method(method: TextMethod) -> None:
     model = built(family("xlnet", **{"position.reversed_half": True}))
-    with pytest.raises(InputError, match=rf"position.reversed_half mirrors half .* for {method}\(\)"):
+    with pytest.raises(
+        InputError, match=rf"position.reversed_half mirrors half .* for {method}\(\)"
+    ):
         call_method(model, method, ids(2))
 
 
 def test_lengths_that_count_the_prompt() -> None:
     model = network("xglm")
-    assert torch.equal(model.generate(ids(), max_length=10, eos_token_id=()), model.generate(ids(), **FULL)[:, :10])
+    assert torch.equal(
+        model.generate(ids(), max_length=10, eos_token_id=()), model.generate(ids(), **FULL)[:, :10]
+    )
     first = int(model.generate(ids(), **FULL)[0, 7])
     late = {"eos_token_id": first, "pad_token_id": 0}
     by_whole = model.generate(ids(), max_length=13, min_length=11, **late)
@@ -54,7 +58,9 @@ def test_words_that_mean_the_same() -> None:
     model = network("xglm")
     drawn = {"do_sample": True, "seed": 3, **FULL}
     assert torch.equal(model.generate(ids(), top_k=0, **drawn), model.generate(ids(), **drawn))
-    assert torch.equal(model.generate(ids(), temperature=None, top_p=None, **FULL), model.generate(ids(), **FULL))
+    assert torch.equal(
+        model.generate(ids(), temperature=None, top_p=None, **FULL), model.generate(ids(), **FULL)
+    )
     first = int(model.generate(ids(), **FULL)[0, 7])
     assert first not in model.generate(ids(), suppress_tokens=[first], **FULL)[:, 7:]
     assert first not in model.generate(ids(), begin_suppress_tokens=[first], **FULL)[:, 7]
@@ -86,7 +92,10 @@ def test_forward_says_what_it_is_called_here(head: str | None) -> None:
             model(ids(), **{name: False})
         assert str(raised.value).endswith(answer)
     plain = model(ids()).last_hidden_state
-    assert torch.equal(model(ids(), return_dict=True, past_key_values=None, use_cache=None).last_hidden_state, plain)
+    assert torch.equal(
+        model(ids(), return_dict=True, past_key_values=None, use_cache=None).last_hidden_state,
+        plain,
+    )
 
 
 @pytest.mark.parametrize("decoding", ["cached", "recompute", "overlap"])
@@ -102,8 +111,16 @@ def test_prompts_as_vectors(name: str, decoding: str) -> None:
         both = whole(model, ids(), inputs_embeds=vectors, **call)
         assert torch.equal(both.sequences, expected.sequences)
         if "repetition_penalty" not in settings:
-            assert torch.equal(whole(model, inputs_embeds=vectors, **call).sequences, expected.sequences[:, 7:])
-    assert whole(model, inputs_embeds=vectors, attention_mask=mask, repetition_penalty=1.3, no_repeat_ngram_size=2)
+            assert torch.equal(
+                whole(model, inputs_embeds=vectors, **call).sequences, expected.sequences[:, 7:]
+            )
+    assert whole(
+        model,
+        inputs_embeds=vectors,
+        attention_mask=mask,
+        repetition_penalty=1.3,
+        no_repeat_ngram_size=2,
+    )
 
 
 @pytest.mark.parametrize("name", [*CONTINUED, *(f"{name} both ways" for name in BOTH_WAYS)])
@@ -112,7 +129,10 @@ def test_scores_of_vectors(name: str) -> None:
     model = masked(family_name) if both_ways else network(family_name)
     call = {"attention_mask": unequal(), **({"mask_token_id": 3} if both_ways else {})}
     expected = model.score(ids(), **call)
-    agree(model.score(ids(), inputs_embeds=model.embeddings.embed(ids()), **call).log_probs, expected.log_probs)
+    agree(
+        model.score(ids(), inputs_embeds=model.embeddings.embed(ids()), **call).log_probs,
+        expected.log_probs,
+    )
     with pytest.raises(InputError, match="inputs_embeds has shape"):
         model.score(ids(), inputs_embeds=torch.zeros(3, 6, 16), **call)
 
@@ -128,7 +148,9 @@ def test_own_logits_processors(settings: dict[str, Any]) -> None:
     found = model.generate(ids(), logits_processor=[even], **settings, **FULL)
     assert not bool((found[:, 7:] % 2).any())
     assert heard[0] == (3, 7) and heard[-1][1] == 12
-    with pytest.raises(InputError, match=r"logits_processor\[0\] gave \(3, 1\), expected scores of shape \(3, 40\)"):
+    with pytest.raises(
+        InputError, match=r"logits_processor\[0\] gave \(3, 1\), expected scores of shape \(3, 40\)"
+    ):
         model.generate(ids(), logits_processor=[lambda texts, scores: scores[:, :1]])
 
 
@@ -149,7 +171,9 @@ def test_allowed_prefixes_hear_of_their_own_prompt(settings: dict[str, Any]) -> 
         lengths[prompt].add(len(text))
         return [10 * (prompt + 1) + len(text) % 3, 10 * (prompt + 1)]
 
-    found = model.generate(ids(), attention_mask=mask, prefix_allowed_tokens_fn=allowed, **settings, **FULL)
+    found = model.generate(
+        ids(), attention_mask=mask, prefix_allowed_tokens_fn=allowed, **settings, **FULL
+    )
     assert (found[:, 7:] // 10 == torch.tensor([[1], [2], [3]])).all()
     assert [min(lengths[prompt]) for prompt in range(3)] == mask.sum(1).tolist()
     with pytest.raises(InputError, match="prefix_allowed_tokens_fn allows 40, outside 0 … 39"):
@@ -157,7 +181,9 @@ def test_allowed_prefixes_hear_of_their_own_prompt(settings: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("name", ["xglm", "transformer-xl", "xlnet"])
-@pytest.mark.parametrize("settings", [{}, {"num_beams": 3}, {"do_sample": True, "top_k": 4, "temperature": 0.5}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"num_beams": 3}, {"do_sample": True, "top_k": 4, "temperature": 0.5}]
+)
 def test_scores_behind_every_choice(name: str, settings: dict[str, Any]) -> None:
     model = network(name)
     call = {"seed": 2, **settings} if "do_sample" in settings else settings

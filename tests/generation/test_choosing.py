@@ -1,4 +1,6 @@
-"""How tokens are chosen: draws, rules, stops, streaming, and the clusters that an adaptive layer leaves out."""
+"""How tokens are chosen: draws, rules, stops, streaming, and the clusters that an adaptive layer
+leaves out.
+"""
 
 import itertools
 from typing import Any
@@ -14,8 +16,8 @@ from engine import InputError, Spec
 from engine.generation.candidates import best_token, best_tokens, log_probabilities
 from engine.generation.options import GenerationOptions
 from engine.generation.sampling import Dice, narrowed
-from engine.inputs import Inputs
-from engine.output_layer import AdaptiveOutput
+from engine.network.inputs import Inputs
+from engine.network.output_layer import AdaptiveOutput
 from tests.generation.cases import ids, network
 from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
 
@@ -52,7 +54,12 @@ def test_draws_follow_the_probabilities() -> None:
 
 def test_a_seed_repeats_and_company_changes_no_draw() -> None:
     model, texts = network("xglm"), ids()
-    settings: dict[str, Any] = {"do_sample": True, "top_p": 0.95, "max_new_tokens": 8, "eos_token_id": ()}
+    settings: dict[str, Any] = {
+        "do_sample": True,
+        "top_p": 0.95,
+        "max_new_tokens": 8,
+        "eos_token_id": (),
+    }
     first = model.generate(texts, seed=7, **settings)
     assert first.tolist() == model.generate(texts, seed=7, **settings).tolist()
     assert first.tolist() != model.generate(texts, seed=8, **settings).tolist()
@@ -71,16 +78,22 @@ def test_a_seed_repeats_and_company_changes_no_draw() -> None:
 def test_top_k_of_one_is_greedy_and_draws_stay_among_the_best(name: str) -> None:
     model, texts = network(name), ids()
     greedy = model.generate(texts, max_new_tokens=8)
-    assert model.generate(texts, do_sample=True, top_k=1, max_new_tokens=8).tolist() == greedy.tolist()
+    assert (
+        model.generate(texts, do_sample=True, top_k=1, max_new_tokens=8).tolist() == greedy.tolist()
+    )
     for seed in range(5):
-        drawn = model.generate(texts, do_sample=True, top_k=3, temperature=2.0, max_new_tokens=1, seed=seed)
+        drawn = model.generate(
+            texts, do_sample=True, top_k=3, temperature=2.0, max_new_tokens=1, seed=seed
+        )
         best = model(texts).logits[:, -1].topk(3).indices
         assert bool((best == drawn[:, -1:]).any(1).all())
 
 
 @examples(40)
 @given(
-    valid_specs(causal=True, streams="one", head="causal_lm").filter(lambda spec: spec.heads.output.kind == "adaptive"),
+    valid_specs(causal=True, streams="one", head="causal_lm").filter(
+        lambda spec: spec.heads.output.kind == "adaptive"
+    ),
     st.integers(0, 999),
     st.floats(0.05, 3.0),
 )
@@ -123,11 +136,15 @@ def test_minimum_length_bad_words_and_repeats() -> None:
     model, texts = network("xglm"), ids(2, 5)
     plain = model.generate(texts, max_new_tokens=8, eos_token_id=())[:, 5:]
     first = int(plain[0, 0])
-    held = model.generate(texts, max_new_tokens=8, min_new_tokens=4, eos_token_id=first, pad_token_id=0)
+    held = model.generate(
+        texts, max_new_tokens=8, min_new_tokens=4, eos_token_id=first, pad_token_id=0
+    )
     assert first not in held[0, 5:9].tolist()
     without = model.generate(texts, max_new_tokens=8, eos_token_id=(), bad_words_ids=((first,),))
     assert first not in without[:, 5:].tolist()[0]
-    pairs = model.generate(texts, max_new_tokens=30, eos_token_id=(), no_repeat_ngram_size=2).tolist()[0]
+    pairs = model.generate(
+        texts, max_new_tokens=30, eos_token_id=(), no_repeat_ngram_size=2
+    ).tolist()[0]
     runs = list(itertools.pairwise(pairs[5:]))
     assert len(runs) == len(set(runs))
 
@@ -142,7 +159,9 @@ class Letters:
 @pytest.mark.parametrize("beams", [1, 2])
 def test_stop_strings_end_a_text_behind_them(beams: int) -> None:
     model, texts = network("xglm", seed=5), ids(2, 5)
-    plain = model.generate(texts, max_new_tokens=8, eos_token_id=(), num_beams=beams)[0, 5:].tolist()
+    plain = model.generate(texts, max_new_tokens=8, eos_token_id=(), num_beams=beams)[
+        0, 5:
+    ].tolist()
     stop = f"{plain[2]} {plain[3]} "
     ended = model.generate(
         texts[:1], max_new_tokens=8, eos_token_id=(), num_beams=beams, stop_strings=(stop,), tokenizer=Letters(),
@@ -159,7 +178,9 @@ def test_tokens_come_one_step_at_a_time() -> None:
     assert [step.tokens for step in steps] == expected.T.tolist()
     assert [step.complete for step in steps] == [[False] * 2] * 5 + [[True] * 2]
     heard: list[list[int]] = []
-    model.generate(texts, max_new_tokens=6, eos_token_id=(), on_tokens=lambda step: heard.append(step.tokens))
+    model.generate(
+        texts, max_new_tokens=6, eos_token_id=(), on_tokens=lambda step: heard.append(step.tokens)
+    )
     assert heard == expected.T.tolist()
 
 
@@ -172,7 +193,10 @@ def test_tokens_come_one_step_at_a_time() -> None:
         ({"num_beams": 2, "num_return_sequences": 3}, "above num_beams 2"),
         ({"num_return_sequences": 3}, "needs do_sample true or num_beams"),
         ({"length_penalty": 2.0}, "length_penalty needs num_beams"),
-        ({"max_new_tokens": 0}, "max_new_tokens: Input should be greater than or equal to 1, found 0"),
+        (
+            {"max_new_tokens": 0},
+            "max_new_tokens: Input should be greater than or equal to 1, found 0",
+        ),
         ({"max_new_tokens": "3"}, "max_new_tokens: Input should be a valid integer, found '3'"),
         ({"max_new_tokens": True}, "max_new_tokens: Input should be a valid integer, found True"),
         ({"do_sample": "no"}, "do_sample: Input should be a valid boolean"),
@@ -204,7 +228,10 @@ def test_prompts_that_cannot_be_continued() -> None:
         network("xlm", **short).generate(ids(1, 12))
     with pytest.raises(InputError, match="ask for at most 4 new tokens"):
         network("xlm", **short).generate(ids(1, 7), max_new_tokens=5)
-    assert network("xlm", **short).generate(ids(1, 7), max_new_tokens=4, eos_token_id=()).shape == (1, 11)
+    assert network("xlm", **short).generate(ids(1, 7), max_new_tokens=4, eos_token_id=()).shape == (
+        1,
+        11,
+    )
     with pytest.raises(InputError, match=r"attends both ways.*fill_mask"):
         built(family("xlm")).generate(ids())
     with pytest.raises(InputError, match="language-model head"):

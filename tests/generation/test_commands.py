@@ -12,7 +12,12 @@ from engine.cli import main
 from tests.strategies import randomise
 from tokenization import load_tokenizer, train_tokenizer
 
-TEXTS = ["the red house stands here", "a small dog runs home", "the dog sees the red house", "here runs a small cat"]
+TEXTS = [
+    "the red house stands here",
+    "a small dog runs home",
+    "the dog sees the red house",
+    "here runs a small cat",
+]
 SMALL = {"dims.layers": 2, "dims.model": 16, "dims.heads": 2, "dims.inner": 24}
 CHANGES: dict[str, dict[str, Any]] = {"xlm": {"embeddings.tables.languages.count": 2}}
 
@@ -45,7 +50,9 @@ def rows(result: Result) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["xglm", "xlnet"])
-def test_generate_from_arguments_a_file_and_stdin(folders: dict[str, str], name: str, tmp_path: Path) -> None:
+def test_generate_from_arguments_a_file_and_stdin(
+    folders: dict[str, str], name: str, tmp_path: Path
+) -> None:
     folder = folders[name]
     (tmp_path / "prompts.txt").write_text("the red\na small dog\n")
     options = ("--max-new-tokens", "5", "--json")
@@ -64,11 +71,25 @@ def test_generate_from_arguments_a_file_and_stdin(folders: dict[str, str], name:
 
 
 def test_generate_beams_and_samples(folders: dict[str, str]) -> None:
-    beams = rows(run("generate", folders["xglm"], "the", "--num-beams", "3", "--num-return-sequences", "2", "--json"))
+    beams = rows(
+        run(
+            "generate",
+            folders["xglm"],
+            "the",
+            "--num-beams",
+            "3",
+            "--num-return-sequences",
+            "2",
+            "--json",
+        )
+    )
     assert len(beams) == 2 and beams[0]["score"] >= beams[1]["score"]
     draw = ("generate", folders["xglm"], "the", "--sample", "--seed", "3", "--top-p", "0.9")
     assert run(*draw).stdout == run(*draw).stdout
-    assert "top_p needs do_sample" in run("generate", folders["xglm"], "the", "--top-p", "0.5", code=2).output
+    assert (
+        "top_p needs do_sample"
+        in run("generate", folders["xglm"], "the", "--top-p", "0.5", code=2).output
+    )
 
 
 def test_fill(folders: dict[str, str]) -> None:
@@ -90,7 +111,9 @@ def test_score(folders: dict[str, str]) -> None:
             assert row["log_likelihood"] < 0, name
         plain = run("score", folder, given=TEXTS[0] + "\n").stdout.split("\t")
         assert float(plain[0]) == pytest.approx(shown[0]["log_likelihood"], abs=1e-3)
-    assert "expected one of" in run("score", folders["xglm"], "a", "--method", "best", code=2).output
+    assert (
+        "expected one of" in run("score", folders["xglm"], "a", "--method", "best", code=2).output
+    )
     with_file = run("score", folders["xglm"], "a", "--file", __file__, code=2).output
     assert "not from both" in with_file
 
@@ -104,12 +127,18 @@ def test_score_of_a_text_with_nothing_to_predict(folders: dict[str, str]) -> Non
     assert run("score", folders["xlnet"], word).stdout == f"0.0000\t0\tnan\t{word}\n"
 
 
-@pytest.mark.parametrize(("command", "name"), [("generate", "xglm"), ("fill", "xlm-roberta-xl"), ("score", "xlnet")])
+@pytest.mark.parametrize(
+    ("command", "name"), [("generate", "xglm"), ("fill", "xlm-roberta-xl"), ("score", "xlnet")]
+)
 def test_no_text_at_all(folders: dict[str, str], command: str, name: str, tmp_path: Path) -> None:
     """Nothing to do is said, and is no success."""
     for given in ("", "\n  \n"):
-        assert "standard input holds no text" in run(command, folders[name], given=given, code=2).stderr
+        assert (
+            "standard input holds no text"
+            in run(command, folders[name], given=given, code=2).stderr
+        )
     (tmp_path / "empty.txt").write_text("\n")
     assert (
-        "empty.txt holds no text" in run(command, folders[name], "--file", str(tmp_path / "empty.txt"), code=2).stderr
+        "empty.txt holds no text"
+        in run(command, folders[name], "--file", str(tmp_path / "empty.txt"), code=2).stderr
     )

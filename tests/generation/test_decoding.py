@@ -1,4 +1,6 @@
-"""Decoding is exact: cached = uncached, batch = single, two streams = the full pass with their order."""
+"""Decoding is exact: cached = uncached, batch = single, two streams = the full pass with their
+order.
+"""
 
 from typing import Any
 
@@ -23,7 +25,9 @@ ONE_STREAM = [name for name in CONTINUED if name != "xlnet"]
 
 
 def continuable(spec: Spec) -> bool:
-    """Whether cached and uncached decoding are the same by the spec: memory reaches back, positions stay."""
+    """Whether cached and uncached decoding are the same by the spec: memory reaches back, positions
+    stay.
+    """
     memory, position = spec.memory, spec.position
     if position.kind == "from_end" or (position.kind == "relative" and position.reversed_half):
         return False
@@ -36,7 +40,10 @@ def continuable(spec: Spec) -> bool:
         return memory.initial == "empty"
     before = memory.length or 0 if memory.initial == "zeros" else 0
     spans = [spec.attention.window, memory.length if same_length else None, before + LENGTH]
-    return memory.length is None or memory.length >= min(span for span in spans if span is not None) - 1
+    return (
+        memory.length is None
+        or memory.length >= min(span for span in spans if span is not None) - 1
+    )
 
 
 def stepwise(model: Model, tokens: Tensor, prompt: int, decoding: Decoding, **given: Any) -> Tensor:
@@ -46,12 +53,17 @@ def stepwise(model: Model, tokens: Tensor, prompt: int, decoding: Decoding, **gi
     assert continuation.cached == (decoding == "cached")
     with torch.no_grad():
         states = [continuation.feed(tokens[:, :prompt])]
-        states += [continuation.feed(tokens[:, place : place + 1]) for place in range(prompt, tokens.shape[1])]
+        states += [
+            continuation.feed(tokens[:, place : place + 1])
+            for place in range(prompt, tokens.shape[1])
+        ]
     return torch.stack(states, dim=1)
 
 
 def in_one_pass(model: Model, tokens: Tensor, prompt: int, langs: Tensor | None) -> Tensor:
-    """The same states under two streams: the prompt sees itself both ways, a new token all tokens before it."""
+    """The same states under two streams: the prompt sees itself both ways, a new token all tokens
+    before it.
+    """
     batch, length = tokens.shape
     place = torch.arange(length)
     sees = torch.where(place[:, None] < prompt, place < prompt, place < place[:, None])
@@ -70,7 +82,9 @@ def in_one_pass(model: Model, tokens: Tensor, prompt: int, langs: Tensor | None)
 
 @examples(60)
 @given(
-    valid_specs(causal=True, streams="one", quirks=False).filter(continuable), st.integers(0, 999), st.integers(1, 5)
+    valid_specs(causal=True, streams="one", quirks=False).filter(continuable),
+    st.integers(0, 999),
+    st.integers(1, 5),
 )
 def test_cached_is_uncached(spec: Spec, seed: int, prompt: int) -> None:
     assume(spec.memory.kind != "none")
@@ -79,14 +93,23 @@ def test_cached_is_uncached(spec: Spec, seed: int, prompt: int) -> None:
     others = {"encoder_states": given.get("encoder_hidden_states")}
     if "langs" in given:
         others["langs"] = given["langs"][:, 0]
-    sides = [stepwise(model, given["input_ids"], prompt, decoding, **others) for decoding in ("cached", "recompute")]
+    sides = [
+        stepwise(model, given["input_ids"], prompt, decoding, **others)
+        for decoding in ("cached", "recompute")
+    ]
     agree(*sides)
 
 
 @examples(40)
-@given(valid_specs(streams="two", quirks=False).filter(continuable), st.integers(0, 999), st.integers(1, 5))
+@given(
+    valid_specs(streams="two", quirks=False).filter(continuable),
+    st.integers(0, 999),
+    st.integers(1, 5),
+)
 def test_two_streams_are_the_full_pass(spec: Spec, seed: int, prompt: int) -> None:
-    """One content row and one query row a step give what perm_mask and target_mapping give in one pass."""
+    """One content row and one query row a step give what perm_mask and target_mapping give in one
+    pass.
+    """
     model = built(spec, head=None, seed=seed)
     given = inputs_for(spec, batch=2, length=8, seed=seed)
     langs = given["langs"][:, 0] if "langs" in given else None
@@ -122,7 +145,8 @@ def test_company_changes_nothing_for_random_specs(spec: Spec, seed: int) -> None
             states = [continuation.feed(prompts.tokens), continuation.feed(texts[rows, :1])]
             for place, row in enumerate(rows.tolist()):
                 single = Continuation(
-                    model, read_prompts(model, texts[row : row + 1][mask[row : row + 1] > 0][None], None)
+                    model,
+                    read_prompts(model, texts[row : row + 1][mask[row : row + 1] > 0][None], None),
                 )
                 agree(states[0][place], single.feed(single.prompts.tokens)[0])
                 agree(states[1][place], single.feed(texts[row : row + 1, :1])[0])
@@ -173,7 +197,9 @@ def test_finished_rows_leave_and_change_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONTINUED)
 def test_memory_before_the_prompt_is_the_text_before_it(name: str) -> None:
-    """A stream goes on: memory of the first half and the second half as prompt, as if all had been the prompt."""
+    """A stream goes on: memory of the first half and the second half as prompt, as if all had been
+    the prompt.
+    """
     if name == "xlnet":  # its halves would have to see each other both ways
         return
     model, texts = network(name), ids(2, 8)
@@ -188,16 +214,23 @@ def test_languages_and_encoder_are_by_row() -> None:
     model = network("xlm", **{"embeddings.tables.languages.count": 3})
     mixed = model.generate(ids(), langs=torch.tensor([0, 2, 1]), max_new_tokens=6, **NEVER)
     for row, lang in enumerate((0, 2, 1)):
-        single = model.generate(ids()[row : row + 1], langs=torch.tensor([lang]), max_new_tokens=6, **NEVER)
+        single = model.generate(
+            ids()[row : row + 1], langs=torch.tensor([lang]), max_new_tokens=6, **NEVER
+        )
         assert mixed[row].tolist() == single[0].tolist()
-    assert mixed.tolist() != model.generate(ids(), langs=torch.tensor([1, 1, 1]), max_new_tokens=6, **NEVER).tolist()
+    assert (
+        mixed.tolist()
+        != model.generate(ids(), langs=torch.tensor([1, 1, 1]), max_new_tokens=6, **NEVER).tolist()
+    )
     decoder = network("xglm", **{"attention.cross": True})
     states = torch.randn(3, 4, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     seen = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
     given = {"encoder_hidden_states": states, "encoder_attention_mask": seen}
     for settings in ({}, {"num_beams": 2}):
         together = decoder.generate(ids(), **given, max_new_tokens=6, **NEVER, **settings)
-        again = decoder.generate(ids(), **given, max_new_tokens=6, decoding="recompute", **NEVER, **settings)
+        again = decoder.generate(
+            ids(), **given, max_new_tokens=6, decoding="recompute", **NEVER, **settings
+        )
         assert together.tolist() == again.tolist()
         single = decoder.generate(
             ids()[1:2], encoder_hidden_states=states[1:2, :2], max_new_tokens=6, **NEVER, **settings
@@ -207,7 +240,11 @@ def test_languages_and_encoder_are_by_row() -> None:
 
 def test_places_from_the_end_remember_the_whole_prompt() -> None:
     """Also where training keeps a part of each segment."""
-    plain = {key: value for key, value in family("transformer-xl").to_dict().items() if key != "checkpoint"}
+    plain = {
+        key: value
+        for key, value in family("transformer-xl").to_dict().items()
+        if key != "checkpoint"
+    }
     settings = {
         "position": {"kind": "from_end", "table": "sinusoid"},
         "attention": {"score": ["content"], "mask": ["causal"]},

@@ -58,7 +58,10 @@ def test_growing_copies_nothing_and_changes_no_holder(name: str) -> None:
     agree(again, expected)
     assert not torch.equal(other, expected)
     agree([layer.keys for layer in second.layers], held)
-    agree(after(model, texts[:, 8:], third)[0], after(model, texts[:, 8:], third.select(torch.arange(2)))[0])
+    agree(
+        after(model, texts[:, 8:], third)[0],
+        after(model, texts[:, 8:], third.select(torch.arange(2)))[0],
+    )
 
 
 @pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
@@ -75,7 +78,9 @@ def test_cost_and_memory_stay_flat_past_the_memory_length(name: str, piece: int)
         assert memory.length == (12 if full or name == "transformer-xl" else start + piece)
     settled = costs[18 // piece :]
     assert len(set(settled)) == 1, costs
-    assert name == "transformer-xl" or costs[2] < settled[0], "a step costs less before the memory is full"
+    assert name == "transformer-xl" or costs[2] < settled[0], (
+        "a step costs less before the memory is full"
+    )
     assert max(held) == max(held[: 18 // piece + 1]), held
 
 
@@ -115,7 +120,9 @@ def test_distances_are_projected_once() -> None:
     st.integers(0, 999),
 )
 def test_projected_memory_is_hidden_memory(spec: Spec, seed: int) -> None:
-    """Pre-norm and zero-filled starts too; over three segments, and half-way from one form to the other."""
+    """Pre-norm and zero-filled starts too; over three segments, and half-way from one form to the
+    other.
+    """
     model = built(spec, seed=seed)
     texts = inputs_for(spec, length=9, seed=seed, optional=False)["input_ids"]
     hidden: Memory | None = None
@@ -124,7 +131,10 @@ def test_projected_memory_is_hidden_memory(spec: Spec, seed: int) -> None:
         for start in (0, 3, 6):
             part = texts[:, start : start + 3]
             if hidden is not None:
-                agree(answer(model(part, memory=model.project_memory(hidden))), answer(model(part, memory=hidden)))
+                agree(
+                    answer(model(part, memory=model.project_memory(hidden))),
+                    answer(model(part, memory=hidden)),
+                )
             one = model(part, memory=hidden, use_memory="hidden_states")
             other = model(part, memory=projected, use_memory=True)
             hidden, projected = one.memory, other.memory
@@ -140,12 +150,18 @@ def test_projected_memory_is_hidden_memory(spec: Spec, seed: int) -> None:
 
 @pytest.mark.parametrize("name", ["transformer-xl", "xlnet"])
 @pytest.mark.parametrize("saved", [False, True], ids=("begun here", "hidden states from a file"))
-def test_without_gradients_nothing_remembered_is_projected_again(name: str, saved: bool, tmp_path: Path) -> None:
-    """The natural loop, `memory=out.memory`, costs what the loop that starts from keys and values does."""
+def test_without_gradients_nothing_remembered_is_projected_again(
+    name: str, saved: bool, tmp_path: Path
+) -> None:
+    """The natural loop, `memory=out.memory`, costs what the loop that starts from keys and values
+    does.
+    """
     model, text = network(name), ids(2, 12)
     rows: list[int] = []
     for block in model.blocks:
-        block.attention.key.register_forward_hook(lambda _, given, out: rows.append(given[0].shape[1]))
+        block.attention.key.register_forward_hook(
+            lambda _, given, out: rows.append(given[0].shape[1])
+        )
     memory = None
     if saved:
         model(text, use_memory="hidden_states").memory.save(tmp_path / "memory.safetensors")
@@ -163,16 +179,23 @@ def test_forms_of_memory_are_asked_for() -> None:
     model, decoder, text = network("transformer-xl"), network("xglm"), ids(2, 5)
     assert not model(text).memory.projected, "gradients reach the projections through hidden states"
     assert model(text, use_memory="keys_values").memory.projected
-    assert not any(layer.keys.requires_grad for layer in model(text, use_memory="keys_values").memory.layers)
+    assert not any(
+        layer.keys.requires_grad for layer in model(text, use_memory="keys_values").memory.layers
+    )
     with torch.no_grad():
         assert model(text).memory.projected
         assert not model(text, use_memory="hidden_states").memory.projected
         assert not model.train()(text).memory.projected
-    with refused(match="use_memory is 'keys', expected True, False, None or 'hidden_states' or 'keys_values'"):
+    with refused(
+        match="use_memory is 'keys', expected True, False, None or 'hidden_states' or 'keys_values'"
+    ):
         model(text, use_memory="keys")
     with refused(match="memory.kind keys_values holds keys and values"):
         decoder(text, use_memory="hidden_states")
-    changes = {"position": {"kind": "from_end", "table": "sinusoid"}, "attention.score": ["content"]}
+    changes = {
+        "position": {"kind": "from_end", "table": "sinusoid"},
+        "attention.score": ["content"],
+    }
     counted = network("transformer-xl", **changes, **{"attention.query_bias": "none"})
     with torch.no_grad(), refused(match="change with every token where position.kind is from_end"):
         counted(text, use_memory="keys_values")
@@ -279,7 +302,9 @@ def test_a_memory_may_be_empty(name: str) -> None:
     assert empty.length == 0
     agree(answer(model(text, memory=empty)), answer(model(text)))
     expected = model.generate(text, max_new_tokens=3, eos_token_id=())
-    assert torch.equal(model.generate(text, memory=empty, max_new_tokens=3, eos_token_id=()), expected)
+    assert torch.equal(
+        model.generate(text, memory=empty, max_new_tokens=3, eos_token_id=()), expected
+    )
 
 
 def test_counts_that_no_memory_has() -> None:
@@ -295,7 +320,9 @@ def test_counts_that_no_memory_has() -> None:
 @pytest.mark.parametrize("projected", [False, True])
 def test_segments_after_segments_learn_what_they_may(projected: bool) -> None:
     """The past is cut off from the gradient whole: keys, values, and those of an encoder."""
-    model = network("transformer-xl", **{"attention.cross": True, "memory.initial": "empty"}).train()
+    model = network(
+        "transformer-xl", **{"attention.cross": True, "memory.initial": "empty"}
+    ).train()
     states = torch.randn(2, 3, model.spec.dims.model, dtype=torch.float64)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not projected or name.endswith("value.weight"))
@@ -305,10 +332,14 @@ def test_segments_after_segments_learn_what_they_may(projected: bool) -> None:
         torch.autograd.backward(answer(out).sum())
         memory = out.memory
         assert memory is not None
-        assert not any(tensor.requires_grad for layer in memory.layers for tensor in layer.tensors().values())
+        assert not any(
+            tensor.requires_grad for layer in memory.layers for tensor in layer.tensors().values()
+        )
 
 
 def test_dropped_layers_leave_no_hole_in_a_memory_of_keys() -> None:
-    model = network("transformer-xl", **{"block.layer_drop": 0.5, "memory.initial": "empty"}).train()
+    model = network(
+        "transformer-xl", **{"block.layer_drop": 0.5, "memory.initial": "empty"}
+    ).train()
     with pytest.raises(InputError, match="training drops whole blocks"):
         model(ids(2, 3), memory=model.start_memory(2), use_memory=True)

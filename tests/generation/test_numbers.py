@@ -1,4 +1,6 @@
-"""Numbers at their bounds: cold and hot draws, sums that meet a bound, penalties, networks that give no numbers."""
+"""Numbers at their bounds: cold and hot draws, sums that meet a bound, penalties, networks that
+give no numbers.
+"""
 
 import math
 from typing import Any
@@ -29,7 +31,9 @@ def kept(shares: list[float], **settings: Any) -> list[int]:
         ([0.2, 0.3, 0.5], 1e-9, [2]),
     ],
 )
-def test_top_p_keeps_the_smallest_set_that_reaches_it(shares: list[float], bound: float, expected: list[int]) -> None:
+def test_top_p_keeps_the_smallest_set_that_reaches_it(
+    shares: list[float], bound: float, expected: list[int]
+) -> None:
     assert kept(shares, top_p=bound) == expected
 
 
@@ -55,7 +59,13 @@ def test_cold_draws_are_greedy(temperature: float) -> None:
     greedy = model.generate(ids(), max_new_tokens=6, eos_token_id=())
     for settings in ({}, {"top_k": 5}, {"top_p": 0.9}, {"no_repeat_ngram_size": 9}):
         drawn = model.generate(
-            ids(), max_new_tokens=6, eos_token_id=(), do_sample=True, seed=0, temperature=temperature, **settings
+            ids(),
+            max_new_tokens=6,
+            eos_token_id=(),
+            do_sample=True,
+            seed=0,
+            temperature=temperature,
+            **settings,
         )
         assert torch.equal(drawn, greedy), settings
 
@@ -70,7 +80,10 @@ def test_hot_draws_are_even_and_leave_out_what_is_banned() -> None:
     ("settings", "message"),
     [
         ({"temperature": math.nan, "do_sample": True}, "temperature"),
-        ({"temperature": math.inf, "do_sample": True}, "temperature: Input should be a finite number"),
+        (
+            {"temperature": math.inf, "do_sample": True},
+            "temperature: Input should be a finite number",
+        ),
         ({"temperature": 0.0, "do_sample": True}, "temperature: Input should be greater than 0"),
         ({"repetition_penalty": 0.0}, "repetition_penalty: Input should be greater than 0"),
         ({"repetition_penalty": -1.0}, "repetition_penalty"),
@@ -78,9 +91,18 @@ def test_hot_draws_are_even_and_leave_out_what_is_banned() -> None:
         ({"top_p": math.nan, "do_sample": True}, "top_p"),
         ({"min_p": 0.0, "do_sample": True}, "min_p"),
         ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size"),
-        ({"num_beams": 2, "length_penalty": math.nan}, "length_penalty: Input should be a finite number"),
-        ({"num_beams": 2, "length_penalty": 1000.0}, "length_penalty is 1000.0: 27 tokens to that power"),
-        ({"num_beams": 2, "length_penalty": -1000.0}, "length_penalty is -1000.0: 27 tokens to that power"),
+        (
+            {"num_beams": 2, "length_penalty": math.nan},
+            "length_penalty: Input should be a finite number",
+        ),
+        (
+            {"num_beams": 2, "length_penalty": 1000.0},
+            "length_penalty is 1000.0: 27 tokens to that power",
+        ),
+        (
+            {"num_beams": 2, "length_penalty": -1000.0},
+            "length_penalty is -1000.0: 27 tokens to that power",
+        ),
         ({"num_beams": 41}, "num_beams is 41, but only 40 tokens can begin a text"),
     ],
 )
@@ -92,19 +114,30 @@ def test_numbers_that_mean_nothing_are_refused(settings: dict[str, Any], message
 EVERY = tuple((token,) for token in range(40))
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_beams": 3}, {"do_sample": True}, {"do_sample": True, "top_k": 3}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"num_beams": 3}, {"do_sample": True}, {"do_sample": True, "top_k": 3}]
+)
 def test_no_token_left_is_said(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="the rules leave no token to choose behind prompt 0"):
         network("xglm").generate(ids(), bad_words_ids=EVERY, **settings)
     with pytest.raises(InputError, match="the rules leave no token to choose behind prompt 1"):
         network("xglm").generate(
-            ids(), prefix_allowed_tokens_fn=lambda prompt, text: [] if prompt == 1 else [7], **settings
+            ids(),
+            prefix_allowed_tokens_fn=lambda prompt, text: [] if prompt == 1 else [7],
+            **settings,
         )
 
 
 @pytest.mark.parametrize("name", ["xglm", "transformer-xl", "xlnet"])
 @pytest.mark.parametrize(
-    "settings", [{}, {"num_beams": 3}, {"do_sample": True}, {"do_sample": True, "top_k": 3}, {"output_scores": True}]
+    "settings",
+    [
+        {},
+        {"num_beams": 3},
+        {"do_sample": True},
+        {"do_sample": True, "top_k": 3},
+        {"output_scores": True},
+    ],
 )
 def test_a_network_without_numbers_is_said(name: str, settings: dict[str, Any]) -> None:
     model = network(name)
@@ -133,10 +166,13 @@ def test_fewer_continuations_than_beams() -> None:
     def only(prompt: int, text: torch.Tensor) -> list[int]:
         return [path[len(text) - 7]]
 
-    found = model.generate(ids(), max_new_tokens=4, eos_token_id=(), num_beams=4, prefix_allowed_tokens_fn=only)
+    found = model.generate(
+        ids(), max_new_tokens=4, eos_token_id=(), num_beams=4, prefix_allowed_tokens_fn=only
+    )
     assert found[:, 7:].tolist() == [path] * 3
     with pytest.raises(
-        InputError, match="beam search finished 1 texts behind prompt 0, num_return_sequences asks for 3"
+        InputError,
+        match="beam search finished 1 texts behind prompt 0, num_return_sequences asks for 3",
     ):
         model.generate(ids(), max_new_tokens=4, eos_token_id=(), num_beams=4, num_return_sequences=3,
                        prefix_allowed_tokens_fn=only)  # fmt: skip
@@ -145,5 +181,7 @@ def test_fewer_continuations_than_beams() -> None:
 def test_ranges_of_penalties_that_are_numbers() -> None:
     model = network("xglm")
     for penalty in (-20.0, 0.0, 20.0):
-        found: Any = model.generate(ids(), num_beams=3, length_penalty=penalty, return_dict_in_generate=True)
+        found: Any = model.generate(
+            ids(), num_beams=3, length_penalty=penalty, return_dict_in_generate=True
+        )
         assert bool(found.scores.isfinite().all())

@@ -1,4 +1,6 @@
-"""Tokens and scores of transformers: live for 4.56.2's classes, from golden files for Transformer-XL."""
+"""Tokens and scores of transformers: live for 4.56.2's classes, from golden files for
+Transformer-XL.
+"""
 
 import json
 import tempfile
@@ -36,14 +38,31 @@ CALLS: dict[str, dict[str, Any]] = {
         "repetition_penalty": 1.4,
         "no_repeat_ngram_size": 2,
     },
-    "beam long": {"max_new_tokens": 8, "num_beams": 4, "length_penalty": 2.0, "early_stopping": "never"},
-    "beam short": {"max_new_tokens": 8, "num_beams": 3, "length_penalty": -1.0, "early_stopping": True},
+    "beam long": {
+        "max_new_tokens": 8,
+        "num_beams": 4,
+        "length_penalty": 2.0,
+        "early_stopping": "never",
+    },
+    "beam short": {
+        "max_new_tokens": 8,
+        "num_beams": 3,
+        "length_penalty": -1.0,
+        "early_stopping": True,
+    },
 }
 
 
 def xglm() -> Any:
     config = transformers.XGLMConfig(
-        vocab_size=40, d_model=16, num_layers=2, attention_heads=2, ffn_dim=24, pad_token_id=1, eos_token_id=2, **SIZES
+        vocab_size=40,
+        d_model=16,
+        num_layers=2,
+        attention_heads=2,
+        ffn_dim=24,
+        pad_token_id=1,
+        eos_token_id=2,
+        **SIZES,
     )
     return randomise(transformers.XGLMForCausalLM(config).eval(), 1)
 
@@ -74,9 +93,16 @@ def compare(theirs: Any, ours: Model, inputs: dict[str, Tensor], **settings: Any
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         published = theirs.generate(
-            **inputs, do_sample=False, return_dict_in_generate=True, output_scores=beams, pad_token_id=1, **settings
+            **inputs,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_scores=beams,
+            pad_token_id=1,
+            **settings,
         )
-    result = ours.generate(**inputs, return_dict_in_generate=True, pad_token_id=1, **settings, **ways)
+    result = ours.generate(
+        **inputs, return_dict_in_generate=True, pad_token_id=1, **settings, **ways
+    )
     assert isinstance(result, Generation)
     assert result.sequences.tolist() == published.sequences.tolist()
     if beams:
@@ -95,7 +121,9 @@ def test_xglm(call: str, padded: bool) -> None:
         inputs["input_ids"] = torch.where(inputs["attention_mask"] > 0, inputs["input_ids"], 1)
     end = favoured_end(ours, inputs)
     settings = {**CALLS[call], "eos_token_id": end}
-    if padded:  # the published penalty falls on padding too; ours would let other rows change the answer
+    if (
+        padded
+    ):  # the published penalty falls on padding too; ours would let other rows change the answer
         settings.pop("repetition_penalty", None)
     compare(theirs, ours, inputs, **settings)
 
@@ -103,7 +131,9 @@ def test_xglm(call: str, padded: bool) -> None:
 @pytest.mark.parametrize("kind", ["absolute", "relative_key", "relative_key_query"])
 @pytest.mark.parametrize("call", ["greedy", "beam", "beam short"])
 def test_xlm_roberta_xl_decoder(kind: str, call: str) -> None:
-    """With relative keys the published cache gives all rows of the prompt the last one's distances: compared without."""
+    """With relative keys the published cache gives all rows of the prompt the last one's distances:
+    compared without.
+    """
     theirs = xlm_roberta_xl(kind)
     ours = converted(theirs)
     inputs = {"input_ids": prompts(3)}
@@ -116,7 +146,9 @@ def test_xlm_roberta_xl_decoder(kind: str, call: str) -> None:
 @pytest.mark.parametrize("decoding", ["recompute", "overlap"])
 @pytest.mark.parametrize("call", ["greedy", "beam", "beam long"])
 def test_xlnet_as_published(length: int | None, decoding: str, call: str) -> None:
-    """Without memory every token sees every other at each step; with it the newest two are computed anew."""
+    """Without memory every token sees every other at each step; with it the newest two are computed
+    anew.
+    """
     config = transformers.XLNetConfig(
         vocab_size=40, d_model=16, n_layer=2, n_head=2, d_inner=24, dropout=0.0, mem_len=length, eos_token_id=2,
         use_mems_eval=decoding == "overlap",
@@ -126,10 +158,14 @@ def test_xlnet_as_published(length: int | None, decoding: str, call: str) -> Non
     inputs = {"input_ids": prompts(4)}
     compare(theirs, ours, inputs, **CALLS[call], decoding=decoding)
     settings = {**CALLS[call], "pad_token_id": 1}
-    cached, published = (ours.generate(**inputs, decoding=way, **settings) for way in ("cached", decoding))
+    cached, published = (
+        ours.generate(**inputs, decoding=way, **settings) for way in ("cached", decoding)
+    )
     assert isinstance(cached, Tensor) and isinstance(published, Tensor)
     differ = cached.tolist() != published.tolist()
-    assert differ or call == "beam long", "the ways differ by what the prompt sees: this case cannot tell"
+    assert differ or call == "beam long", (
+        "the ways differ by what the prompt sees: this case cannot tell"
+    )
 
 
 def golden(name: str) -> tuple[Model, dict[str, Any], dict[str, Tensor]]:
@@ -161,7 +197,9 @@ def test_transformer_xl(name: str) -> None:
         settings.setdefault("eos_token_id", ())
         if "num_beams" in settings:
             settings["beam_lengths"] = "whole_text"
-        result = model.generate(prompt, attention_mask=mask, memory=memory, return_dict_in_generate=True, **settings)
+        result = model.generate(
+            prompt, attention_mask=mask, memory=memory, return_dict_in_generate=True, **settings
+        )
         assert isinstance(result, Generation)
         expected = tensors[f"outputs.{call}.sequences"]
         written = expected[:, tensors["inputs.input_ids"].shape[1] :]

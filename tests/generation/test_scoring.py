@@ -91,7 +91,10 @@ def test_pseudo_likelihood(name: str) -> None:
 def test_orders_of_xlnet() -> None:
     model, texts = network("xlnet"), ids(2, 6)
     order = [3, 0, 5, 1, 4, 2]
-    agree(model.score(texts, orders=torch.tensor(order)).log_probs.double(), by_order(model, texts, order))
+    agree(
+        model.score(texts, orders=torch.tensor(order)).log_probs.double(),
+        by_order(model, texts, order),
+    )
     straight = model.score(texts, method="left_to_right").log_probs.double()
     agree(straight, by_order(model, texts, list(range(6))))
     second = list(range(6))
@@ -122,7 +125,10 @@ def test_xlnet_segments_see_what_came_before() -> None:
     model = network("xlnet", **{"memory.length": None, "memory.padding": "hidden"})
     texts = ids(2, 9)
     agree(model.score(texts, window=3).log_probs, model.score(texts).log_probs)
-    assert model.score(texts, window=3, carry="window").sums.tolist() != model.score(texts).sums.tolist()
+    assert (
+        model.score(texts, window=3, carry="window").sums.tolist()
+        != model.score(texts).sums.tolist()
+    )
 
 
 @pytest.mark.parametrize("name", [*ONE_STREAM, "xlnet"])
@@ -151,7 +157,11 @@ def test_windows_carry_texts_past_the_positions() -> None:
     [
         ("xglm", {"method": "orders"}, "need two streams"),
         ("xglm", {"method": "pseudo"}, "use method='left_to_right'"),
-        ("xglm", {"method": "best"}, "method is 'best', expected one of left_to_right, pseudo, orders"),
+        (
+            "xglm",
+            {"method": "best"},
+            "method is 'best', expected one of left_to_right, pseudo, orders",
+        ),
         ("xlnet", {"method": "orders", "samples": 0}, "samples is 0"),
         ("xglm", {"batch_size": 0}, "batch_size is 0"),
         ("xglm", {"window": 1}, "window is 1"),

@@ -1,4 +1,5 @@
-"""Calls with values of every kind at every place: each gives finite numbers or one InputError, and no foreign exception.
+"""Calls with values of every kind at every place: each gives finite numbers or one InputError, and
+no foreign exception.
 
 STRANGE_CALLS=n tries n fresh ones.
 """
@@ -31,7 +32,14 @@ CHOOSING = (
     "num_return_sequences", "eos_token_id", "pad_token_id", "stop_strings", "seed", "decoding", "output_scores",
     "tokenizer", "options", "on_tokens", "return_dict_in_generate", "generation_config",
 )  # fmt: skip
-TEXTS = ("inputs_embeds", "attention_mask", "langs", "encoder_hidden_states", "encoder_attention_mask", "memory")
+TEXTS = (
+    "inputs_embeds",
+    "attention_mask",
+    "langs",
+    "encoder_hidden_states",
+    "encoder_attention_mask",
+    "memory",
+)
 SCORING = (
     "targets", "token_type_ids", "method", "orders", "samples", "seed", "mask_token_id", "window", "stride", "carry",
     "batch_size", "greedy",
@@ -69,12 +77,23 @@ def model_of(name: str, head: str | None, both_ways: bool) -> Model:
 def value(draw: random.Random, model: Model) -> Any:
     """Anything that somebody might hand over."""
     shape = draw.choice(
-        [(ROWS, LENGTH)] * 4 + [(ROWS,), (LENGTH,), (ROWS, LENGTH, LENGTH), (ROWS, 1), (), (0,), (3, 2)]
+        [(ROWS, LENGTH)] * 4
+        + [(ROWS,), (LENGTH,), (ROWS, LENGTH, LENGTH), (ROWS, 1), (), (0,), (3, 2)]
     )
     generator = torch.Generator().manual_seed(draw.randrange(999))
-    numbers = torch.randint(draw.choice([0, -3]), draw.choice([2, 2, 5, 60]), shape, generator=generator)
+    numbers = torch.randint(
+        draw.choice([0, -3]), draw.choice([2, 2, 5, 60]), shape, generator=generator
+    )
     floats = torch.rand(shape, generator=generator, dtype=torch.float64)
-    kinds = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16, torch.float16, torch.bfloat16)
+    kinds = (
+        torch.uint8,
+        torch.int8,
+        torch.int16,
+        torch.int32,
+        torch.uint16,
+        torch.float16,
+        torch.bfloat16,
+    )
     return draw.choice([
         lambda: numbers, lambda: numbers, lambda: numbers.to(draw.choice(kinds)), lambda: numbers > 0,
         lambda: numbers.double(), lambda: floats, lambda: floats.mul(99).log(), lambda: torch.full(shape, torch.nan),

@@ -1,15 +1,16 @@
 """Make the golden files of Transformer-XL in `tests/goldens/transformer_xl/`.
 
-Needs an interpreter of its own: Python 3.11, torch 2.13.0 (CPU), numpy, transformers 4.35.0 (the last release whose
-TransfoXL runs). The project's own environment cannot run it, and no test does: tests only read the files.
+Needs an interpreter of its own: Python 3.11, torch 2.13.0 (CPU), numpy, transformers 4.35.0 (the
+last release whose TransfoXL runs). The project's own environment cannot run it, and no test does:
+tests only read the files.
 
     python make_transformer_xl.py                       # the cases of transformers 4.35.0
     python make_transformer_xl.py --authors PATH        # these, and the cases of the authors' PyTorch code
     python make_transformer_xl.py --only SUBSTRING      # only cases whose name contains SUBSTRING
 
-PATH is the `pytorch` folder of a checkout of github.com/kimiyoung/transformer-xl (it holds mem_transformer.py and
-utils/). Every case is seeded by its own name, so it does not depend on which others are made. README.md says what is
-in a file.
+PATH is the `pytorch` folder of a checkout of github.com/kimiyoung/transformer-xl (it holds
+mem_transformer.py and utils/). Every case is seeded by its own name, so it does not depend on which
+others are made. README.md says what is in a file.
 """
 
 from __future__ import annotations
@@ -37,18 +38,25 @@ DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 IGNORED = -100
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------
+# --- writing
+# ----------------------------------------------------------------------------------------------------------
 
 
 def write_safetensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
-    """Write one file: the same content gives the same bytes (the safetensors package keeps no order of metadata)."""
+    """Write one file: the same content gives the same bytes (the safetensors package keeps no order
+    of metadata).
+    """
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     blobs: list[bytes] = []
     at = 0
     for name, tensor in sorted(tensors.items()):
         blob = tensor.detach().contiguous().numpy().tobytes()
         offsets = [at, at + len(blob)]
-        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": offsets}
+        header[name] = {
+            "dtype": DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": offsets,
+        }
         blobs.append(blob)
         at += len(blob)
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -67,21 +75,30 @@ class Case:
         self.random = torch.Generator().manual_seed(zlib.crc32(name.encode()))
 
     def put(self, prefix: str, **values: Any) -> None:
-        """Keep a copy of each tensor, or of each tensor of a sequence under its index; None is left out."""
+        """Keep a copy of each tensor, or of each tensor of a sequence under its index; None is left
+        out.
+        """
         for name, value in values.items():
             if isinstance(value, Tensor):
                 self.tensors[f"{prefix}.{name}"] = value.detach().clone()
             elif value is not None:
-                self.put(f"{prefix}.{name}", **{str(index): item for index, item in enumerate(value)})
+                self.put(
+                    f"{prefix}.{name}", **{str(index): item for index, item in enumerate(value)}
+                )
 
     def normal(self, *shape: int) -> Tensor:
         """Normal values of this case's own generator."""
         return torch.randn(*shape, generator=self.random)
 
     def tokens(self, rows: int, columns: int, vocabulary: int) -> Tensor:
-        """Token ids [rows, columns]: shuffled vocabularies one after another, so that every cluster is met."""
+        """Token ids [rows, columns]: shuffled vocabularies one after another, so that every cluster
+        is met.
+        """
         count = rows * columns
-        rounds = [torch.randperm(vocabulary, generator=self.random) for _ in range(count // vocabulary + 1)]
+        rounds = [
+            torch.randperm(vocabulary, generator=self.random)
+            for _ in range(count // vocabulary + 1)
+        ]
         return torch.cat(rounds)[:count].view(rows, columns).contiguous()
 
     def randomise(self, model: nn.Module, spread: float = 0.3) -> None:
@@ -90,7 +107,9 @@ class Case:
             for name, parameter in model.named_parameters():
                 value = self.normal(*parameter.shape)
                 norm = name.endswith("layer_norm.weight")
-                parameter.copy_(1 + 0.3 * value if norm else (spread if value.dim() > 1 else 0.3) * value)
+                parameter.copy_(
+                    1 + 0.3 * value if norm else (spread if value.dim() > 1 else 0.3) * value
+                )
         state = model.state_dict()
         self.put("weights", **state)
         owners: dict[tuple[int, torch.Size], list[str]] = {}
@@ -98,31 +117,44 @@ class Case:
             owners.setdefault((tensor.data_ptr(), tensor.shape), []).append(name)
         self.facts["shared"] = [names for names in owners.values() if len(names) > 1]
 
-    def gradients(self, model: nn.Module, loss_of: Callable[[], Tensor], modes: Sequence[bool] = (False, True)) -> None:
-        """Gradients of every parameter, taken in eval and in train mode (dropout 0), which must agree."""
+    def gradients(
+        self, model: nn.Module, loss_of: Callable[[], Tensor], modes: Sequence[bool] = (False, True)
+    ) -> None:
+        """Gradients of every parameter, taken in eval and in train mode (dropout 0), which must
+        agree.
+        """
         taken: list[Tensors] = []
         was = model.training
         for training in modes:
             model.train(training)
             model.zero_grad(set_to_none=True)
             torch.autograd.backward(loss_of())
-            taken.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+            taken.append(
+                {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+            )
         model.train(was)
         missing = [name for name, _ in model.named_parameters() if name not in taken[0]]
         silent = [name for name, gradient in taken[0].items() if not gradient.any()]
         self.facts["parameters_without_gradient"] = missing
         self.facts["parameters_with_zero_gradient"] = silent
-        self.facts["train_equals_eval"] = all(torch.equal(taken[0][name], taken[-1][name]) for name in taken[0])
+        self.facts["train_equals_eval"] = all(
+            torch.equal(taken[0][name], taken[-1][name]) for name in taken[0]
+        )
         self.put("gradients", **taken[0])
 
     def save(self, folder: Path) -> int:
         """Write the file; returns its size in bytes."""
         path = folder / f"{self.name}.safetensors"
-        write_safetensors(path, self.tensors, {"config": self.config, "case": json.dumps(self.facts, sort_keys=True)})
+        write_safetensors(
+            path,
+            self.tensors,
+            {"config": self.config, "case": json.dumps(self.facts, sort_keys=True)},
+        )
         return path.stat().st_size
 
 
-# --- where dropout falls ----------------------------------------------------------------------------------------------
+# --- where dropout falls
+# ----------------------------------------------------------------------------------------------
 
 BENT: dict[str, Any] = {"dropout": 0.2, "dropatt": 0.3}
 
@@ -133,7 +165,9 @@ def bend(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = 
 
 
 def bending(maker: Callable[..., Case]) -> Callable[..., Case]:
-    """A maker of cases that runs in train mode with `bend` for dropout where its case says `bent_dropout`."""
+    """A maker of cases that runs in train mode with `bend` for dropout where its case says
+    `bent_dropout`.
+    """
 
     def made(name: str, options: dict[str, Any], run: dict[str, Any], *others: Any) -> Case:
         drop = nn.functional.dropout
@@ -148,7 +182,8 @@ def bending(maker: Callable[..., Case]) -> Callable[..., Case]:
     return made
 
 
-# --- transformers 4.35.0 ----------------------------------------------------------------------------------------------
+# --- transformers 4.35.0
+# ----------------------------------------------------------------------------------------------
 
 SMALL: dict[str, Any] = {
     "vocab_size": 17, "cutoffs": [5, 9, 13], "d_model": 12, "d_embed": 12, "n_head": 2, "d_head": 5, "d_inner": 14,
@@ -192,8 +227,14 @@ LANGUAGE_MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "model_div1": ({}, {}),
-    "model_div2_pre_norm": ({**DIV_2, "pre_lnorm": True, "same_length": True, "clamp_len": 5, "mem_len": 10}, {}),
-    "model_head_mask": ({"n_layer": 3, "mem_len": 4}, {"head_mask": [[1.0, 0.0], [0.5, 1.0], [0.0, 0.75]]}),
+    "model_div2_pre_norm": (
+        {**DIV_2, "pre_lnorm": True, "same_length": True, "clamp_len": 5, "mem_len": 10},
+        {},
+    ),
+    "model_head_mask": (
+        {"n_layer": 3, "mem_len": 4},
+        {"head_mask": [[1.0, 0.0], [0.5, 1.0], [0.0, 0.75]]},
+    ),
     "model_inputs_embeds": ({"untie_r": False, "pre_lnorm": True}, {"embedded": True}),
 }
 
@@ -257,7 +298,9 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 def published(case: Case, kind: str, options: dict[str, Any], spread: float = 0.3) -> Any:
-    """A model of transformers with random weights; its config.json and the names in its file go into the case."""
+    """A model of transformers with random weights; its config.json and the names in its file go
+    into the case.
+    """
     transformers: Any = importlib.import_module("transformers")
     if transformers.__version__ != "4.35.0":
         raise SystemExit(f"transformers 4.35.0 is needed, this is {transformers.__version__}")
@@ -273,7 +316,9 @@ def published(case: Case, kind: str, options: dict[str, Any], spread: float = 0.
     return model.eval()
 
 
-def asked(case: Case, prefix: str, run: dict[str, Any], rows: int, columns: int, model: Any) -> dict[str, Tensor]:
+def asked(
+    case: Case, prefix: str, run: dict[str, Any], rows: int, columns: int, model: Any
+) -> dict[str, Tensor]:
     """The arguments of one call: token ids or embeddings, and the head mask."""
     config = model.config
     if run.get("embedded"):
@@ -288,7 +333,9 @@ def asked(case: Case, prefix: str, run: dict[str, Any], rows: int, columns: int,
 
 @bending
 def language_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
-    """Consecutive segments with memory, each asked for scores and then, with the same memory, for losses."""
+    """Consecutive segments with memory, each asked for scores and then, with the same memory, for
+    losses.
+    """
     case = Case(name, "transformers 4.35.0")
     model = published(case, "TransfoXLLMHeadModel", options).train(run.get("bent_dropout", False))
     case.facts["called"] = run
@@ -304,13 +351,17 @@ def language_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> C
             labels[0, 1:] = IGNORED
         case.put(here, labels=labels)
         with torch.no_grad():
-            answer = model(**arguments, mems=mems, output_hidden_states=True, output_attentions=True)
+            answer = model(
+                **arguments, mems=mems, output_hidden_states=True, output_attentions=True
+            )
             changed = labels.clone()
             lost = model(**arguments, mems=mems, labels=changed)
             hidden = answer.hidden_states[-1]
             ordered = model.crit(hidden, changed, keep_order=True).view(rows, length - 1)
         there = f"outputs.{index}"
-        case.put(there, prediction_scores=answer.prediction_scores, hidden_states=answer.hidden_states)
+        case.put(
+            there, prediction_scores=answer.prediction_scores, hidden_states=answer.hidden_states
+        )
         case.put(there, attentions=answer.attentions, mems=answer.mems, last_hidden_state=hidden)
         case.put(there, loss=lost.loss, losses=lost.losses, losses_in_order=ordered)
         if not torch.equal(changed, labels):
@@ -327,7 +378,9 @@ def language_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> C
 
 
 def bare_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
-    """Consecutive segments with memory through the bare model; gradients of a weighted sum of what comes last."""
+    """Consecutive segments with memory through the bare model; gradients of a weighted sum of what
+    comes last.
+    """
     case = Case(name, "transformers 4.35.0")
     model = published(case, "TransfoXLModel", options)
     case.facts["called"] = run
@@ -335,17 +388,23 @@ def bare_model(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
     for index in range(3):
         arguments = asked(case, f"inputs.{index}", run, rows, length, model)
         with torch.no_grad():
-            answer = model(**arguments, mems=mems, output_hidden_states=True, output_attentions=True)
+            answer = model(
+                **arguments, mems=mems, output_hidden_states=True, output_attentions=True
+            )
         case.put(f"outputs.{index}", **dict(answer))
         if index == 1:
             weight = case.normal(rows, length, model.config.d_model)
             case.put("inputs.1", weight_of_last_hidden_state=weight)
             case.gradients(
                 model,
-                lambda a=arguments, m=mems, w=weight: (model(**a, mems=m).last_hidden_state * w).sum(),  # type: ignore
+                lambda a=arguments, m=mems, w=weight: (
+                    model(**a, mems=m).last_hidden_state * w
+                ).sum(),  # type: ignore
             )
         mems = answer.mems
-    case.facts["gradients_of"] = "(outputs.1.last_hidden_state * inputs.1.weight_of_last_hidden_state).sum()"
+    case.facts["gradients_of"] = (
+        "(outputs.1.last_hidden_state * inputs.1.weight_of_last_hidden_state).sum()"
+    )
     return case
 
 
@@ -363,9 +422,9 @@ def classifier(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
             ids = arguments["input_ids"]
             ids[ids == config.pad_token_id] = 1 + config.pad_token_id
             for row, length in enumerate(lengths):
-                ids[row, slice(0, columns - length) if run.get("left") else slice(length, columns)] = (
-                    config.pad_token_id
-                )
+                ids[
+                    row, slice(0, columns - length) if run.get("left") else slice(length, columns)
+                ] = config.pad_token_id
             case.put(here, input_ids=ids)
         if kinds == 1 or config.problem_type == "regression":
             labels = case.normal(rows, kinds).squeeze(-1)
@@ -375,7 +434,11 @@ def classifier(name: str, options: dict[str, Any], run: dict[str, Any]) -> Case:
             labels = torch.randint(kinds, (rows,), generator=case.random)
         case.put(here, labels=labels)
         answer = model(**arguments, mems=mems, labels=labels, output_hidden_states=True)
-        outputs = {"loss": answer.loss, "logits": answer.logits, "hidden_states": answer.hidden_states}
+        outputs = {
+            "loss": answer.loss,
+            "logits": answer.logits,
+            "hidden_states": answer.hidden_states,
+        }
         case.put(f"outputs.{index}", **outputs, mems=answer.mems)
         if index == 1:
             case.gradients(
@@ -421,16 +484,25 @@ def generator(name: str, options: dict[str, Any]) -> Case:
                 count = arguments.get("num_beams", 1)
                 with torch.no_grad():
                     mems = each(earlier).mems
-                past = {"past_key_values": [layer.repeat_interleave(count, dim=1) for layer in mems]}
+                past = {
+                    "past_key_values": [layer.repeat_interleave(count, dim=1) for layer in mems]
+                }
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 answers.append(
-                    each.generate(prompt, **arguments, **past, output_scores=True, return_dict_in_generate=True)
+                    each.generate(
+                        prompt,
+                        **arguments,
+                        **past,
+                        output_scores=True,
+                        return_dict_in_generate=True,
+                    )
                 )
         if not torch.equal(answers[0].sequences, answers[1].sequences):
             raise SystemExit(f"{name}, {call}: the tokens hang on rounding; choose other weights")
         if call == "greedy":
-            # the latest token to appear anew in the first row's answer: the row ends there, the second where it may
+            # the latest token to appear anew in the first row's answer: the row ends there, the
+            # second where it may
             answer = answers[0].sequences[0, prompt.shape[1] :].tolist()
             eos = list(dict.fromkeys(answer))[-1]
         case.facts["calls"][call] = {**arguments, "remembering": remembering}
@@ -441,7 +513,8 @@ def generator(name: str, options: dict[str, Any]) -> Case:
     return case
 
 
-# --- the authors' PyTorch code ----------------------------------------------------------------------------------------
+# --- the authors' PyTorch code
+# ----------------------------------------------------------------------------------------
 
 TINY: dict[str, Any] = {
     "n_token": 17, "n_layer": 2, "n_head": 2, "d_model": 12, "d_head": 5, "d_inner": 14, "dropout": 0.0, "dropatt": 0.0,
@@ -503,7 +576,9 @@ def authors_module(folder: Path, name: str, *changes: tuple[str, str]) -> types.
     text = (folder / f"{name}.py").read_text()
     for old, new in changes:
         if old not in text:
-            raise SystemExit(f"{folder / name}.py does not hold {old!r}: another version of the authors' code")
+            raise SystemExit(
+                f"{folder / name}.py does not hold {old!r}: another version of the authors' code"
+            )
         text = text.replace(old, new)
     module = types.ModuleType(name)
     sys.modules[name] = module
@@ -514,8 +589,9 @@ def authors_module(folder: Path, name: str, *changes: tuple[str, str]) -> types.
 def authors_code(folder: Path) -> types.ModuleType:
     """The authors' mem_transformer, and under it their adaptive and sampled softmax.
 
-    Changed: no CUDA version is asked for; masks are bool, not byte; the sampled softmax ties to the only table that
-    there is (as published its constructor names an attribute that does not exist, so it never ran).
+    Changed: no CUDA version is asked for; masks are bool, not byte; the sampled softmax ties to the
+    only table that there is (as published its constructor names an attribute that does not exist,
+    so it never ran).
     """
     utilities = folder / "utils"
     authors_module(
@@ -562,7 +638,9 @@ class Listener:
 
 
 @bending
-def authors_model(name: str, options: dict[str, Any], run: dict[str, Any], code: types.ModuleType) -> Case:
+def authors_model(
+    name: str, options: dict[str, Any], run: dict[str, Any], code: types.ModuleType
+) -> Case:
     """Consecutive segments through the authors' model; length first, batch second, as they have it."""
     case = Case(name, "kimiyoung/transformer-xl, pytorch/mem_transformer.py")
     settings = {**TINY, **options}
@@ -589,14 +667,18 @@ def authors_model(name: str, options: dict[str, Any], run: dict[str, Any], code:
         start = end
         case.put(f"inputs.{index}", data=data, target=target)
 
-        def call(d: Tensor = data, t: Tensor = target, given: tuple[Tensor, ...] = tuple(mems)) -> list[Tensor]:
+        def call(
+            d: Tensor = data, t: Tensor = target, given: tuple[Tensor, ...] = tuple(mems)
+        ) -> list[Tensor]:
             # attention types 2 and 3 add to the memory that they are given: let them have a copy
             copies = [memory.clone() for memory in given]
             return list(model(d, t, *copies))
 
         there = f"outputs.{index}"
         with torch.no_grad():
-            model.train(training)  # sampled: it has no other output layer, in eval mode the published model fails
+            model.train(
+                training
+            )  # sampled: it has no other output layer, in eval mode the published model fails
             losses, *after = call()
         case.put(there, losses=losses, mems=after, last_hidden_state=listener.last)
         case.put(there, hidden_states=listener.hidden_states, attentions=listener.attentions)
@@ -621,7 +703,9 @@ def choose_samples(case: Case, model: Any) -> None:
 
 
 def sampled_logits(name: str) -> Case:
-    """The authors' sampled softmax by itself, on a plain embedding: what the model would ask if it were whole."""
+    """The authors' sampled softmax by itself, on a plain embedding: what the model would ask if it
+    were whole.
+    """
     case = Case(name, "kimiyoung/transformer-xl, pytorch/utils/log_uniform_sampler.py")
     sampler_code = sys.modules["log_uniform_sampler"]
     vocabulary, width, length, rows = 17, 12, 5, 3
@@ -645,13 +729,18 @@ def sampled_logits(name: str) -> Case:
     return case
 
 
-# --- all of them ------------------------------------------------------------------------------------------------------
+# --- all of them
+# ------------------------------------------------------------------------------------------------------
 
 
 def recipes(authors: Path | None) -> dict[str, Callable[[], Case]]:
     """Every case by name, and how it is made."""
     made: dict[str, Callable[[], Case]] = {}
-    for maker, cases in ((language_model, LANGUAGE_MODELS), (bare_model, MODELS), (classifier, CLASSIFIERS)):
+    for maker, cases in (
+        (language_model, LANGUAGE_MODELS),
+        (bare_model, MODELS),
+        (classifier, CLASSIFIERS),
+    ):
         for name, (options, run) in cases.items():
             made[name] = lambda m=maker, n=name, o=options, r=run: m(n, o, r)  # type: ignore[misc]
     for name, options in GENERATORS.items():
@@ -667,7 +756,11 @@ def recipes(authors: Path | None) -> dict[str, Callable[[], Case]]:
 def main() -> None:
     """Read the command line and make the files."""
     parser = argparse.ArgumentParser(description="Make the golden files of Transformer-XL.")
-    parser.add_argument("--authors", type=Path, help="the authors' pytorch folder; without it their cases are not made")
+    parser.add_argument(
+        "--authors",
+        type=Path,
+        help="the authors' pytorch folder; without it their cases are not made",
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "transformer_xl")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     arguments = parser.parse_args()

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from engine import Model
 from tests.parity.both import Wide, fresh, in_dtype, widened
-from tests.parity.helpers import assert_close_relative, assert_same_gradients, randomise, their_gradients, weighted
+from tests.parity.helpers import (
+    assert_close_relative,
+    assert_same_gradients,
+    randomise,
+    their_gradients,
+    weighted,
+)
 
 VOCABULARY, PADDING = 23, {"XLNet": 5, "XLM": 2, "XLMRobertaXL": 1}
 SMALL: dict[str, dict[str, Any]] = {
@@ -49,15 +55,21 @@ FIELDS = (
 
 
 def published(family: str, head: str, seed: int = 0, **config: Any) -> transformers.PreTrainedModel:
-    """A published class at toy size, every parameter of a value that matters, without dropout unless `config` asks."""
+    """A published class at toy size, every parameter of a value that matters, without dropout
+    unless `config` asks.
+    """
     settings = getattr(transformers, f"{family}Config")(**{**SMALL[family], **config})
     model = getattr(transformers, CLASSES[family, head])(settings)
     randomise(model, seed)
     return model.eval()
 
 
-def tokens(family: str, *shape: int, seed: int = 0, padding: str | None = None) -> dict[str, Tensor]:
-    """Token ids of a shape with everything that the family adds to them; `padding` is a side, one token more each row."""
+def tokens(
+    family: str, *shape: int, seed: int = 0, padding: str | None = None
+) -> dict[str, Tensor]:
+    """Token ids of a shape with everything that the family adds to them; `padding` is a side, one
+    token more each row.
+    """
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(6, VOCABULARY, shape, generator=generator)
     given = {"input_ids": ids}
@@ -65,7 +77,8 @@ def tokens(family: str, *shape: int, seed: int = 0, padding: str | None = None) 
         given["token_type_ids"] = torch.randint(2, shape, generator=generator)
     if family == "XLM":
         given["langs"] = torch.randint(3, shape, generator=generator)
-        # Ours counts positions from the first real token on; the published class counts padding on the left as well.
+        # Ours counts positions from the first real token on; the published class counts padding on
+        # the left as well.
         given["position_ids"] = torch.arange(shape[-1]).expand(shape)
     if padding is not None:
         columns = torch.arange(shape[-1])
@@ -78,13 +91,15 @@ def tokens(family: str, *shape: int, seed: int = 0, padding: str | None = None) 
 
 
 def agree(theirs: Any, ours: Model, inputs: Mapping[str, Any]) -> None:
-    """Assert that every field that the published class gives agrees: in float32 in eval mode, and in float64, where
-    rounding hides nothing, with every gradient in eval and train mode.
+    """Assert that every field that the published class gives agrees: in float32 in eval mode, and
+    in float64, where rounding hides nothing, with every gradient in eval and train mode.
     """
     before = {name: value.clone() for name, value in inputs.items() if isinstance(value, Tensor)}
     with torch.no_grad():
         _agree(ours.eval()(**inputs), theirs.eval()(**fresh(inputs)))
-    assert all(torch.equal(inputs[name], value) for name, value in before.items()), "an argument was changed"
+    assert all(torch.equal(inputs[name], value) for name, value in before.items()), (
+        "an argument was changed"
+    )
     theirs, ours = widened(theirs), widened(ours)
     if hasattr(theirs.base_model, "relative_positional_encoding"):
         in_dtype(theirs.base_model, torch.float64)
@@ -110,7 +125,9 @@ def _agree(found: Any, expected: Any) -> None:
 
 
 def _scalar(output: Any) -> Tensor:
-    """The loss, or else a sum to which every number of the output contributes with a weight of its own."""
+    """The loss, or else a sum to which every number of the output contributes with a weight of its
+    own.
+    """
     if output.loss is not None:
         return output.loss
     values = [getattr(output, name, None) for name in FIELDS]

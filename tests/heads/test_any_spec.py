@@ -1,4 +1,6 @@
-"""Every registered head on randomly drawn specs: it trains, every parameter learns, and labels may be ignored."""
+"""Every registered head on randomly drawn specs: it trains, every parameter learns, and labels may
+be ignored.
+"""
 
 from typing import Any
 
@@ -13,13 +15,20 @@ from engine.spec.axes import Dropout
 from heads import registered_heads
 from tests.strategies import FAMILIES, agree, built, family, inputs_for, valid_specs
 
-OWN = {name: head for name, head in registered_heads().items() if head.__module__.startswith("heads.")}
+OWN = {
+    name: head for name, head in registered_heads().items() if head.__module__.startswith("heads.")
+}
 LENGTH, BATCH, CHOICES = 6, 2, 3
 
 
 def drawn_options(head: str, spec: Spec, pick: Any) -> dict[str, Any]:
     """Options of a head, among them every pooling that the spec allows."""
-    kinds: list[dict[str, Any] | None] = [None, {"kind": "cls_index"}, {"kind": "attn"}, {"kind": "token", "id": 0}]
+    kinds: list[dict[str, Any] | None] = [
+        None,
+        {"kind": "cls_index"},
+        {"kind": "attn"},
+        {"kind": "token", "id": 0},
+    ]
     kinds += [
         {"kind": kind, "padding": padding}
         for kind in ("last", "first", "mean")
@@ -32,13 +41,19 @@ def drawn_options(head: str, spec: Spec, pick: Any) -> dict[str, Any]:
         return {"num_labels": pick(2, 4), "dropout": 0.0}
     if head in ("sequence_classification", "multiple_choice"):
         whole = {"projection": True, "projection_to_labels": True, "output": False}
-        shapes = [{}, {"projection": True, "activation": "tanh"}, {"projection": True, "projection_to_labels": True}]
+        shapes = [
+            {},
+            {"projection": True, "activation": "tanh"},
+            {"projection": True, "projection_to_labels": True},
+        ]
         shapes += [whole] if head == "sequence_classification" else []
         return {"pooling": pick(*kinds), "num_labels": pick(1, 3), **pick(*shapes)}
     return {}
 
 
-def labelled(model: Model, head: str, given: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
+def labelled(
+    model: Model, head: str, given: dict[str, Any], generator: torch.Generator
+) -> dict[str, Any]:
     """The arguments of a call with labels for this head."""
     spec = model.spec
 
@@ -48,13 +63,18 @@ def labelled(model: Model, head: str, given: dict[str, Any], generator: torch.Ge
     if head == "multiple_choice":
         fixed = ("memory",)
         given = {
-            name: value if name in fixed else torch.stack([value.roll(shift, 0) for shift in range(CHOICES)], 1)
+            name: value
+            if name in fixed
+            else torch.stack([value.roll(shift, 0) for shift in range(CHOICES)], 1)
             for name, value in given.items()
         }
         return {**given, "labels": ids(CHOICES, BATCH)}
     if head == "sequence_classification":
         count = model.head.options.num_labels
-        return {**given, "labels": torch.randn(BATCH, generator=generator) if count == 1 else ids(count, BATCH)}
+        return {
+            **given,
+            "labels": torch.randn(BATCH, generator=generator) if count == 1 else ids(count, BATCH),
+        }
     if head == "token_classification":
         return {**given, "labels": ids(model.head.options.num_labels, BATCH, LENGTH)}
     if "question_answering" in head:
@@ -74,7 +94,9 @@ def trained(model: Model, given: dict[str, Any], steps: int = 12) -> tuple[float
         model.zero_grad(set_to_none=True)
         loss = model(**given).loss
         torch.autograd.backward(loss)
-        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        gradients = [
+            parameter.grad for parameter in model.parameters() if parameter.grad is not None
+        ]
         length = float(torch.stack([gradient.norm() for gradient in gradients]).norm())
         with torch.no_grad():
             for parameter in model.parameters():
@@ -94,7 +116,9 @@ def check(spec: Spec, head: str, options: dict[str, Any], seed: int, padded: boo
     call = labelled(model, head, given, torch.Generator().manual_seed(seed))
     before = {name: value.clone() for name, value in call.items()}
     first, last = trained(model, call)
-    assert all(torch.equal(call[name], value) for name, value in before.items()), "an argument was changed"
+    assert all(torch.equal(call[name], value) for name, value in before.items()), (
+        "an argument was changed"
+    )
     assert last < first
     for name, parameter in model.head.named_parameters():
         assert parameter.grad is not None, f"{name} has no gradient"
@@ -106,7 +130,8 @@ def check(spec: Spec, head: str, options: dict[str, Any], seed: int, padded: boo
     integers = {name for name in nothing if name in call and not call[name].is_floating_point()}
     if integers:
         ignored = {
-            name: torch.full_like(value, nothing[name]) if name in integers else value for name, value in call.items()
+            name: torch.full_like(value, nothing[name]) if name in integers else value
+            for name, value in call.items()
         }
         ignored.pop("is_impossible", None)
         loss = model(**ignored).loss
@@ -150,8 +175,14 @@ def test_choices_that_a_row_lacks() -> None:
         first = model(ids[:1], attention_mask=mask[:1], labels=labels[:1])
         agree(found.loss, (first.loss + alone.loss) / 2, "loss")
     found.loss.backward()
-    assert all(bool(weight.grad.isfinite().all()) for weight in model.parameters() if weight.grad is not None)
-    with pytest.raises(InputError, match="labels names choice 2 of row 1, of which the mask keeps no token"):
+    assert all(
+        bool(weight.grad.isfinite().all())
+        for weight in model.parameters()
+        if weight.grad is not None
+    )
+    with pytest.raises(
+        InputError, match="labels names choice 2 of row 1, of which the mask keeps no token"
+    ):
         model(ids, labels=torch.tensor([2, 2]), attention_mask=mask)
     with pytest.raises(InputError, match="row 1 has no choice"):
         model(ids, attention_mask=mask * torch.tensor([1, 0])[:, None, None])

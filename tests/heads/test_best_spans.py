@@ -13,7 +13,9 @@ LENGTH = IDS.shape[1]
 
 
 def log_probability(model, row, start, end, **given):
-    """log p(start) + log p(end | start), from the training loss of one row, which is minus half of it."""
+    """log p(start) + log p(end | start), from the training loss of one row, which is minus half of
+    it.
+    """
     places = {"start_positions": torch.tensor([start]), "end_positions": torch.tensor([end])}
     given = {name: value[[row]] for name, value in given.items()}
     return -2 * float(model(IDS[[row]], **places, **given).loss.detach())
@@ -47,8 +49,12 @@ def test_all_spans_of_a_full_beam(name, masked):
 
 @pytest.mark.parametrize(("starts", "ends"), [(2, 3), (3, 2), (4, 1), (1, 4)])
 def test_candidates_lie_end_by_end(starts, ends):
-    """Each pair has the probability that the model gives it; read start by start, as is published, some do not."""
-    model = built(family("xlnet"), "beam_question_answering", seed=5, start_n_top=starts, end_n_top=ends)
+    """Each pair has the probability that the model gives it; read start by start, as is published,
+    some do not.
+    """
+    model = built(
+        family("xlnet"), "beam_question_answering", seed=5, start_n_top=starts, end_n_top=ends
+    )
     output = model(IDS)
     wrong = 0
     for row in range(2):
@@ -63,7 +69,9 @@ def test_candidates_lie_end_by_end(starts, ends):
                 assert right or place != number
                 wrong += not right
         for span in best_spans(output, 99)[row]:
-            assert span.score == pytest.approx(log_probability(model, row, span.start, span.end), rel=1e-9)
+            assert span.score == pytest.approx(
+                log_probability(model, row, span.start, span.end), rel=1e-9
+            )
     assert wrong if min(starts, ends) > 1 else not wrong
 
 

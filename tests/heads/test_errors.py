@@ -124,15 +124,22 @@ def test_one_clear_error(case):
 
 def test_more_ends_than_places():
     model = built("beam_question_answering", start_n_top=4, end_n_top=6)
-    with pytest.raises(InputError, match=r"end_n_top is 6, but the sequence has 4 places: lower .*\.end_n_top$"):
+    with pytest.raises(
+        InputError, match=r"end_n_top is 6, but the sequence has 4 places: lower .*\.end_n_top$"
+    ):
         model(IDS)
-    assert model(IDS, start_positions=ROWS, end_positions=ROWS).loss > 0  # training needs no candidates
+    assert (
+        model(IDS, start_positions=ROWS, end_positions=ROWS).loss > 0
+    )  # training needs no candidates
 
 
 def test_best_spans_needs_candidates():
     model = built("beam_question_answering", start_n_top=2, end_n_top=2)
     loss_only = model(IDS, start_positions=ROWS, end_positions=ROWS)
-    with pytest.raises(InputError, match="no candidates: call the model without positions, or with output_spans=True"):
+    with pytest.raises(
+        InputError,
+        match="no candidates: call the model without positions, or with output_spans=True",
+    ):
         best_spans(loss_only, 1)
     with pytest.raises(InputError, match="n is 0, it must be at least 1"):
         best_spans(model(IDS), 0)

@@ -35,7 +35,16 @@ def case(family: str, head: str, inputs: dict[str, Any], **config: Any) -> None:
         (2, torch.tensor([[0.5, 1.5], [2.0, -1.0], [0.0, 0.7]]), "regression"),
         (4, torch.tensor([3, 1, 0], dtype=torch.int32).long(), "single_label_classification"),
     ],
-    ids=["no labels", "single", "single with ignored", "regression", "column", "multi", "regressions", "named"],
+    ids=[
+        "no labels",
+        "single",
+        "single with ignored",
+        "regression",
+        "column",
+        "multi",
+        "regressions",
+        "named",
+    ],
 )
 def test_sequence_classification(family, padding, count, labels, problem):
     inputs = {**tokens(family, 3, 6, padding=padding), "labels": labels}
@@ -57,7 +66,11 @@ def test_every_summary(data):
     }
     if pick(False, True):
         # With as many labels as the model is wide every combination fits.
-        config.update(num_labels=12, summary_proj_to_labels=pick(True, False), summary_use_proj=pick(True, False))
+        config.update(
+            num_labels=12,
+            summary_proj_to_labels=pick(True, False),
+            summary_use_proj=pick(True, False),
+        )
     shape = (2, 3, 5) if head == "multiple_choice" else (3, 5)
     labels = torch.tensor([1, 0, 1][: shape[0]])
     inputs = {**tokens(family, *shape, padding=pick(*SIDES)), "labels": labels}
@@ -90,7 +103,10 @@ def test_question_answering(family, padding):
     inputs = tokens(family, 4, 6, padding=padding)
     case(family, "question_answering", inputs)
     # From the length on a position is ignored; a negative one counts as the first place.
-    outside = {"start_positions": torch.tensor([0, 5, 6, -3]), "end_positions": torch.tensor([99, 1, 2, 5])}
+    outside = {
+        "start_positions": torch.tensor([0, 5, 6, -3]),
+        "end_positions": torch.tensor([99, 1, 2, 5]),
+    }
     case(family, "question_answering", {**inputs, **outside})
     columns = {
         "start_positions": torch.tensor([[0], [5], [3], [1]]),
@@ -103,7 +119,10 @@ def test_question_answering(family, padding):
 @pytest.mark.parametrize("family", BEAM)
 @pytest.mark.parametrize("index", [None, torch.tensor([0, 4, 5]), torch.tensor([[1], [2], [3]])])
 def test_beam_candidates(family, padding, index):
-    inputs = {**tokens(family, 3, 6, padding=padding), "cls_index": None if index is None else index.flatten()}
+    inputs = {
+        **tokens(family, 3, 6, padding=padding),
+        "cls_index": None if index is None else index.flatten(),
+    }
     case(family, "beam_question_answering", inputs, start_n_top=2, end_n_top=3)
     masked = {"p_mask": torch.tensor([[1.0, 0, 0, 0, 0, 1], [0, 0, 0, 1, 0, 0], [0] * 6])}
     case(family, "beam_question_answering", {**inputs, **masked}, start_n_top=4, end_n_top=3)
@@ -130,12 +149,21 @@ def test_two_stream_predictions():
     mapping = torch.eye(6)[[4, 1, 2]].expand(3, -1, -1).contiguous()
     order = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0)).round()
     inputs = {**tokens("XLNet", 3, 6), "target_mapping": mapping, "perm_mask": order}
-    case("XLNet", "sequence_classification", {**inputs, "labels": torch.tensor([0, 1, 1])}, summary_type="mean")
+    case(
+        "XLNet",
+        "sequence_classification",
+        {**inputs, "labels": torch.tensor([0, 1, 1])},
+        summary_type="mean",
+    )
     case("XLNet", "token_classification", {**inputs, "labels": torch.tensor([[0, 1, 1]] * 3)})
     case(
         "XLNet",
         "question_answering",
-        {**inputs, "start_positions": torch.tensor([0, 1, 2]), "end_positions": torch.tensor([2, 1, 3])},
+        {
+            **inputs,
+            "start_positions": torch.tensor([0, 1, 2]),
+            "end_positions": torch.tensor([2, 1, 3]),
+        },
     )
 
 
@@ -153,7 +181,9 @@ def test_memory_reaches_the_head():
 
 @pytest.mark.parametrize(("family", "head"), CLASSES)
 def test_weights_and_settings_go_back(family, head, tmp_path):
-    """transformers → ours → transformers, and ours → our own format → ours: the same bits and the same config."""
+    """transformers → ours → transformers, and ours → our own format → ours: the same bits and the
+    same config.
+    """
     names = {0: "no", 1: "maybe", 2: "yes"}
     labels = {"id2label": names, "label2id": {text: number for number, text in names.items()}}
     config = {} if "question" in head else {**labels, "problem_type": "multi_label_classification"}
@@ -191,7 +221,9 @@ def test_dropouts_are_where_the_published_ones_are():
         return [module.p for module in ours.head.modules() if isinstance(module, torch.nn.Dropout)]
 
     assert rates("XLNet", "sequence_classification", summary_last_dropout=0.25) == [0.0, 0.25]
-    assert rates("XLNet", "multiple_choice", summary_first_dropout=0.125, summary_last_dropout=0.25) == [0.125, 0.25]
+    assert rates(
+        "XLNet", "multiple_choice", summary_first_dropout=0.125, summary_last_dropout=0.25
+    ) == [0.125, 0.25]
     assert rates("XLNet", "token_classification") == [0.0]
     assert rates("XLM", "sequence_classification", summary_first_dropout=0.25) == [0.25, 0.0]
     assert rates("XLM", "token_classification") == [0.5]

@@ -10,8 +10,12 @@ from tests.parity.helpers import assert_close_relative, randomise
 from tests.strategies import built, family
 
 TOKEN, PADDING = 3, 5  # of XLNet
-REAL = torch.tensor([[7, 8, 9, 4, TOKEN], [10, 11, 4, TOKEN, PADDING], [12, TOKEN, PADDING, PADDING, PADDING]])
-LEFT = torch.tensor([[7, 8, 9, 4, TOKEN], [PADDING, 10, 11, 4, TOKEN], [PADDING, PADDING, PADDING, 12, TOKEN]])
+REAL = torch.tensor(
+    [[7, 8, 9, 4, TOKEN], [10, 11, 4, TOKEN, PADDING], [12, TOKEN, PADDING, PADDING, PADDING]]
+)
+LEFT = torch.tensor(
+    [[7, 8, 9, 4, TOKEN], [PADDING, 10, 11, 4, TOKEN], [PADDING, PADDING, PADDING, 12, TOKEN]]
+)
 
 
 def pooled(kind, ids, mask=True, name="xlnet", **options):
@@ -70,7 +74,11 @@ def test_the_padding_side_does_not_matter(options):
 
 def test_a_whole_row_of_padding_is_finite():
     ids = torch.full((2, 4), PADDING)
-    for options in ({"kind": "mean", "padding": "left_out"}, {"kind": "attn"}, {"kind": "last", "padding": "left_out"}):
+    for options in (
+        {"kind": "mean", "padding": "left_out"},
+        {"kind": "attn"},
+        {"kind": "last", "padding": "left_out"},
+    ):
         assert pooled(ids=ids, mask=False, **options)[0].isfinite().all(), options
 
 
@@ -99,7 +107,9 @@ def test_defaults_of_specs_without_a_published_class():
     causal = build_model(family("xglm"), "sequence_classification", seed=0).head.pooling.options
     assert (causal.kind, causal.padding) == ("last", "left_out")
     options = {"heads.options.sequence_classification.pooling": None}
-    both_ways = build_model(family("xlm", **options), "sequence_classification", seed=0).head.pooling.options
+    both_ways = build_model(
+        family("xlm", **options), "sequence_classification", seed=0
+    ).head.pooling.options
     assert (both_ways.kind, both_ways.padding) == ("first", "left_out")
 
 
@@ -107,9 +117,13 @@ def test_index_given_by_the_call():
     model = built(family("xlnet"), "sequence_classification", pooling={"kind": "cls_index"})
     choice = built(family("xlnet"), "multiple_choice", pooling={"kind": "cls_index"})
     for index in (torch.tensor([2, 0, 4]), torch.tensor([[2], [0], [4]])):
-        assert torch.equal(model(REAL, cls_index=index).logits, _logits(model, REAL, index.flatten()))
+        assert torch.equal(
+            model(REAL, cls_index=index).logits, _logits(model, REAL, index.flatten())
+        )
     given = choice(REAL[None], cls_index=torch.tensor([[2, 0, 4]])).logits
-    assert_close_relative(given, _logits(choice, REAL, torch.tensor([2, 0, 4])).view(1, 3), "choices", 1e-12)
+    assert_close_relative(
+        given, _logits(choice, REAL, torch.tensor([2, 0, 4])).view(1, 3), "choices", 1e-12
+    )
     last = torch.full((3,), 4)
     assert torch.equal(model(REAL).logits, _logits(model, REAL, last))
 
@@ -121,7 +135,7 @@ def _logits(model, ids, index):
 
 
 def _inputs(ids):
-    from engine.inputs import Inputs
+    from engine.network.inputs import Inputs
 
     return Inputs(input_ids=ids)
 
@@ -132,4 +146,7 @@ def test_another_kind_replaces_the_family_s_pooling_whole():
     spec = family("transformer-xl", **{path: {"kind": "attn"}})
     assert spec.heads.options["sequence_classification"]["pooling"] == {"kind": "attn"}
     same = family("transformer-xl", **{path: {"kind": "last"}})
-    assert same.heads.options["sequence_classification"]["pooling"] == {"kind": "last", "padding": "from_first"}
+    assert same.heads.options["sequence_classification"]["pooling"] == {
+        "kind": "last",
+        "padding": "from_first",
+    }

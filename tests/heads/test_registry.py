@@ -1,4 +1,6 @@
-"""Heads of third parties: the decorator, entry points of installed packages, clashes, and the example in the docs."""
+"""Heads of third parties: the decorator, entry points of installed packages, clashes, and the
+example in the docs.
+"""
 
 import re
 import warnings
@@ -12,7 +14,7 @@ from heads import Head, find_head, register_head, registered_heads, registry
 
 DOCS = Path(__file__).parents[2] / "docs" / "heads.md"
 OFFERED = """
-from engine.inputs import Inputs
+from engine.network.inputs import Inputs
 from heads import Head, HeadOptions
 
 class Offered(Head):
@@ -40,7 +42,9 @@ def own_registry(monkeypatch):
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """A package with a good head, one under a taken name, one that is no head, and one whose module is missing."""
+    """A package with a good head, one under a taken name, one that is no head, and one whose module
+    is missing.
+    """
     (tmp_path / "offering.py").write_text(OFFERED)
     metadata = tmp_path / "offering-1.0.dist-info"
     metadata.mkdir()
@@ -51,7 +55,9 @@ def installed(tmp_path, monkeypatch):
         "number = offering:NOT_A_HEAD",
         "absent = no_such_module:Head",
     ]
-    (metadata / "entry_points.txt").write_text("\n".join([f"[{registry.ENTRY_POINTS}]", *points]) + "\n")
+    (metadata / "entry_points.txt").write_text(
+        "\n".join([f"[{registry.ENTRY_POINTS}]", *points]) + "\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     registry._load_installed.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
@@ -70,14 +76,20 @@ def test_installed_package_offers_a_head(installed, tmp_path):
     again = load_model(tmp_path / "saved")
     assert type(again.head).__name__ == "Offered"
     assert torch.equal(again(ids).logits, answer.logits)
-    with pytest.raises(SpecError, match=r"heads\.options\.offered\.scael: unknown key 'scael', did you mean 'scale'\?"):
+    with pytest.raises(
+        SpecError,
+        match=r"heads\.options\.offered\.scael: unknown key 'scael', did you mean 'scale'\?",
+    ):
         load_spec("tiny/xglm", {"heads.options.offered.scael": 1.0})
 
 
 def test_broken_offers_are_named_and_left_out(installed):
     assert len(installed) == 3
     clash, number, absent = installed
-    assert "'causal_lm' of offering (offering:Impostor)" in clash and "taken by heads.language_modeling" in clash
+    assert (
+        "'causal_lm' of offering (offering:Impostor)" in clash
+        and "taken by heads.language_modeling" in clash
+    )
     assert "'number' of offering" in number and "is no head" in number
     assert "'absent' of offering" in absent and "no_such_module" in absent
     assert find_head("causal_lm").__module__ == "heads.language_modeling"
@@ -94,9 +106,13 @@ def test_a_taken_name_is_refused():
     class Yours(Head):
         pass
 
-    with pytest.raises(ValueError, match=r"the head name 'mine' is taken by .*\.Mine; .*\.Yours needs another"):
+    with pytest.raises(
+        ValueError, match=r"the head name 'mine' is taken by .*\.Mine; .*\.Yours needs another"
+    ):
         register_head("mine")(Yours)
-    with pytest.raises(ValueError, match=r"'token_classification' is taken by heads\.classification\.Token"):
+    with pytest.raises(
+        ValueError, match=r"'token_classification' is taken by heads\.classification\.Token"
+    ):
         register_head("token_classification")(Mine)
     assert find_head("mine") is Mine
 
@@ -108,16 +124,29 @@ def test_what_is_no_head_is_refused(thing):
 
 
 def test_unknown_name_gives_the_nearest():
-    with pytest.raises(ValueError, match=r"no head named 'token_clasification', did you mean 'token_classification'\?"):
+    with pytest.raises(
+        ValueError,
+        match=r"no head named 'token_clasification', did you mean 'token_classification'\?",
+    ):
         build_model("tiny/xglm", head="token_clasification")
 
 
 def test_the_example_in_the_docs():
     """Exactly the code block that follows the marker, about twenty lines, gives a head that learns."""
-    block = re.search(r"<!-- run by tests/heads/test_registry.py -->\n```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    block = re.search(
+        r"<!-- run by tests/heads/test_registry.py -->\n```python\n(.*?)```",
+        DOCS.read_text(),
+        re.DOTALL,
+    )
     assert block is not None
     code = block.group(1)
-    assert sum(bool(line.strip()) and not line.startswith(("import", "from")) for line in code.splitlines()) <= 20
+    assert (
+        sum(
+            bool(line.strip()) and not line.startswith(("import", "from"))
+            for line in code.splitlines()
+        )
+        <= 20
+    )
     names: dict = {}
     exec(compile(code, str(DOCS), "exec"), names)
     model = names["model"]

@@ -12,7 +12,8 @@ from tests.parity.golden import cases, golden
 from tests.parity.helpers import assert_close_relative, assert_same_gradients
 from tests.parity.test_transformer_xl import asked, opened
 
-# Two labels are the default, which the given config.json leaves out and the written one names, for every head.
+# Two labels are the default, which the given config.json leaves out and the written one names, for
+# every head.
 UNSET = [f"heads.options.{head}" for head in ("multiple_choice", "token_classification")]
 
 
@@ -29,10 +30,14 @@ def test_two_segments(name, train, tmp_path):
     for segment in case.segments:
         there = f"outputs.{segment}"
         labels = case.tensors[f"inputs.{segment}.labels"]
-        answer = model(**asked(case, segment), memory=memory, labels=labels, output_hidden_states=True)
+        answer = model(
+            **asked(case, segment), memory=memory, labels=labels, output_hidden_states=True
+        )
         assert_close_relative(answer.logits, case.tensors[f"{there}.logits"], "logits")
         assert_close_relative(answer.loss, case.tensors[f"{there}.loss"], "loss")
-        assert_close_relative(answer.hidden_states, case.several(f"{there}.hidden_states"), "hidden_states")
+        assert_close_relative(
+            answer.hidden_states, case.several(f"{there}.hidden_states"), "hidden_states"
+        )
         mems = [layer.transpose(0, 1) for layer in case.several(f"{there}.mems")]
         assert_close_relative(answer.memory.hidden_states, mems, "mems")
         memory = answer.memory
@@ -48,11 +53,18 @@ def test_weights_and_settings_go_back(name, tmp_path):
     save_model(ours, tmp_path / "back", format="huggingface")
     with safe_open(tmp_path / "back" / "model.safetensors", "pt") as file:
         written = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    # A tensor that layers share is written under all of its names; published files have one of them.
-    expected = {name: value for name, value in case.below("weights").items() if name != "transformer.pos_emb.inv_freq"}
+    # A tensor that layers share is written under all of its names; published files have one of
+    # them.
+    expected = {
+        name: value
+        for name, value in case.below("weights").items()
+        if name != "transformer.pos_emb.inv_freq"
+    }
     assert sorted(written) == sorted(expected)
     assert all(torch.equal(written[name], value) for name, value in expected.items())
-    config, given = (json.loads(text) for text in ((tmp_path / "back" / "config.json").read_text(), case.config))
+    config, given = (
+        json.loads(text) for text in ((tmp_path / "back" / "config.json").read_text(), case.config)
+    )
     assert config["architectures"] == ["TransfoXLForSequenceClassification"]
     for field in ("id2label", "label2id", "problem_type", "pad_token_id"):
         assert config.get(field) == given.get(field), field
@@ -72,7 +84,9 @@ def test_weights_and_settings_go_back(name, tmp_path):
     ],
 )
 def test_place_before_the_first_padding(row, place, tmp_path):
-    """transformers 4.35.0 takes index argmax(ids == padding) - 1, so -1 for a row that begins with padding."""
+    """transformers 4.35.0 takes index argmax(ids == padding) - 1, so -1 for a row that begins with
+    padding.
+    """
     model = opened(golden("classifier_single_label"), tmp_path)
     ids = torch.tensor([row])
     states = model(ids).last_hidden_state

@@ -1,4 +1,6 @@
-"""A loss over a large vocabulary has the gradients of the plain one, without the scores of all tokens at once."""
+"""A loss over a large vocabulary has the gradients of the plain one, without the scores of all
+tokens at once.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -82,7 +84,9 @@ def test_families(name: str, sliced: Any) -> None:
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 2e-2)]
 )
-def test_every_row_may_weigh_differently(dtype: torch.dtype, tolerance: float, bias: bool, sliced: Any) -> None:
+def test_every_row_may_weigh_differently(
+    dtype: torch.dtype, tolerance: float, bias: bool, sliced: Any
+) -> None:
     generator = torch.Generator().manual_seed(0)
     shapes = [(9, 8), (50, 8), (50,)]
     given = [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
@@ -106,14 +110,18 @@ def test_every_row_may_weigh_differently(dtype: torch.dtype, tolerance: float, b
 def test_losses_of_scores_that_are_there(dtype: torch.dtype, tolerance: float, sliced: Any) -> None:
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(9, 50, generator=generator).to(dtype).requires_grad_()
-    labels, weights = torch.randint(0, 50, (9,), generator=generator), torch.randn(9, generator=generator)
+    labels, weights = (
+        torch.randint(0, 50, (9,), generator=generator),
+        torch.randn(9, generator=generator),
+    )
     labels[4] = -100
     exact = scores.detach().double().requires_grad_()
     ours = losses.score_losses(scores, labels)
     expected = torch.nn.functional.cross_entropy(exact, labels, reduction="none")
     agree(ours.double(), expected, "losses", tolerance)
     (found,), (wanted,) = (
-        torch.autograd.grad((losses * weights).sum(), of) for losses, of in ((ours, (scores,)), (expected, (exact,)))
+        torch.autograd.grad((losses * weights).sum(), of)
+        for losses, of in ((ours, (scores,)), (expected, (exact,)))
     )
     assert found.dtype == dtype
     agree(found.double(), wanted, "gradients", tolerance)
@@ -126,10 +134,15 @@ class Held(TorchDispatchMode):
         super().__init__()
         self.size, self.seen = size, set[int]()
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
         for tensor in torch.utils._pytree.tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.untyped_storage().nbytes() >= self.size * tensor.element_size():
+            if (
+                isinstance(tensor, Tensor)
+                and tensor.untyped_storage().nbytes() >= self.size * tensor.element_size()
+            ):
                 self.seen.add(tensor.untyped_storage().data_ptr())
         return result
 
@@ -150,7 +163,9 @@ def test_mixed_precision(sliced: Any) -> None:
         with tuned(kept_score_bytes=10**9):
             expected = losses.token_losses(states, weight, None, labels)
     agree(ours, expected, "losses", 1e-6)
-    found, wanted = (torch.autograd.grad(losses.sum(), (states, weight)) for losses in (ours, expected))
+    found, wanted = (
+        torch.autograd.grad(losses.sum(), (states, weight)) for losses in (ours, expected)
+    )
     assert found[0].dtype == found[1].dtype == torch.float32
     agree(found, wanted, "gradients", 2e-2)
 
@@ -162,16 +177,22 @@ class Largest(TorchDispatchMode):
         super().__init__()
         self.size = 0
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
         for tensor in torch.utils._pytree.tree_leaves(result):
             if isinstance(tensor, Tensor):
-                self.size = max(self.size, tensor.untyped_storage().nbytes() // tensor.element_size())
+                self.size = max(
+                    self.size, tensor.untyped_storage().nbytes() // tensor.element_size()
+                )
         return result
 
 
 def test_scores_of_all_tokens_are_never_there_at_once() -> None:
-    """2 × 48 places over 3,000 tokens: forward and backward hold far fewer than 288,000 scores; logits hold them."""
+    """2 × 48 places over 3,000 tokens: forward and backward hold far fewer than 288,000 scores;
+    logits hold them.
+    """
     model = built(family("xglm", **{"dims.vocab": 3000}), dtype=torch.float32).train()
     ids = torch.randint(2, 3000, (2, 48))
     table = 3000 * 16
@@ -189,7 +210,7 @@ def test_only_labelled_places_are_scored(monkeypatch: pytest.MonkeyPatch) -> Non
         rows.append(len(states))
         return losses.token_losses(states, *others)
 
-    monkeypatch.setattr("engine.output_layer.token_losses", counted)
+    monkeypatch.setattr("engine.network.output_layer.token_losses", counted)
     model = built(family("xlm"))
     ids = torch.randint(4, 40, (2, 10))
     labels = torch.full_like(ids, -100)

@@ -6,7 +6,9 @@ from engine.kernels.dropout import Dropout, dropout
 
 
 def test_rate_mean_and_seed() -> None:
-    """Entries vanish at the rate, the mean stays, a seed repeats itself, and evaluation changes nothing."""
+    """Entries vanish at the rate, the mean stays, a seed repeats itself, and evaluation changes
+    nothing.
+    """
     states = torch.ones(200_003)
     for rate in (0.1, 0.5, 0.9):
         torch.manual_seed(0)

@@ -1,4 +1,6 @@
-"""PyTorch's tools see plain linear layers, and kernels step aside for whatever watches or transforms them."""
+"""PyTorch's tools see plain linear layers, and kernels step aside for whatever watches or
+transforms them.
+"""
 
 import copy
 import warnings
@@ -53,7 +55,10 @@ class Wrapped(nn.Module):
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
         self.base = base
-        self.down, self.up = nn.Linear(base.in_features, 2, bias=False), nn.Linear(2, base.out_features, bias=False)
+        self.down, self.up = (
+            nn.Linear(base.in_features, 2, bias=False),
+            nn.Linear(2, base.out_features, bias=False),
+        )
 
     def forward(self, states: Tensor) -> Tensor:
         found: Tensor = self.base(states) + self.up(self.down(states))
@@ -112,7 +117,9 @@ def test_hooks_see_the_product(name: str) -> None:
     with torch.no_grad():
         expected = told(model)
         for path, layer in layers.items():
-            layer.register_forward_hook(lambda _, given, found, path=path: seen.update({path: (given[0], found)}))
+            layer.register_forward_hook(
+                lambda _, given, found, path=path: seen.update({path: (given[0], found)})
+            )
         agree(told(model), expected, "answer under hooks", 1e-5)
     assert {path for path in layers if path.startswith("blocks.")} <= set(seen)
     for path, (given, found) in seen.items():
@@ -167,7 +174,9 @@ def multiplications(model: Model) -> int:
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("prepacked", [False, True])
 def test_operations_are_counted(name: str, prepacked: bool) -> None:
-    """As many as those of the layers of torch.nn, attention and output beside them; forward and backward."""
+    """As many as those of the layers of torch.nn, attention and output beside them; forward and
+    backward.
+    """
     model = built(family(name), dtype=torch.float32).eval()
     hooked = copy.deepcopy(model)
     for layer in hooked.modules():
@@ -210,19 +219,31 @@ def one_row(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 def jacobian_product(function: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
     with forward_ad.dual_level():
-        found = forward_ad.unpack_dual(function(forward_ad.make_dual(states, torch.ones_like(states)))).tangent
+        found = forward_ad.unpack_dual(
+            function(forward_ad.make_dual(states, torch.ones_like(states)))
+        ).tangent
     assert found is not None
     return found
 
 
 TRANSFORMS: dict[str, Callable[[Callable[[Tensor], Tensor], Tensor], Any]] = {
     "value": lambda function, states: function(states),
-    "gradient": lambda function, states: torch.autograd.grad(function(leaf := grown(states)).sum(), leaf)[0],
-    "func.grad": lambda function, states: torch.func.grad(lambda given: function(given).sum())(states),
-    "func.jvp": lambda function, states: torch.func.jvp(function, (states,), (torch.ones_like(states),))[1],
-    "func.hessian": lambda function, states: torch.func.hessian(lambda given: function(given).sum())(states[:2]),
+    "gradient": lambda function, states: torch.autograd.grad(
+        function(leaf := grown(states)).sum(), leaf
+    )[0],
+    "func.grad": lambda function, states: torch.func.grad(lambda given: function(given).sum())(
+        states
+    ),
+    "func.jvp": lambda function, states: torch.func.jvp(
+        function, (states,), (torch.ones_like(states),)
+    )[1],
+    "func.hessian": lambda function, states: torch.func.hessian(
+        lambda given: function(given).sum()
+    )(states[:2]),
     "func.vmap": lambda function, states: torch.func.vmap(one_row(function))(states),
-    "gradients by row": lambda function, states: torch.func.vmap(torch.func.grad(one_row(function)))(states),
+    "gradients by row": lambda function, states: torch.func.vmap(
+        torch.func.grad(one_row(function))
+    )(states),
     "forward mode": jacobian_product,
     "second derivatives": lambda function, states: torch.autograd.functional.hessian(
         lambda given: function(given).sum(), states[:2]
@@ -263,14 +284,21 @@ def test_a_gradient_for_each_text(name: str) -> None:
     gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, states)
     for index, text in enumerate(states):
         expected = torch.autograd.grad(loss(weights, text), list(weights.values()))
-        agree([gradient[index] for gradient in gradients.values()], list(expected), "gradients", 1e-5)
+        agree(
+            [gradient[index] for gradient in gradients.values()], list(expected), "gradients", 1e-5
+        )
 
 
 def test_dropout_is_transformed() -> None:
-    """Other entries vanish in each row of vmap; forward-mode and second derivatives fall where entries stay."""
+    """Other entries vanish in each row of vmap; forward-mode and second derivatives fall where
+    entries stay.
+    """
     states = drawn(4, 1000)
     found = torch.func.vmap(lambda row: dropout(row, 0.5), randomness="different")(states)
-    assert not torch.equal(found[0] == 0, found[1] == 0) and 0.4 < float((found == 0).double().mean()) < 0.6
+    assert (
+        not torch.equal(found[0] == 0, found[1] == 0)
+        and 0.4 < float((found == 0).double().mean()) < 0.6
+    )
     made: list[Tensor] = []
     tangent = jacobian_product(lambda given: made.append(dropout(given, 0.5)) or made[0], states)  # type: ignore[func-returns-value]
     assert torch.equal(tangent == 0, made[0] == 0)

@@ -14,14 +14,22 @@ IDS = torch.ones(2, LENGTH, dtype=torch.long)
 
 
 def model_of(name: str, head: str | None = "default", **changes: Any) -> Model:
-    return built(family(name, **{key.replace("__", "."): value for key, value in changes.items()}), head)
+    return built(
+        family(name, **{key.replace("__", "."): value for key, value in changes.items()}), head
+    )
 
 
 def rotary_with_memory() -> Spec:
-    plain = {key: value for key, value in family("transformer-xl").to_dict().items() if key != "checkpoint"}
+    plain = {
+        key: value
+        for key, value in family("transformer-xl").to_dict().items()
+        if key != "checkpoint"
+    }
     attention = {"score": ["content"], "mask": ["causal"]}
     memory = {"kind": "recurrent", "length": None, "initial": "empty"}
-    return Spec.model_validate({**plain, "position": {"kind": "rotary"}, "attention": attention, "memory": memory})
+    return Spec.model_validate(
+        {**plain, "position": {"kind": "rotary"}, "attention": attention, "memory": memory}
+    )
 
 
 Call = Callable[[], Any]
@@ -198,13 +206,18 @@ def test_rotary_places_go_into_a_memory_of_keys() -> None:
     places = torch.tensor([[7, 8, 9, 20, 21, 22]])
     whole = model(ids, position_ids=places)
     assert whole.memory is None, "hidden states would be turned by counted places"
-    first = model(ids[:, :3], position_ids=places[:, :3], memory=model.start_memory(1), use_memory=True)
+    first = model(
+        ids[:, :3], position_ids=places[:, :3], memory=model.start_memory(1), use_memory=True
+    )
     second = model(ids[:, 3:], position_ids=places[:, 3:], memory=first.memory)
     agree(second.last_hidden_state, whole.last_hidden_state[:, 3:], "states", 1e-10)
 
 
 def test_masks_and_mappings_may_be_of_any_number_type() -> None:
-    model, silenced = built(family("xlnet"), dtype=torch.float32), torch.tensor([1.0, 0.0, 1.0, 1.0])
+    model, silenced = (
+        built(family("xlnet"), dtype=torch.float32),
+        torch.tensor([1.0, 0.0, 1.0, 1.0]),
+    )
     mapping = torch.eye(LENGTH).expand(2, -1, -1)
     expected = model(IDS, target_mapping=mapping, head_mask=silenced).logits
     for kind in (torch.bool, torch.float64, torch.bfloat16, torch.long):

@@ -1,4 +1,6 @@
-"""Weights of 8 bits: a rounding error of each entry, and nothing else, in the whole network of every family."""
+"""Weights of 8 bits: a rounding error of each entry, and nothing else, in the whole network of
+every family.
+"""
 
 import copy
 import sys
@@ -15,7 +17,7 @@ from engine import CheckpointError, InputError, Model, build_model, load_model, 
 from engine.kernels.int8 import Int8Weight
 from engine.kernels.linear import build_linear, linear, linear_gelu, product
 from engine.kernels.tuning import tuned
-from engine.ties import shared_names
+from engine.parameters.ties import shared_names
 from engine.training import train
 from tests.checkpoint.folders import memory_to_open, save_large
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
@@ -51,7 +53,9 @@ def quantized(weight: Tensor, dtype: torch.dtype = torch.float32) -> Int8Weight:
 @pytest.mark.parametrize("rows", [0, 1, 3, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 def test_a_layer_is_the_layer_of_its_rounded_weight(rows: int, dtype: torch.dtype) -> None:
-    """In parts of a few rows; no entry is off by more than half a step of its row; a row of zeros stays."""
+    """In parts of a few rows; no entry is off by more than half a step of its row; a row of zeros
+    stays.
+    """
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(48, 64, generator=generator) * torch.logspace(-3, 2, 48)[:, None]
     weight[5] = 0
@@ -64,10 +68,20 @@ def test_a_layer_is_the_layer_of_its_rounded_weight(rows: int, dtype: torch.dtyp
     assert bool(((rounded - weight).abs() <= step * (0.5 + 1e-4)).all()) and not rounded[5].any()
     states = torch.randn(2, rows, 64, generator=generator).to(dtype)
     expected = states.double() @ rounded.t() + layer.bias.double()
-    tolerance = {torch.float32: 1e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float64: 1e-12}[dtype]
+    tolerance = {
+        torch.float32: 1e-6,
+        torch.bfloat16: 1e-2,
+        torch.float16: 2e-3,
+        torch.float64: 1e-12,
+    }[dtype]
     with tuned(dequantized_entries=300):
         agree(linear(layer, states).double(), expected, "product", tolerance)
-        agree(linear_gelu(layer, states).double(), functional.gelu(expected), "product and GELU", tolerance)
+        agree(
+            linear_gelu(layer, states).double(),
+            functional.gelu(expected),
+            "product and GELU",
+            tolerance,
+        )
     agree(layer(states).double(), expected, "the layer itself", tolerance)
     assert layer(states).dtype == dtype
 
@@ -75,7 +89,12 @@ def test_a_layer_is_the_layer_of_its_rounded_weight(rows: int, dtype: torch.dtyp
 def test_sums_over_integers_stay_within_half_precision() -> None:
     weight = torch.full((3, 4096), 0.01)
     states = torch.ones(1, 4096, dtype=torch.float16)
-    agree(product(states, quantized(weight, torch.float16)).float(), torch.full((1, 3), 40.96), "sum", 2e-3)
+    agree(
+        product(states, quantized(weight, torch.float16)).float(),
+        torch.full((1, 3), 40.96),
+        "sum",
+        2e-3,
+    )
 
 
 def test_a_table_gives_its_rounded_rows() -> None:
@@ -84,14 +103,23 @@ def test_a_table_gives_its_rounded_rows() -> None:
     wide, ids = table.dequantize(), torch.tensor([[3, 0], [19, 3]])
     assert torch.equal(functional.embedding(ids, table), wide[ids])
     assert isinstance(table[4:9], Int8Weight) and torch.equal(table[4:9].dequantize(), wide[4:9])
-    assert torch.equal(torch.cat((table[:2], table[7:])).dequantize(), torch.cat((wide[:2], wide[7:])))
+    assert torch.equal(
+        torch.cat((table[:2], table[7:])).dequantize(), torch.cat((wide[:2], wide[7:]))
+    )
     joined = torch.cat((table, torch.eye(2, 6)))
-    assert isinstance(joined, Int8Weight) and torch.equal(joined.dequantize(), torch.cat((wide, torch.eye(2, 6))))
+    assert isinstance(joined, Int8Weight) and torch.equal(
+        joined.dequantize(), torch.cat((wide, torch.eye(2, 6)))
+    )
     half = table.to(torch.bfloat16)
     assert half.dtype == functional.embedding(ids, half).dtype == torch.bfloat16
     assert isinstance(half, Int8Weight) and torch.equal(half.float().dequantize(), wide)
     assert table.nbytes == 20 * 6 + 20 * 4 and "Int8Weight((20, 6)" in repr(table)
-    for asked in (lambda: table + 1, lambda: table.t(), lambda: table[:, 2:], lambda: torch.cat((table, table), dim=1)):
+    for asked in (
+        lambda: table + 1,
+        lambda: table.t(),
+        lambda: table[:, 2:],
+        lambda: torch.cat((table, table), dim=1),
+    ):
         with pytest.raises(InputError, match="8-bit weights"):
             asked()
 
@@ -107,23 +135,40 @@ def test_answers_are_those_of_the_rounded_weights(name: str, tmp_path: Path) -> 
         agree(*(answer(model(**call)) for model in (small, wide)), "answers", 1e-5)
         agree(*(model(**call, labels=labels).losses for model in (small, wide)), "losses", 1e-5)
         with tuned(kept_score_bytes=0, score_slice_bytes=1, score_slice_tokens=7):
-            agree(*(model(**call, labels=labels).losses for model in (small, wide)), "losses in slices", 1e-5)
-    scored = {} if small.spec.has_rule("causal") or small.spec.streams.kind == "two" else {"mask_token_id": 3}
+            agree(
+                *(model(**call, labels=labels).losses for model in (small, wide)),
+                "losses in slices",
+                1e-5,
+            )
+    scored = (
+        {}
+        if small.spec.has_rule("causal") or small.spec.streams.kind == "two"
+        else {"mask_token_id": 3}
+    )
     agree(*(model.score(ids, **scored).log_probs for model in (small, wide)), "scores", 1e-5)
     if scored:
         found, expected = (model.fill_mask(ids.index_fill(1, torch.tensor([2]), 3), top_n=4, **scored)
                            for model in (small, wide))  # fmt: skip
         for one, other in zip(found, expected, strict=True):
             assert one.tokens == other.tokens
-            agree(torch.tensor(one.probabilities), torch.tensor(other.probabilities), "probabilities", 1e-5)
+            agree(
+                torch.tensor(one.probabilities),
+                torch.tensor(other.probabilities),
+                "probabilities",
+                1e-5,
+            )
 
 
 @pytest.mark.parametrize("name", [case for case in CASES if case not in ("xlm", "xlm-roberta-xl")])
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"do_sample": True, "seed": 5}], ids=str)
-def test_texts_are_those_of_the_rounded_weights(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+def test_texts_are_those_of_the_rounded_weights(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
     small, wide = both(name, tmp_path)
     ids = torch.tensor([[5, 6, 27, 31]])
-    found, expected = (model.generate(ids, max_new_tokens=6, eos_token_id=(), **options) for model in (small, wide))
+    found, expected = (
+        model.generate(ids, max_new_tokens=6, eos_token_id=(), **options) for model in (small, wide)
+    )
     assert torch.equal(found, expected) and found.shape == (1, 10)
 
 
@@ -133,7 +178,10 @@ def test_all_large_weights_are_narrow_and_ties_hold(name: str, tmp_path: Path) -
     wider = {"dims.model": 128, "dims.inner": 512, "dims.vocab": 2000}
     wider |= {"position.size": 16} if name in ("xlm", "xlm-roberta-xl") else {}
     small, wide = both(name, tmp_path, **wider)
-    sizes = [sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())) for model in (small, wide)]
+    sizes = [
+        sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+        for model in (small, wide)
+    ]
     assert sizes[0] < 0.3 * sizes[1]
     assert list(shared_names(small).values()) == list(shared_names(wide).values())
     moved = copy.deepcopy(small).to(torch.float64)
@@ -143,7 +191,9 @@ def test_all_large_weights_are_narrow_and_ties_hold(name: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_texts_are_about_as_likely_as_before(name: str, tmp_path: Path) -> None:
-    """Rounding changes a weight by at most 1/254 of its row's largest: a few percent of a log-likelihood's spread."""
+    """Rounding changes a weight by at most 1/254 of its row's largest: a few percent of a
+    log-likelihood's spread.
+    """
     model = built(family(name, **CHANGES.get(name, {})), dtype=torch.float32)
     save_model(model, tmp_path)
     small = load_model(tmp_path, weights="int8")
@@ -171,7 +221,11 @@ def test_what_they_do_not_serve(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds 8-bit weights"):
         save_model(small, tmp_path / "again")
     with pytest.raises(InputError, match="8-bit weights take no training"):
-        train(small, iter([{"input_ids": torch.tensor([[5, 6]]), "labels": torch.tensor([[5, 6]])}]), steps=1)
+        train(
+            small,
+            iter([{"input_ids": torch.tensor([[5, 6]]), "labels": torch.tensor([[5, 6]])}]),
+            steps=1,
+        )
     with pytest.raises(InputError, match="keeps its vocabulary"):
         small.resize_vocabulary(50)
     assert not small.training and small(torch.tensor([[5, 6]])).logits.shape == (1, 2, 40)
@@ -185,7 +239,9 @@ def test_values_that_8_bits_cannot_say(tmp_path: Path) -> None:
     tensors = load_file(file)
     tensors["embeddings.tokens.tables.0"][3, 4] = torch.nan
     save_file(tensors, file)
-    with pytest.raises(CheckpointError, match=r"embeddings\.tokens\.tables\.0 holds values that are not finite"):
+    with pytest.raises(
+        CheckpointError, match=r"embeddings\.tokens\.tables\.0 holds values that are not finite"
+    ):
         load_model(tmp_path, weights="int8")
 
 
@@ -199,7 +255,9 @@ def test_bfloat16_generates(tmp_path: Path) -> None:
 
 
 def test_a_new_head_over_a_narrow_body(tmp_path: Path) -> None:
-    """What a checkpoint lacks is drawn anew and stays wide: clusters beside a narrow table among them."""
+    """What a checkpoint lacks is drawn anew and stays wide: clusters beside a narrow table among
+    them.
+    """
     spec = family("transformer-xl")
     save_model(build_model(spec, head=None, seed=0), tmp_path)
     with pytest.warns(UserWarning, match="initialised anew"):
@@ -217,8 +275,12 @@ Int8Weight.of(torch.ones(1, 1), torch.float32).detach()  # torch imports much at
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_loading_never_holds_the_wide_network(tmp_path: Path) -> None:
-    """Beside the narrow weights, only pages of the file that were just read and a part that is being rounded."""
+    """Beside the narrow weights, only pages of the file that were just read and a part that is
+    being rounded.
+    """
     wide = save_large(tmp_path)
     grown, size = memory_to_open(tmp_path, PREPARE, arguments='weights="int8"')
     assert wide > 190 * 2**20 and size < 0.26 * wide
-    assert grown < size + 80 * 2**20 < 0.7 * wide, f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
+    assert grown < size + 80 * 2**20 < 0.7 * wide, (
+        f"{grown / 2**20:.0f} MiB for {size / 2**20:.0f} MiB"
+    )

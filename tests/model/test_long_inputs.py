@@ -1,4 +1,6 @@
-"""Long inputs: what attention holds grows with the length, and blocks of rows change no answer and no gradient."""
+"""Long inputs: what attention holds grows with the length, and blocks of rows change no answer and
+no gradient.
+"""
 
 import subprocess
 import sys
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine import Spec, begin, build_model, masks, scores
+from engine import Spec, build_model
+from engine.network import begin, masks, scores
 from engine.spec.axes import Dropout
 from tests.strategies import agree, answer, built, examples, family, inputs_for, valid_specs
 
@@ -23,7 +26,9 @@ QUIET = {"dropout": dict.fromkeys(Dropout.model_fields, 0.0)}
 
 @contextmanager
 def blocks_of(rows: int, at_once: int = 0) -> Iterator[None]:
-    """Blocks of so many rows, whose masks are made one by one where all take more than `at_once` bytes."""
+    """Blocks of so many rows, whose masks are made one by one where all take more than `at_once`
+    bytes.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for module in (masks, begin, scores):
             patch.setattr(module, "BLOCK", rows)
@@ -42,11 +47,17 @@ def learned(model: torch.nn.Module, call: dict[str, Any]) -> tuple[Tensor, dict[
 
 @examples(60)
 @given(valid_specs(), st.integers(0, 999), st.booleans(), st.booleans(), st.booleans())
-def test_blocks_of_rows_change_nothing(spec: Spec, seed: int, padded: bool, targets: bool, again: bool) -> None:
-    """Blocks of three rows, their masks made one by one, forwards and backwards, kept or made again."""
+def test_blocks_of_rows_change_nothing(
+    spec: Spec, seed: int, padded: bool, targets: bool, again: bool
+) -> None:
+    """Blocks of three rows, their masks made one by one, forwards and backwards, kept or made
+    again.
+    """
     padded = padded and "padding" in spec.attention.mask
     two = spec.streams.kind == "two"
-    call = inputs_for(spec, length=8, seed=seed, padded=padded, targets=2 if targets and two else None)
+    call = inputs_for(
+        spec, length=8, seed=seed, padded=padded, targets=2 if targets and two else None
+    )
     spec = spec.model_copy(update={"dropout": Dropout(**QUIET["dropout"])})
     model = built(spec, seed=seed)
     with blocks_of(10**6, 10**12):
@@ -78,15 +89,23 @@ def test_dropout_is_the_same_when_it_is_made_again() -> None:
 
 
 class Held(TorchDispatchMode):
-    """The most bytes of tensors that were alive at once, beyond those made before, and the largest of them."""
+    """The most bytes of tensors that were alive at once, beyond those made before, and the largest
+    of them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.alive: dict[int, int] = {}
         self.now = self.most = self.largest = 0
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        known = {t.untyped_storage().data_ptr() for t in torch.utils._pytree.tree_leaves(args) if isinstance(t, Tensor)}
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        known = {
+            t.untyped_storage().data_ptr()
+            for t in torch.utils._pytree.tree_leaves(args)
+            if isinstance(t, Tensor)
+        }
         result = function(*args, **(kwargs or {}))
         for tensor in torch.utils._pytree.tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.untyped_storage().data_ptr() not in known:
@@ -109,9 +128,13 @@ class Held(TorchDispatchMode):
 
 
 def held(name: str, length: int, training: bool, heads: int = 2, **given: Any) -> tuple[int, int]:
-    """The most bytes that one pass holds at once, with its backward pass in training, and its largest tensor."""
+    """The most bytes that one pass holds at once, with its backward pass in training, and its
+    largest tensor.
+    """
     places = {"position.size": 2000} if name == "xlm-roberta-xl" else {}
-    spec = family(name, **{"dims.model": 8, "dims.heads": heads, "dims.inner": 8, "dims.layers": 2}, **places)
+    spec = family(
+        name, **{"dims.model": 8, "dims.heads": heads, "dims.inner": 8, "dims.layers": 2}, **places
+    )
     model = build_model(spec, None, seed=0).train(training)
     model.gradient_checkpointing = training
     ids = torch.randint(6, 40, (1, length))
@@ -125,7 +148,9 @@ def held(name: str, length: int, training: bool, heads: int = 2, **given: Any) -
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", ["xlnet", "transformer-xl", "xglm", "xlm-roberta-xl"])
 def test_memory_grows_with_the_length(name: str, training: bool) -> None:
-    """Four times the length takes about four times the memory; no tensor has an entry a pair of tokens."""
+    """Four times the length takes about four times the memory; no tensor has an entry a pair of
+    tokens.
+    """
     with blocks_of(32):
         padded = {"attention_mask": torch.ones(1, 256)} if name in ("xlnet", "xglm") else {}
         longer = {key: torch.ones(1, 1024) for key in padded}
@@ -138,7 +163,10 @@ def test_memory_grows_with_the_length(name: str, training: bool) -> None:
 def test_segments_and_padding_of_a_long_text() -> None:
     """XLNet with every argument that speaks of pairs, made from what is known of single tokens."""
     with blocks_of(32):
-        given = {"token_type_ids": torch.arange(1024)[None] // 600, "attention_mask": torch.arange(1024)[None] > 9}
+        given = {
+            "token_type_ids": torch.arange(1024)[None] // 600,
+            "attention_mask": torch.arange(1024)[None] > 9,
+        }
         _, largest = held("xlnet", 1024, True, **given)
     assert largest < 1024 * 1024
 
@@ -166,8 +194,12 @@ def resident() -> int:
 def test_freed_buffers_go_back_to_the_system() -> None:
     """Kept in pieces, they come to ten times the memory of the tensors."""
     command = [sys.executable, "-c", MEASURE, "3000"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+    )
     assert ended.returncode == 0, ended.stderr
     most, grown = map(int, ended.stdout.split())
     assert most > 20 * 2**20
-    assert grown < 1.5 * most + 40 * 2**20, f"{grown / 2**20:.0f} MiB for tensors of {most / 2**20:.0f} MiB"
+    assert grown < 1.5 * most + 40 * 2**20, (
+        f"{grown / 2**20:.0f} MiB for tensors of {most / 2**20:.0f} MiB"
+    )

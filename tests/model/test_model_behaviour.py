@@ -1,4 +1,6 @@
-"""A network behaves as PyTorch modules do: it moves, casts, copies, compiles, exports, and repeats itself by its seed."""
+"""A network behaves as PyTorch modules do: it moves, casts, copies, compiles, exports, and repeats
+itself by its seed.
+"""
 
 import copy
 from typing import Any
@@ -15,12 +17,19 @@ CASES = (*FAMILIES, "two streams")
 
 
 def case(name: str) -> tuple[Model, dict[str, Any]]:
-    """A toy network in float32 and a call without memory; "two streams" gives XLNet something to predict."""
+    """A toy network in float32 and a call without memory; "two streams" gives XLNet something to
+    predict.
+    """
     spec = family("xlnet" if name == "two streams" else name)
     model = built(spec, dtype=torch.float32)
     two = name == "two streams"
-    inputs = inputs_for(spec, length=6, targets=2 if two else None, permuted=two, dtype=torch.float32)
-    return model, {**inputs, **({} if isinstance(spec.memory, axes.NoMemory) else {"use_memory": False})}
+    inputs = inputs_for(
+        spec, length=6, targets=2 if two else None, permuted=two, dtype=torch.float32
+    )
+    return model, {
+        **inputs,
+        **({} if isinstance(spec.memory, axes.NoMemory) else {"use_memory": False}),
+    }
 
 
 class Logits(nn.Module):
@@ -59,10 +68,17 @@ def test_memory_compiles_without_a_graph_break(name: str) -> None:
     torch._dynamo.reset()
     spec = family(name)
     model = built(spec, dtype=torch.float32)
-    first, second = (inputs_for(spec, length=4, seed=seed, permuted=False, optional=False) for seed in (0, 1))
+    first, second = (
+        inputs_for(spec, length=4, seed=seed, permuted=False, optional=False) for seed in (0, 1)
+    )
     memory = model(**first, use_memory=True).memory
     compiled = torch.compile(model, fullgraph=True, backend="eager")
-    agree(answer(compiled(**second, memory=memory)), answer(model(**second, memory=memory)), "compiled", 1e-5)
+    agree(
+        answer(compiled(**second, memory=memory)),
+        answer(model(**second, memory=memory)),
+        "compiled",
+        1e-5,
+    )
 
 
 def test_code_for_the_backward_pass_compiles() -> None:
@@ -73,7 +89,11 @@ def test_code_for_the_backward_pass_compiles() -> None:
     found, expected = answer(compiled(**inputs)), answer(model(**inputs))
     agree(found, expected, "compiled", 1e-5)
     table = model.embeddings.tokens.tables[0]
-    agree(*(torch.autograd.grad(result.sum(), table)[0] for result in (found, expected)), "gradients", 1e-5)
+    agree(
+        *(torch.autograd.grad(result.sum(), table)[0] for result in (found, expected)),
+        "gradients",
+        1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -95,9 +115,14 @@ def test_exports_with_a_length_of_its_own(name: str) -> None:
     model, inputs = case(name)
     names = [key for key, value in inputs.items() if isinstance(value, Tensor)]
     wrapped = Logits(model, names)
-    batch, length = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("length", min=3, max=24)
+    batch, length = (
+        torch.export.Dim("batch", min=2, max=64),
+        torch.export.Dim("length", min=3, max=24),
+    )
     shapes = (tuple({0: batch, 1: length} for _ in names),)
-    program = torch.export.export(wrapped, tuple(inputs[key] for key in names), dynamic_shapes=shapes, strict=False)
+    program = torch.export.export(
+        wrapped, tuple(inputs[key] for key in names), dynamic_shapes=shapes, strict=False
+    )
     longer = inputs_for(model.spec, batch=3, length=9, permuted=False, dtype=torch.float32)
     tensors = tuple(longer[key] for key in names)
     agree(program.module()(*tensors), wrapped(*tensors), "exported", 1e-5)
@@ -114,7 +139,9 @@ def test_casts(name: str, dtype: torch.dtype) -> None:
     assert found.dtype == dtype and bool(found.isfinite().all())
     direct = build_model(model.spec, dtype=dtype).eval()
     direct.load_state_dict(before)
-    agree(direct(**inputs).last_hidden_state.float(), found.float(), "a network built in that dtype")
+    agree(
+        direct(**inputs).last_hidden_state.float(), found.float(), "a network built in that dtype"
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -136,7 +163,9 @@ def test_copies_share_nothing(name: str) -> None:
     model, inputs = case(name)
     expected = answer(model(**inputs)).detach().clone()
     other = copy.deepcopy(model)
-    mine, theirs = ({parameter.data_ptr() for parameter in one.parameters()} for one in (model, other))
+    mine, theirs = (
+        {parameter.data_ptr() for parameter in one.parameters()} for one in (model, other)
+    )
     assert not mine & theirs
     randomise(other, seed=5)
     assert torch.equal(answer(model(**inputs)), expected)
@@ -158,14 +187,19 @@ def test_a_seed_repeats_itself_and_leaves_the_global_state_alone() -> None:
     torch.manual_seed(1)
     one, two, three = (build_model(spec, seed=seed) for seed in (7, 7, 8))
     assert torch.equal(torch.rand(1), expected)
-    pairs = [(one.state_dict()[name], two.state_dict()[name], value) for name, value in three.state_dict().items()]
+    pairs = [
+        (one.state_dict()[name], two.state_dict()[name], value)
+        for name, value in three.state_dict().items()
+    ]
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert any(not torch.equal(a, c) for a, _, c in pairs)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_training_with_dropout_repeats_itself_by_its_seed(name: str) -> None:
-    everywhere = dict.fromkeys(("embeddings", "positions", "attention", "residual", "inner", "output"), 0.2)
+    everywhere = dict.fromkeys(
+        ("embeddings", "positions", "attention", "residual", "inner", "output"), 0.2
+    )
     spec = family(name, dropout=everywhere)
     model = built(spec, dtype=torch.float32).train()
     inputs = inputs_for(spec, dtype=torch.float32)
@@ -213,9 +247,23 @@ def test_parameter_names_are_a_contract() -> None:
 
 
 MORE_NAMES = {
-    "xlm": {"embeddings.positions.weight", "embeddings.languages", "embeddings.norm.weight", "head.output.bias"},
-    "xlm-roberta-xl": {"embeddings.segments", "final_norm.weight", "head.output.dense.weight", "head.output.norm.bias"},
-    "transformer-xl": {"embeddings.tokens.projections.1", "head.output.cluster_weight", "head.output.biases.2"},
+    "xlm": {
+        "embeddings.positions.weight",
+        "embeddings.languages",
+        "embeddings.norm.weight",
+        "head.output.bias",
+    },
+    "xlm-roberta-xl": {
+        "embeddings.segments",
+        "final_norm.weight",
+        "head.output.dense.weight",
+        "head.output.norm.bias",
+    },
+    "transformer-xl": {
+        "embeddings.tokens.projections.1",
+        "head.output.cluster_weight",
+        "head.output.biases.2",
+    },
     "xglm": {"blocks.1.attention.key.bias", "final_norm.bias"},
 }
 

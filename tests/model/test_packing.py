@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import InputError, Model, Spec
-from engine.packing import run_unpadded
 from engine.spec import axes
+from engine.unpadded import run_unpadded
 from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
 
 BATCH, LENGTH = 5, 9
 
 
 def unequal(spec: Spec, seed: int, side: str) -> tuple[dict[str, Any], Tensor]:
-    """A call over rows of 1 to 9 tokens, padded at the right, the left or both, and which tokens are real."""
+    """A call over rows of 1 to 9 tokens, padded at the right, the left or both, and which tokens
+    are real.
+    """
     call = inputs_for(spec, batch=BATCH, length=LENGTH, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, LENGTH + 1, (BATCH, 1), generator=generator)
@@ -37,9 +39,15 @@ def learned(model: Model, loss: Tensor) -> dict[str, Tensor]:
 def check(spec: Spec, seed: int, side: str, tokens: int) -> None:
     model = built(spec, seed=seed)
     call, real = unequal(spec, seed, side)
-    real = real if "target_mapping" not in call else torch.ones(call["target_mapping"].shape[:2], dtype=torch.bool)
+    real = (
+        real
+        if "target_mapping" not in call
+        else torch.ones(call["target_mapping"].shape[:2], dtype=torch.bool)
+    )
     if model.head is not None:
-        labels = torch.randint(0, spec.dims.vocab, real.shape, generator=torch.Generator().manual_seed(seed))
+        labels = torch.randint(
+            0, spec.dims.vocab, real.shape, generator=torch.Generator().manual_seed(seed)
+        )
         call["labels"] = labels.masked_fill(~real, -100)
         call["output_logits"] = True
     expected, found = model(**call), run_unpadded(model, tokens, **call)
@@ -76,10 +84,12 @@ def test_families(name: str, side: str) -> None:
 
 def test_fewer_places_are_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of 1, 2, 3, 40 and 100 tokens cost little more than 146 places in place of 500."""
-    monkeypatch.setattr("engine.packing.FEW", 1)
+    monkeypatch.setattr("engine.unpadded.FEW", 1)
     model = built(family("xglm"), None)
     places = []
-    model.blocks[0].register_forward_pre_hook(lambda _, given: places.append(given[0].shape[0] * given[0].shape[1]))
+    model.blocks[0].register_forward_pre_hook(
+        lambda _, given: places.append(given[0].shape[0] * given[0].shape[1])
+    )
     lengths = torch.tensor([3, 100, 1, 40, 2])
     mask = torch.arange(100) < lengths[:, None]
     run_unpadded(model, input_ids=torch.full((5, 100), 7), attention_mask=mask)
@@ -102,7 +112,11 @@ def test_what_depends_on_padding_is_refused() -> None:
     agree(run_unpadded(model, input_ids=ids).logits, model(ids).logits, "without padding", 0.0)
     spec = family("xlnet")
     assert isinstance(spec.position, axes.RelativePosition)
-    mirrored = built(spec.model_copy(update={"position": spec.position.model_copy(update={"reversed_half": True})}))
+    mirrored = built(
+        spec.model_copy(
+            update={"position": spec.position.model_copy(update={"reversed_half": True})}
+        )
+    )
     with pytest.raises(InputError, match="reversed_half"):
         run_unpadded(mirrored, input_ids=ids, attention_mask=mask)
 
@@ -115,7 +129,12 @@ def test_what_lies_past_the_padding_keeps_its_distance() -> None:
     }
     mapping = torch.nn.functional.one_hot(torch.tensor([6, 0]), 7).expand(3, -1, -1)
     expected = model(**call, target_mapping=mapping).last_hidden_state
-    agree(run_unpadded(model, 6, **call, target_mapping=mapping).last_hidden_state, expected, "states", 1e-10)
+    agree(
+        run_unpadded(model, 6, **call, target_mapping=mapping).last_hidden_state,
+        expected,
+        "states",
+        1e-10,
+    )
 
 
 def test_an_encoder_may_be_masked_by_pair() -> None:
@@ -127,5 +146,8 @@ def test_an_encoder_may_be_masked_by_pair() -> None:
         "encoder_hidden_states": torch.randn(3, 4, spec.dims.model, dtype=torch.float64),
         "encoder_attention_mask": torch.rand(3, 6, 4) < 0.7,
     }
-    expected, found = model(**call).last_hidden_state, run_unpadded(model, 6, **call).last_hidden_state
+    expected, found = (
+        model(**call).last_hidden_state,
+        run_unpadded(model, 6, **call).last_hidden_state,
+    )
     agree(found[real], expected[real], "states", 1e-10)

@@ -1,4 +1,6 @@
-"""Prepacked weights: the same answers from a second layout, which is given up as soon as a weight is another."""
+"""Prepacked weights: the same answers from a second layout, which is given up as soon as a weight
+is another.
+"""
 
 import copy
 import pickle
@@ -13,7 +15,7 @@ from engine import InputError, Model, load_model, save_model
 from engine.kernels.linear import build_linear, linear, linear_gelu, onednn_forms
 from engine.kernels.reordered import reorder, reordered
 from engine.kernels.tuning import tuned
-from engine.layer_memory import DistanceKeys
+from engine.memory.layer import DistanceKeys
 from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
 
 if not torch.backends.mkldnn.is_available():
@@ -37,7 +39,9 @@ def packed(model: nn.Module) -> list[str]:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_answers_are_those_of_plain_weights(name: str) -> None:
     plain, fast = pair(name)
-    layers = [f"{path}.weight" for path, layer in fast.named_modules() if isinstance(layer, nn.Linear)]
+    layers = [
+        f"{path}.weight" for path, layer in fast.named_modules() if isinstance(layer, nn.Linear)
+    ]
     assert layers and set(layers) <= set(packed(fast)) and not packed(plain)
     inputs = inputs_for(plain.spec, dtype=torch.float32)
     with torch.no_grad():
@@ -48,7 +52,9 @@ def test_answers_are_those_of_plain_weights(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(48, 64), (64, 48)])
 def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[int, int]) -> None:
-    """Shown by blocks of another weight; a lone row in float32, and two that do not narrow, read plain rows."""
+    """Shown by blocks of another weight; a lone row in float32, and two that do not narrow, read
+    plain rows.
+    """
     draw = torch.Generator().manual_seed(0)
     layer, other = (build_linear(*shape).to(dtype).requires_grad_(False) for _ in range(2))
     for one in (layer, other):
@@ -62,14 +68,24 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     with tuned(onednn_multiplications=0, onednn_multiplications_with_one_thread=0, fused_gelu=True):
         agree(linear(layer, states).double(), expected, "product", tolerance)
-        agree(linear_gelu(layer, states).double(), nn.functional.gelu(expected), "product and GELU", tolerance)
+        agree(
+            linear_gelu(layer, states).double(),
+            nn.functional.gelu(expected),
+            "product and GELU",
+            tolerance,
+        )
     known, foreign = reordered(layer.weight), reordered(other.weight)
     assert known is not None and foreign is not None
     known.blocks = foreign.blocks
     swapped = states.double() @ other.weight.double().t() + layer.bias.double()
     plain = (rows == 1 and dtype == torch.float32) or (rows == 2 and shape[0] <= shape[1])
     with tuned(onednn_multiplications=0, onednn_multiplications_with_one_thread=0):
-        agree(linear(layer, states).double(), expected if plain else swapped, "product of what is read", tolerance)
+        agree(
+            linear(layer, states).double(),
+            expected if plain else swapped,
+            "product of what is read",
+            tolerance,
+        )
 
 
 @pytest.mark.parametrize(
@@ -78,8 +94,12 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
         lambda weight: weight.mul_(2),
         lambda weight: weight.__setitem__((0, 0), 7.0),
         lambda weight: setattr(weight, "data", weight.data * 2),
-        lambda weight: [setattr(weight, "data", weight.data * factor) for factor in (2.0, 0.75, 3.0, 0.5)],
-        lambda weight: [nn.utils.vector_to_parameters(torch.randn(weight.numel()), [weight]) for _ in range(2)],
+        lambda weight: [
+            setattr(weight, "data", weight.data * factor) for factor in (2.0, 0.75, 3.0, 0.5)
+        ],
+        lambda weight: [
+            nn.utils.vector_to_parameters(torch.randn(weight.numel()), [weight]) for _ in range(2)
+        ],
     ],
     ids=["in place", "an entry", "other data", "an address used again", "from a vector"],
 )
@@ -166,7 +186,10 @@ def test_a_changed_projection_of_distances_is_asked_again() -> None:
 
     both_agree("before")
     scores = [model.blocks[0].attention.scores for model in (plain, fast)]
-    hooks = [one.projection.register_forward_hook(lambda module, given, found: found * 0) for one in scores]
+    hooks = [
+        one.projection.register_forward_hook(lambda module, given, found: found * 0)
+        for one in scores
+    ]
     both_agree("with a hook")
     for hook in hooks:
         hook.remove()
@@ -258,8 +281,12 @@ def test_weights_without_blocks_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_distances_are_projected_once(name: str, mirrored: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not again for a shorter text, again for a longer one, after a change, under autograd, and past what is held."""
+def test_distances_are_projected_once(
+    name: str, mirrored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not again for a shorter text, again for a longer one, after a change, under autograd, and
+    past what is held.
+    """
     plain = built(family(name, **{"position.reversed_half": mirrored}), dtype=torch.float32)
     fast = copy.deepcopy(plain).prepack()
     projections = [model.blocks[1].attention.scores.projection for model in (plain, fast)]
@@ -270,12 +297,17 @@ def test_distances_are_projected_once(name: str, mirrored: bool, monkeypatch: py
             runs.append(1)
         return linear(layer, states)
 
-    monkeypatch.setattr("engine.scores.linear", counted)
+    monkeypatch.setattr("engine.network.scores.linear", counted)
 
     def projects(length: int) -> int:
         runs.clear()
         ids = torch.randint(5, 30, (2, length), generator=torch.Generator().manual_seed(length))
-        agree(told(fast, {"input_ids": ids}), told(plain, {"input_ids": ids}), f"answer to {length} tokens", 1e-5)
+        agree(
+            told(fast, {"input_ids": ids}),
+            told(plain, {"input_ids": ids}),
+            f"answer to {length} tokens",
+            1e-5,
+        )
         return len(runs)
 
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Arguments in other forms than int64 tensors: taken where there is one way to read them, else refused by name."""
+"""Arguments in other forms than int64 tensors: taken where there is one way to read them, else
+refused by name.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,12 +35,17 @@ def test_integers_in_every_form(form: str) -> None:
         "token_type_ids": IDS % 3, "position_ids": torch.arange(4).expand(2, 4), "langs": IDS % 2,
         "lengths": torch.tensor([4, 3]), "labels": IDS,
     }  # fmt: skip
-    expected, found = model(IDS, **call), model(given(IDS), **{name: given(value) for name, value in call.items()})
+    expected, found = (
+        model(IDS, **call),
+        model(given(IDS), **{name: given(value) for name, value in call.items()}),
+    )
     assert torch.equal(found.logits, expected.logits) and torch.equal(found.loss, expected.loss)
     kept = model(given(IDS), logits_to_keep=given(torch.tensor([0, 2]))).logits
     assert torch.equal(kept, model(IDS, logits_to_keep=torch.tensor([0, 2])).logits)
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
-    assert torch.equal(model(IDS, attention_mask=given(mask)).logits, model(IDS, attention_mask=mask > 0).logits)
+    assert torch.equal(
+        model(IDS, attention_mask=given(mask)).logits, model(IDS, attention_mask=mask > 0).logits
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -51,9 +58,14 @@ def test_text_methods_read_as_forward_does(form: str) -> None:
         decoder.generate(IDS, attention_mask=mask, max_new_tokens=3),
     )
     call = {"attention_mask": mask, "targets": mask}
-    expected, found = decoder.score(IDS, **call), decoder.score(given(IDS), **{k: given(v) for k, v in call.items()})
+    expected, found = (
+        decoder.score(IDS, **call),
+        decoder.score(given(IDS), **{k: given(v) for k, v in call.items()}),
+    )
     assert torch.equal(found.log_probs, expected.log_probs)
-    assert both_ways.fill_mask(given(IDS), mask_token_id=9) == both_ways.fill_mask(IDS, mask_token_id=9)
+    assert both_ways.fill_mask(given(IDS), mask_token_id=9) == both_ways.fill_mask(
+        IDS, mask_token_id=9
+    )
     filled = both_ways.mask_predict(given(IDS), 2, mask_token_id=9)
     assert torch.equal(filled, both_ways.mask_predict(IDS, 2, mask_token_id=9))
     reader = model_of("transformer-xl")
@@ -70,7 +82,9 @@ def test_labels_of_every_head_in_lists() -> None:
         model = model_of("xlm-roberta-xl", head)
         ends = {"end_positions": [2, 3]} if name == "start_positions" else {}
         tensors = {key: torch.tensor(value) for key, value in {name: labels, **ends}.items()}
-        assert torch.equal(model(IDS, **{name: labels}, **ends).loss, model(IDS, **tensors).loss), head
+        assert torch.equal(model(IDS, **{name: labels}, **ends).loss, model(IDS, **tensors).loss), (
+            head
+        )
 
 
 ADDED = torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, -torch.inf]])

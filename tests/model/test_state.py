@@ -6,9 +6,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from engine import build_model, save_model
-from engine.ties import shared_names
+from engine.parameters.ties import shared_names
 
-SHARED = {"tiny/xglm": {}, "tiny/xlnet": {"attention.query_bias": "shared"}, "tiny/transformer-xl": {}}
+SHARED = {
+    "tiny/xglm": {},
+    "tiny/xlnet": {"attention.query_bias": "shared"},
+    "tiny/transformer-xl": {},
+}
 
 
 def pair(name):
@@ -32,12 +36,18 @@ def test_ties_are_kept(name, assign, names):
 
 
 def test_a_state_holds_every_name_and_shares_no_memory(tmp_path):
-    """accelerate looks every name up; safetensors refuses shared memory, and with it transformers' Trainer."""
+    """accelerate looks every name up; safetensors refuses shared memory, and with it transformers'
+    Trainer.
+    """
     first, second = pair("tiny/xglm")
     save_file(first.state_dict(), tmp_path / "state.safetensors")
     second.load_state_dict(load_file(tmp_path / "state.safetensors"))
-    assert sorted(first.state_dict()) == sorted(name for names in shared_names(first).values() for name in names)
-    assert all(torch.equal(*both) for both in zip(first.parameters(), second.parameters(), strict=True))
+    assert sorted(first.state_dict()) == sorted(
+        name for names in shared_names(first).values() for name in names
+    )
+    assert all(
+        torch.equal(*both) for both in zip(first.parameters(), second.parameters(), strict=True)
+    )
 
 
 def test_ties_are_kept_below_another_module():
@@ -50,7 +60,10 @@ def test_tied_names_that_differ():
     first, second = pair("tiny/xglm")
     state = first.state_dict()
     state["head.output.weight"] = state["embeddings.tokens.tables.0"] + 1
-    with pytest.raises(RuntimeError, match=r"embeddings.tokens.tables.0, head.output.weight are tied here, but hold"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"embeddings.tokens.tables.0, head.output.weight are tied here, but hold",
+    ):
         second.load_state_dict(state)
 
 
@@ -58,7 +71,8 @@ def test_a_tied_tensor_that_is_missing_is_told_with_all_its_names():
     first, second = pair("tiny/xglm")
     state = {name: value for name, value in first.state_dict().items() if name not in TIED}
     with pytest.raises(
-        RuntimeError, match=r"Missing key\(s\) in state_dict: \"embeddings.tokens.tables.0\", \"head.out"
+        RuntimeError,
+        match=r"Missing key\(s\) in state_dict: \"embeddings.tokens.tables.0\", \"head.out",
     ):
         second.load_state_dict(state)
 

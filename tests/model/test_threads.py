@@ -15,7 +15,11 @@ def test_threads_build_side_by_side():
 
     def build(number):
         dtype = (None, torch.bfloat16, torch.float64)[number % 3]
-        return number % 2, dtype or torch.float32, build_model("tiny/xglm", seed=number % 2, dtype=dtype)
+        return (
+            number % 2,
+            dtype or torch.float32,
+            build_model("tiny/xglm", seed=number % 2, dtype=dtype),
+        )
 
     with ThreadPoolExecutor(6) as threads:
         made = list(threads.map(build, range(24)))
@@ -40,17 +44,21 @@ def test_a_seed_draws_what_the_same_seed_of_the_process_draws(dtype):
 def test_the_values_of_a_seed_are_those_of_earlier_versions():
     model = build_model("tiny/xglm", seed=3)
     first = model.get_parameter("blocks.0.attention.query.weight").flatten()[:3]
-    assert torch.equal(first, torch.tensor([-0.15402847528457642, 0.11530716717243195, 0.09844300150871277])), (
-        first.tolist()
-    )
+    assert torch.equal(
+        first, torch.tensor([-0.15402847528457642, 0.11530716717243195, 0.09844300150871277])
+    ), first.tolist()
 
 
 def test_new_heads_leave_the_process_alone(tmp_path):
     save_model(build_model("tiny/xglm", seed=0), tmp_path)
     before = torch.get_rng_state()
     with pytest.warns(UserWarning, match="initialised anew"):
-        one, other = (load_model(tmp_path, "sequence_classification", num_labels=3, seed=5) for _ in range(2))
-    assert torch.equal(one.get_parameter("head.output.weight"), other.get_parameter("head.output.weight"))
+        one, other = (
+            load_model(tmp_path, "sequence_classification", num_labels=3, seed=5) for _ in range(2)
+        )
+    assert torch.equal(
+        one.get_parameter("head.output.weight"), other.get_parameter("head.output.weight")
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -60,7 +60,9 @@ class Plain(nn.Module):
         self.remembers = None if model.spec.memory.kind == "none" else False
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return answer(self.model(input_ids, attention_mask=attention_mask, use_memory=self.remembers))
+        return answer(
+            self.model(input_ids, attention_mask=attention_mask, use_memory=self.remembers)
+        )
 
 
 class Step(nn.Module):
@@ -70,8 +72,12 @@ class Step(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        result = self.model(input_ids, attention_mask=attention_mask, memory=memory, use_memory="keys_values")
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, memory: Memory
+    ) -> tuple[Tensor, Memory]:
+        result = self.model(
+            input_ids, attention_mask=attention_mask, memory=memory, use_memory="keys_values"
+        )
         return answer(result), result.memory
 
 
@@ -103,16 +109,24 @@ def test_an_exported_step_takes_and_gives_memory(name: str) -> None:
     model = network(name)
     full = model.spec.memory.kind == "recurrent" and model.spec.memory.initial == "zeros"  # type: ignore[union-attr]
     memory = begun(model, 3, 7)
-    shapes = ({0: FREE, 1: FREE}, {0: FREE, 1: FREE}, memory.dynamic_shapes(FREE, None if full else FREE))
+    shapes = (
+        {0: FREE, 1: FREE},
+        {0: FREE, 1: FREE},
+        memory.dynamic_shapes(FREE, None if full else FREE),
+    )
     step = Step(model)
-    program = torch.export.export(step, (*texts(3, 4), memory), dynamic_shapes=shapes, strict=False).module()
+    program = torch.export.export(
+        step, (*texts(3, 4), memory), dynamic_shapes=shapes, strict=False
+    ).module()
     for batch, past, new in ((1, 1, 1), (1, 6, 1), (2, 1, 3), (4, 9, 2)):
         ours = theirs = begun(model, batch, past)
         for seed in range(2):
             given = texts(batch, new, seed)
             found, ours = program(*given, ours)
             expected, theirs = step(*given, theirs)
-            agree(found, expected, f"batch {batch}, {past} remembered, {new} new, step {seed}", 1e-5)
+            agree(
+                found, expected, f"batch {batch}, {past} remembered, {new} new, step {seed}", 1e-5
+            )
             assert ours.length == theirs.length
 
 
@@ -134,5 +148,7 @@ def test_one_graph_for_all_lengths(name: str, training: bool) -> None:
     for batch, length in ((2, 5), (3, 7), (2, 9), (3, 16), (2, 140)):
         found = compiled(*texts(batch, length))
         if not training:
-            agree(found, Plain(model)(*texts(batch, length)), f"batch {batch}, length {length}", 1e-5)
+            agree(
+                found, Plain(model)(*texts(batch, length)), f"batch {batch}, length {length}", 1e-5
+            )
     assert len(graphs) == 1

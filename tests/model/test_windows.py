@@ -13,12 +13,18 @@ RELATIVE = {"position": {"kind": "relative"}, "attention.score": ["content", "po
 
 def window_of(size: int | None, rules: list[str], **changes: Any) -> Spec:
     rules = [*rules, "window"] if size else rules
-    return family("xlm-roberta-xl", **{"attention.mask": rules, "attention.window": size, **changes})
+    return family(
+        "xlm-roberta-xl", **{"attention.mask": rules, "attention.window": size, **changes}
+    )
 
 
 @pytest.mark.parametrize(("length", "size"), [(9, 3), (9, 1), (9, 20), (300, 40), (300, 2)])
-@pytest.mark.parametrize("changes", [{"position": {"kind": "none"}}, RELATIVE], ids=["fused", "relative"])
-def test_two_sided_windows_are_masks_by_pair(length: int, size: int, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"position": {"kind": "none"}}, RELATIVE], ids=["fused", "relative"]
+)
+def test_two_sided_windows_are_masks_by_pair(
+    length: int, size: int, changes: dict[str, Any]
+) -> None:
     ids = torch.randint(5, 40, (2, length), generator=torch.Generator().manual_seed(0))
     places = torch.arange(length)
     pairs = ((places[:, None] - places).abs() < size).expand(2, -1, -1)

@@ -1,4 +1,6 @@
-"""The Transformer-XL authors' models in our terms: their settings as a spec, their tensors under our names."""
+"""The Transformer-XL authors' models in our terms: their settings as a spec, their tensors under
+our names.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,7 +25,11 @@ def spec_of(settings: Mapping[str, Any]) -> Spec:
         {"kind": "from_end", "table": "sinusoid", "clamp": clamp},
         {"kind": "from_end", "table": "learned", "size": rows},
     ]
-    output: dict[str, Any] = {"kind": "linear" if plain else "adaptive", "tied": settings["tie_weight"], "bias": True}
+    output: dict[str, Any] = {
+        "kind": "linear" if plain else "adaptive",
+        "tied": settings["tie_weight"],
+        "bias": True,
+    }
     if settings["sample_softmax"] > 0:
         output |= {"samples": settings["sample_softmax"], "scaled": True}
     tied = settings["tie_projs"]
@@ -36,7 +42,11 @@ def spec_of(settings: Mapping[str, Any]) -> Spec:
             "dims.head": settings["d_head"],
             "dims.inner": settings["d_inner"],
             "dims.vocab": settings["n_token"],
-            "embeddings.tables.tokens": {"width": width, "cutoffs": cutoffs, "divisor": settings["div_val"]},
+            "embeddings.tables.tokens": {
+                "width": width,
+                "cutoffs": cutoffs,
+                "divisor": settings["div_val"],
+            },
             "position": positions[kind],
             "attention.score": ["content", "position"] if kind < 2 else ["content"],
             "attention.query_bias": ("shared", "per_layer", "none", "none")[kind],
@@ -47,22 +57,31 @@ def spec_of(settings: Mapping[str, Any]) -> Spec:
             "norm.query": not (settings["pre_lnorm"] and kind > 1),
             "heads.output": {**output, "tied_projections": tied[0] if plain else tuple(tied)},
             "dropout": {
-                **dict.fromkeys(("embeddings", "positions", "residual", "inner", "output"), settings["dropout"]),
+                **dict.fromkeys(
+                    ("embeddings", "positions", "residual", "inner", "output"), settings["dropout"]
+                ),
                 "attention": settings["dropatt"],
             },
         },
     )
 
 
-def renamed(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Our name and tensor for each of the authors', which may be weights or gradients; tied ones under one name."""
+def renamed(
+    tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> Iterator[tuple[str, Tensor]]:
+    """Our name and tensor for each of the authors', which may be weights or gradients; tied ones
+    under one name.
+    """
     plain = not settings["cutoffs"]
     for name, tensor in tensors.items():
         parts = name.split(".")
         if parts[0] == "layers":
             yield from _of_layer(int(parts[1]), ".".join(parts[2:]), tensor)
         elif parts[0] == "word_emb":
-            yield f"embeddings.tokens.{'tables' if parts[1] == 'emb_layers' else 'projections'}.{parts[2]}", tensor
+            yield (
+                f"embeddings.tokens.{'tables' if parts[1] == 'emb_layers' else 'projections'}.{parts[2]}",
+                tensor,
+            )
         elif name in ("r_w_bias", "r_r_bias", "r_bias"):
             yield from _biases(name, tensor, settings)
         elif name == "r_emb":
@@ -76,7 +95,11 @@ def renamed(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Itera
         elif parts[1] in ("cluster_weight", "cluster_bias"):
             yield f"head.output.{parts[1]}", tensor.flip(0)  # their cluster i takes column -i
         elif parts[0] == "crit":
-            ours = {"weight": "tables", "bias": "biases"}[parts[3]] if parts[1] == "out_layers" else "projections"
+            ours = (
+                {"weight": "tables", "bias": "biases"}[parts[3]]
+                if parts[1] == "out_layers"
+                else "projections"
+            )
             plain_name = {"tables": "weight", "biases": "bias", "projections": "projection"}[ours]
             yield f"head.output.{plain_name}" if plain else f"head.output.{ours}.{parts[2]}", tensor
         elif name != "pos_emb.inv_freq":
@@ -105,10 +128,15 @@ def _of_layer(layer: int, name: str, tensor: Tensor) -> Iterator[tuple[str, Tens
 def _biases(name: str, tensor: Tensor, settings: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
     ours = {"r_w_bias": "content_bias", "r_r_bias": "position_bias", "r_bias": "table_bias"}[name]
     for layer in range(settings["n_layer"]):
-        yield f"blocks.{layer}.attention.scores.{ours}", tensor if settings["attn_type"] == 0 else tensor[layer]
+        yield (
+            f"blocks.{layer}.attention.scores.{ours}",
+            tensor if settings["attn_type"] == 0 else tensor[layer],
+        )
 
 
-def built(settings: Mapping[str, Any], weights: Mapping[str, Tensor], overrides: Mapping[str, Any]) -> Model:
+def built(
+    settings: Mapping[str, Any], weights: Mapping[str, Tensor], overrides: Mapping[str, Any]
+) -> Model:
     """Our model with the authors' weights; labels are aligned with the tokens, as theirs are."""
     model = build_model(spec_of(settings), head="masked_lm", overrides=overrides).eval()
     parameters = dict(model.named_parameters(remove_duplicate=False))

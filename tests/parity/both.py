@@ -1,4 +1,6 @@
-"""One call to a published model and to ours, everything that both give compared, in eval and in train mode."""
+"""One call to a published model and to ours, everything that both give compared, in eval and in
+train mode.
+"""
 
 import copy
 from collections.abc import Container, Mapping
@@ -10,13 +12,20 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from engine import Model
-from tests.parity.helpers import assert_close_relative, assert_same_gradients, their_gradients, weighted
+from tests.parity.helpers import (
+    assert_close_relative,
+    assert_same_gradients,
+    their_gradients,
+    weighted,
+)
 
 OURS = {"cross_attn_head_mask": "cross_head_mask"}
 
 
 class Wide(TorchFunctionMode):
-    """Float64 stays float64 where code asks for float32, so that what is left between two models is no rounding."""
+    """Float64 stays float64 where code asks for float32, so that what is left between two models is
+    no rounding.
+    """
 
     def __enter__(self) -> "Wide":
         self.previous = torch.get_default_dtype()
@@ -33,7 +42,9 @@ class Wide(TorchFunctionMode):
         if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
             if func is Tensor.float:
                 return args[0]
-            args = tuple(torch.float64 if argument is torch.float32 else argument for argument in args)
+            args = tuple(
+                torch.float64 if argument is torch.float32 else argument for argument in args
+            )
             if kwargs.get("dtype") is torch.float32:
                 kwargs["dtype"] = torch.float64
         return func(*args, **kwargs)
@@ -50,13 +61,14 @@ def agree(
     tolerance: float | None = None,
     without: Container[str] = (),
 ) -> None:
-    """Assert that hidden states, attentions, logits, loss and gradients agree, in eval and in train mode (dropout is 0).
+    """Assert that hidden states, attentions, logits, loss and gradients agree, in eval and in train
+    mode (dropout is 0).
 
-    Outputs are compared in float32 in eval mode; in float64, where rounding hides nothing, again in eval mode, and with
-    gradients in train mode (`tolerance` as in helpers).
-    `changes` replaces arguments for ours (None leaves one out); `their_only` are added for the published model. With `real`
-    (b i), True for real tokens, other rows are left out: a row of padding that sees nobody means nothing. Outputs named in
-    `without` are left out.
+    Outputs are compared in float32 in eval mode; in float64, where rounding hides nothing, again in
+    eval mode, and with gradients in train mode (`tolerance` as in helpers). `changes` replaces
+    arguments for ours (None leaves one out); `their_only` are added for the published model. With
+    `real` (b i), True for real tokens, other rows are left out: a row of padding that sees nobody
+    means nothing. Outputs named in `without` are left out.
     """
     mine = {OURS.get(name, name): value for name, value in inputs.items()} | dict(changes or {})
     mine = {name: value for name, value in mine.items() if value is not None}
@@ -69,7 +81,9 @@ def agree(
     published, mine = fresh(published, torch.float64), fresh(mine, torch.float64)
     with Wide():
         with torch.no_grad():
-            compare(ours(**mine, **flags), theirs(**fresh(published), **flags), real, tolerance, without)
+            compare(
+                ours(**mine, **flags), theirs(**fresh(published), **flags), real, tolerance, without
+            )
         for model in (theirs.train(), ours.train()):
             model.zero_grad(set_to_none=True)
         one, other = theirs(**published), ours(**mine)
@@ -86,7 +100,9 @@ def in_dtype(body: Any, dtype: torch.dtype) -> None:
 
 
 def widened(model: Any) -> Any:
-    """A copy with parameters in float64; buffers, such as tables of angles, stay as they were computed."""
+    """A copy with parameters in float64; buffers, such as tables of angles, stay as they were
+    computed.
+    """
     model = copy.deepcopy(model)
     for parameter in model.parameters():
         parameter.data = parameter.data.double()
@@ -100,7 +116,9 @@ def compare(
     tolerance: float | None = None,
     without: Container[str] = (),
 ) -> None:
-    """Assert that all that an output of ours and a published one have in common agrees, at real tokens."""
+    """Assert that all that an output of ours and a published one have in common agrees, at real
+    tokens.
+    """
     compared = 0
     for name in ("loss", "logits", "last_hidden_state", "pooler_output", "hidden_states"):
         expected = None if name in without else getattr(published, name, None)
@@ -111,13 +129,17 @@ def compare(
         expected = getattr(published, name, None)
         if expected is not None and any(part is not None for part in expected):
             rows = [_at(part.transpose(1, 2), real) for part in getattr(found, name) or ()]
-            assert_close_relative(rows, [_at(part.transpose(1, 2), real) for part in expected], name, tolerance)
+            assert_close_relative(
+                rows, [_at(part.transpose(1, 2), real) for part in expected], name, tolerance
+            )
             compared += 1
     assert compared, "the published output has nothing to compare"
 
 
 def scalar(output: Any, real: Tensor | None = None) -> Tensor:
-    """The loss of an output, or else a scalar to which every logit, or state and pooled vector, contributes."""
+    """The loss of an output, or else a scalar to which every logit, or state and pooled vector,
+    contributes.
+    """
     if getattr(output, "loss", None) is not None:
         return output.loss
     if getattr(output, "logits", None) is not None:
@@ -128,12 +150,17 @@ def scalar(output: Any, real: Tensor | None = None) -> Tensor:
 
 
 def used_gradients(theirs: nn.Module, ours: Model) -> dict[str, Tensor | None]:
-    """Gradients by published name, without what the layout lists as kept but unused, or fixed; those must have none."""
+    """Gradients by published name, without what the layout lists as kept but unused, or fixed;
+    those must have none.
+    """
     layout = ours.spec.checkpoint.huggingface
     assert layout is not None
     kept: dict[str, Tensor | None] = {}
     for name, gradient in their_gradients(theirs).items():
-        if any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in layout.unused):
+        if any(
+            fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")
+            for pattern in layout.unused
+        ):
             if gradient is None:
                 continue
         kept[name] = gradient
@@ -142,7 +169,9 @@ def used_gradients(theirs: nn.Module, ours: Model) -> dict[str, Tensor | None]:
 
 def tokens(batch: int, length: int, vocab: int, seed: int = 0, first: int = 4) -> Tensor:
     """Token ids (b i) from `first` on, above the special ones."""
-    return torch.randint(first, vocab, (batch, length), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        first, vocab, (batch, length), generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def padded(ids: Tensor, padding: int, counts: list[int], side: str) -> tuple[Tensor, Tensor]:
@@ -168,8 +197,12 @@ def _at(values: Any, real: Tensor | None) -> Any:
 
 
 def fresh(inputs: Mapping[str, Any], dtype: torch.dtype | None = None) -> dict[str, Any]:
-    """Copies of the tensors, real numbers cast to `dtype`: some published code changes its arguments in place."""
+    """Copies of the tensors, real numbers cast to `dtype`: some published code changes its
+    arguments in place.
+    """
     return {
-        name: value.clone().to(dtype if value.is_floating_point() else None) if isinstance(value, Tensor) else value
+        name: value.clone().to(dtype if value.is_floating_point() else None)
+        if isinstance(value, Tensor)
+        else value
         for name, value in inputs.items()
     }

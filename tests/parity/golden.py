@@ -15,7 +15,9 @@ FOLDER = Path(__file__).resolve().parents[1] / "goldens" / "transformer_xl"
 
 @dataclass(frozen=True)
 class Golden:
-    """One case: its tensors by name, the text of its config, and what is said about how it was made."""
+    """One case: its tensors by name, the text of its config, and what is said about how it was
+    made.
+    """
 
     tensors: dict[str, Tensor]
     config: str
@@ -24,7 +26,11 @@ class Golden:
     def below(self, prefix: str) -> dict[str, Tensor]:
         """The tensors whose names begin with `prefix` and a dot, under the rest of their names."""
         start = f"{prefix}."
-        return {name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)}
+        return {
+            name.removeprefix(start): value
+            for name, value in self.tensors.items()
+            if name.startswith(start)
+        }
 
     def several(self, prefix: str) -> list[Tensor]:
         """The tensors `prefix.0`, `prefix.1` and so on."""
@@ -33,13 +39,17 @@ class Golden:
 
     @property
     def bent(self) -> bool:
-        """Whether it was made in training, with a bend where dropout falls (see `helpers.smooth_dropout`)."""
+        """Whether it was made in training, with a bend where dropout falls (see
+        `helpers.smooth_dropout`).
+        """
         return bool(self.case["called"].get("bent_dropout"))
 
     @property
     def segments(self) -> range:
         """Numbers of the segments, one after another."""
-        numbers = {match[1] for name in self.tensors if (match := re.match(r"outputs\.(\d+)\.", name))}
+        numbers = {
+            match[1] for name in self.tensors if (match := re.match(r"outputs\.(\d+)\.", name))
+        }
         return range(len(numbers))
 
 

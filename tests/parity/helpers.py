@@ -1,4 +1,6 @@
-"""What the parity tests share: weights that matter, conversion, and comparison of outputs and of every gradient."""
+"""What the parity tests share: weights that matter, conversion, and comparison of outputs and of
+every gradient.
+"""
 
 import os
 import tempfile
@@ -13,15 +15,17 @@ from torch import Tensor, nn
 
 from engine import Model, load_model
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
+from engine.parameters.ties import shared_names
 from engine.spec.axes import Layout
-from engine.ties import shared_names
 from tests.strategies import randomise as randomise
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 def sweep(examples: int) -> settings:
-    """Settings of a test over random configs: the same examples every time, or PARITY_EXAMPLES fresh ones."""
+    """Settings of a test over random configs: the same examples every time, or PARITY_EXAMPLES
+    fresh ones.
+    """
     wanted = os.environ.get("PARITY_EXAMPLES")
     return settings(
         max_examples=int(wanted or examples),
@@ -32,8 +36,12 @@ def sweep(examples: int) -> settings:
     )
 
 
-def converted(theirs: Any, head: str | None = "default", dtype: torch.dtype = torch.float32, **options: Any) -> Model:
-    """Our model with the weights of one of transformers', through a folder that `save_pretrained` writes."""
+def converted(
+    theirs: Any, head: str | None = "default", dtype: torch.dtype = torch.float32, **options: Any
+) -> Model:
+    """Our model with the weights of one of transformers', through a folder that `save_pretrained`
+    writes.
+    """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs.save_pretrained(folder)
@@ -45,68 +53,100 @@ def converted(theirs: Any, head: str | None = "default", dtype: torch.dtype = to
     return ours
 
 
-def assert_close_relative(ours: Any, theirs: Any, what: str = "", tolerance: float | None = None) -> None:
+def assert_close_relative(
+    ours: Any, theirs: Any, what: str = "", tolerance: float | None = None
+) -> None:
     """Assert the same shape and values; sequences pairwise.
 
-    `tolerance` is a part of the largest magnitude in `theirs`: 1e-5 in float32, 1e-10 in float64, unless given.
+    `tolerance` is a part of the largest magnitude in `theirs`: 1e-5 in float32, 1e-10 in float64,
+    unless given.
     """
     if isinstance(theirs, list | tuple):
-        assert ours is not None and len(ours) == len(theirs), f"{what}: {0 if ours is None else len(ours)} parts"
+        assert ours is not None and len(ours) == len(theirs), (
+            f"{what}: {0 if ours is None else len(ours)} parts"
+        )
         for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
             assert_close_relative(one, other, f"{what}[{index}]", tolerance)
         return
     assert ours is not None, f"{what} is missing"
-    assert ours.shape == theirs.shape, f"{what}: shape {tuple(ours.shape)}, published {tuple(theirs.shape)}"
+    assert ours.shape == theirs.shape, (
+        f"{what}: shape {tuple(ours.shape)}, published {tuple(theirs.shape)}"
+    )
     if not theirs.numel():
         return
     assert bool(theirs.detach().isfinite().all()), f"{what}: the published numbers are not finite"
     ours, theirs = ours.detach(), theirs.detach()
     tolerance = TOLERANCE[theirs.dtype] if tolerance is None else tolerance
     worst, largest = float((ours - theirs).abs().max()), float(theirs.abs().max())
-    assert worst <= tolerance * largest, f"{what}: off by {worst:.3g} of {largest:.3g} ({worst / (largest or 1):.2g})"
+    assert worst <= tolerance * largest, (
+        f"{what}: off by {worst:.3g} of {largest:.3g} ({worst / (largest or 1):.2g})"
+    )
 
 
 def their_gradients(theirs: nn.Module) -> dict[str, Tensor | None]:
     """The gradient of every parameter of a model by each of its names, tied ones under all of them."""
-    return {name: parameter.grad for name, parameter in theirs.named_parameters(remove_duplicate=False)}
+    return {
+        name: parameter.grad for name, parameter in theirs.named_parameters(remove_duplicate=False)
+    }
 
 
 def assert_same_gradients(
-    ours: Model, theirs: Mapping[str, Tensor | None], tolerance: float | None = None, layout: Layout | None = None
+    ours: Model,
+    theirs: Mapping[str, Tensor | None],
+    tolerance: float | None = None,
+    layout: Layout | None = None,
 ) -> None:
-    """Assert that each parameter of ours has the gradient that the published one has, through the weight map.
+    """Assert that each parameter of ours has the gradient that the published one has, through the
+    weight map.
 
-    `theirs` holds gradients by published name; None stands for no gradient, which equals zeros. Every name must be met.
-    A gradient that is nothing but rounding beside the largest of all (a key's bias) must be as small here.
+    `theirs` holds gradients by published name; None stands for no gradient, which equals zeros.
+    Every name must be met. A gradient that is nothing but rounding beside the largest of all (a
+    key's bias) must be as small here.
     """
     layout = layout or ours.spec.checkpoint.huggingface
     assert layout is not None
     given = [gradient for gradient in theirs.values() if gradient is not None]
-    floor = 0.1 * (tolerance or TOLERANCE[given[0].dtype]) * max(float(gradient.abs().max()) for gradient in given)
+    floor = (
+        0.1
+        * (tolerance or TOLERANCE[given[0].dtype])
+        * max(float(gradient.abs().max()) for gradient in given)
+    )
     parameters = dict(ours.named_parameters(remove_duplicate=False))
     first = {name: names[0] for names in shared_names(ours).values() for name in names}
     compared, met = set(), set()
     for slot, name in _slots(ours, theirs, layout):
         met.add(name)
         gradient = theirs[name]
-        members = dict.fromkeys(slot.ours) if gradient is None else slot.read(gradient, axis_sizes(ours.spec))
+        members = (
+            dict.fromkeys(slot.ours)
+            if gradient is None
+            else slot.read(gradient, axis_sizes(ours.spec))
+        )
         for member, expected in members.items():
             found = parameters[member].grad
             found = torch.zeros_like(parameters[member]) if found is None else found
             expected = torch.zeros_like(found) if expected is None else expected
             compared.add(first[member])
             if float(expected.abs().max()) <= floor:
-                assert float(found.abs().max()) <= floor, f"gradient of {member}: {found.abs().max()}, published none"
+                assert float(found.abs().max()) <= floor, (
+                    f"gradient of {member}: {found.abs().max()}, published none"
+                )
             else:
                 assert_close_relative(found, expected, f"gradient of {member}", tolerance)
-    assert compared == set(first.values()), f"never compared: {sorted(set(first.values()) - compared)}"
-    assert met == set(theirs), f"published gradients that nothing here has: {sorted(set(theirs) - met)}"
+    assert compared == set(first.values()), (
+        f"never compared: {sorted(set(first.values()) - compared)}"
+    )
+    assert met == set(theirs), (
+        f"published gradients that nothing here has: {sorted(set(theirs) - met)}"
+    )
 
 
 def _slots(ours: Model, theirs: Mapping[str, Any], layout: Layout) -> Iterator[tuple[Slot, str]]:
     """Every slot of our model with each published name under which its tensor is found."""
     prefix = (
-        f"{layout.prefix}." if layout.prefix and any(name.startswith(f"{layout.prefix}.") for name in theirs) else ""
+        f"{layout.prefix}."
+        if layout.prefix and any(name.startswith(f"{layout.prefix}.") for name in theirs)
+        else ""
     )
     names = [name for name, _ in ours.named_parameters(remove_duplicate=False)]
     for slot in slots_of(names, ours.spec.heads.default, layout, prefix):
@@ -116,7 +156,9 @@ def _slots(ours: Model, theirs: Mapping[str, Any], layout: Layout) -> Iterator[t
                 yield slot, name
 
 
-def compare_gradients(ours: Model, our_scalar: Tensor, theirs: nn.Module, their_scalar: Tensor) -> None:
+def compare_gradients(
+    ours: Model, our_scalar: Tensor, theirs: nn.Module, their_scalar: Tensor
+) -> None:
     """Assert that two scalars agree, and their gradients in every parameter of both models."""
     assert_close_relative(our_scalar, their_scalar, "scalar")
     for model, scalar in ((ours, our_scalar), (theirs, their_scalar)):
@@ -125,12 +167,18 @@ def compare_gradients(ours: Model, our_scalar: Tensor, theirs: nn.Module, their_
     assert_same_gradients(ours, their_gradients(theirs))
 
 
-def smooth_dropout(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Stands in for dropout where its places are compared: bends values instead of drawing, whatever their layout."""
+def smooth_dropout(
+    values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Stands in for dropout where its places are compared: bends values instead of drawing,
+    whatever their layout.
+    """
     return values + p * torch.sin(2 * values) if training else values
 
 
-def drop_alike(patch: pytest.MonkeyPatch, stand_in: Callable[..., Tensor] = torch.nn.functional.dropout) -> None:
+def drop_alike(
+    patch: pytest.MonkeyPatch, stand_in: Callable[..., Tensor] = torch.nn.functional.dropout
+) -> None:
     """Let both sides drop through one function: ours draws its own cheaper bits otherwise."""
 
     def ours(values: Tensor, rate: float) -> Tensor:

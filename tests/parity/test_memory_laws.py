@@ -1,7 +1,7 @@
 """Memory of the two recurrent families, with published weights and settings: in chunks = whole.
 
-The laws over random specs stand in tests/properties; these hold what only these two have: query streams over memory, an
-order of segments without a one-way mask, and published lengths of memory.
+The laws over random specs stand in tests/properties; these hold what only these two have: query
+streams over memory, an order of segments without a one-way mask, and published lengths of memory.
 """
 
 from pathlib import Path
@@ -35,7 +35,9 @@ def tokens(seed: int, length: int) -> Tensor:
     return torch.randint(VOCABULARY, (2, length), generator=torch.Generator().manual_seed(seed))
 
 
-def in_chunks(model: Model, ids: Tensor, lengths: list[int], memory: Memory | None = None) -> Tensor:
+def in_chunks(
+    model: Model, ids: Tensor, lengths: list[int], memory: Memory | None = None
+) -> Tensor:
     """Last states of chunks of these lengths, each after the ones before."""
     states = []
     for chunk in ids.split(lengths, dim=1):
@@ -52,13 +54,17 @@ def test_one_way_xlnet(lengths: list[int], seed: int, length: int | None, clamp:
     model = xlnet(seed, attn_type="uni", mem_len=length, clamp_len=clamp)
     ids = tokens(seed, sum(lengths))
     with torch.no_grad():
-        assert_close_relative(in_chunks(model, ids, lengths), model(ids).last_hidden_state, "states")
+        assert_close_relative(
+            in_chunks(model, ids, lengths), model(ids).last_hidden_state, "states"
+        )
 
 
 @sweep(15)
 @given(CUTS, st.integers(0, 999), st.booleans())
 def test_segments_as_an_order(lengths: list[int], seed: int, both_ways: bool) -> None:
-    """XLNet sees a segment both ways; a permutation mask that hides later segments makes the whole pass the same."""
+    """XLNet sees a segment both ways; a permutation mask that hides later segments makes the whole
+    pass the same.
+    """
     model = xlnet(seed, mem_len=None, attn_type="bi" if both_ways else "uni")
     total = sum(lengths)
     ids = tokens(seed, total)
@@ -75,7 +81,10 @@ def test_predictions_over_memory(before: int, after: int, seed: int) -> None:
     """Query rows of a later segment see memory and its order as they do in one pass."""
     model = xlnet(seed, mem_len=None)
     total = before + after
-    ids, order = tokens(seed, total), torch.rand(2, after, generator=torch.Generator().manual_seed(seed))
+    ids, order = (
+        tokens(seed, total),
+        torch.rand(2, after, generator=torch.Generator().manual_seed(seed)),
+    )
     here = (order[:, :, None] <= order[:, None, :]).double()
     hidden = torch.zeros(2, total, total, dtype=torch.float64)
     hidden[:, :before, before:] = 1
@@ -91,7 +100,8 @@ def test_predictions_over_memory(before: int, after: int, seed: int) -> None:
 
 @pytest.mark.parametrize("name", ["lm_as_published", "lm_div1_projected", "lm_segments_unequal"])
 def test_transformer_xl_of_same_length(name: str, tmp_path: Path) -> None:
-    """With same_length a token sees exactly as far back as memory reaches, so that any chunks are one pass.
+    """With same_length a token sees exactly as far back as memory reaches, so that any chunks are
+    one pass.
 
     The zero states that published memory starts with are part of what the first tokens see.
     """
@@ -105,10 +115,14 @@ def test_transformer_xl_of_same_length(name: str, tmp_path: Path) -> None:
 
 
 def test_transformer_xl_without_same_length_forgets(tmp_path: Path) -> None:
-    """Elsewhere one pass sees farther than chunks do: equal as far as memory reaches, and not beyond."""
+    """Elsewhere one pass sees farther than chunks do: equal as far as memory reaches, and not
+    beyond.
+    """
     model = opened(golden("lm_div1_three_layers"), tmp_path, memory__initial="empty")
     length = model.spec.memory.length
-    ids = torch.randint(model.spec.dims.vocab, (2, 3 * length), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(
+        model.spec.dims.vocab, (2, 3 * length), generator=torch.Generator().manual_seed(0)
+    )
     with torch.no_grad():
         chunks, whole = in_chunks(model, ids, [length] * 3), model(ids).last_hidden_state
     reached = 2 * length

@@ -10,12 +10,19 @@ import transformers as t
 from torch import Tensor
 
 from engine import Model, load_model, save_model
-from engine.ties import shared_names
+from engine.parameters.ties import shared_names
 from tests.parity.both import tokens
 from tests.parity.helpers import randomise
 
 VOCAB, LENGTH = 53, 7
-XLM = {"vocab_size": VOCAB, "emb_dim": 16, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 24, "n_langs": 3}
+XLM = {
+    "vocab_size": VOCAB,
+    "emb_dim": 16,
+    "n_layers": 2,
+    "n_heads": 2,
+    "max_position_embeddings": 24,
+    "n_langs": 3,
+}
 XLM_R = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
          "max_position_embeddings": 24}  # fmt: skip
 XGLM = {"vocab_size": VOCAB, "d_model": 16, "ffn_dim": 24, "num_layers": 2, "attention_heads": 2}
@@ -69,7 +76,9 @@ CASES: dict[str, tuple[Any, dict[str, Any], tuple[Any, ...]]] = {
 }  # fmt: skip
 EVERY = [(name, kind) for name, (_, _, kinds) in CASES.items() for kind in kinds]
 PLAIN = [(name, kinds[-1]) for name, (_, _, kinds) in CASES.items() if "," not in name]
-every = pytest.mark.parametrize(("name", "kind"), EVERY, ids=[f"{kind.__name__}-{name}" for name, kind in EVERY])
+every = pytest.mark.parametrize(
+    ("name", "kind"), EVERY, ids=[f"{kind.__name__}-{name}" for name, kind in EVERY]
+)
 plain = pytest.mark.parametrize(("name", "kind"), PLAIN, ids=[name for name, _ in PLAIN])
 
 
@@ -95,29 +104,53 @@ def results(model: Any) -> Tensor:
 
 
 def assert_same_published(back: Any, theirs: Any) -> None:
-    """The same tensors by name, sharing the same storage, and where the class still runs the same results."""
+    """The same tensors by name, sharing the same storage, and where the class still runs the same
+    results.
+    """
     ours, expected = back.state_dict(), theirs.state_dict()
-    unused = {name for name in expected if "position_embeddings" in name and "relative" in str(theirs.config)}
+    unused = {
+        name
+        for name in expected
+        if "position_embeddings" in name and "relative" in str(theirs.config)
+    }
     assert ours.keys() == expected.keys()
-    assert not [name for name in expected if name not in unused and not torch.equal(ours[name], expected[name])]
+    assert not [
+        name
+        for name in expected
+        if name not in unused and not torch.equal(ours[name], expected[name])
+    ]
     if not isinstance(theirs, TXL_CLASSES):  # crashes in every call since transformers 4.36
         assert torch.equal(results(back), results(theirs))
 
 
 def reopen(kind: Any, folder: Path) -> Any:
-    """transformers' model from a folder, in which nothing that it uses and does not compute may be missing or left over."""
+    """transformers' model from a folder, in which nothing that it uses and does not compute may be
+    missing or left over.
+    """
     back, report = kind.from_pretrained(folder, output_loading_info=True)
     missing = [name for name in report["missing_keys"] if not name.endswith("pos_emb.inv_freq")]
-    assert not [name for name in missing if "position_embeddings" not in name or "relative" not in str(back.config)]
+    assert not [
+        name
+        for name in missing
+        if "position_embeddings" not in name or "relative" not in str(back.config)
+    ]
     assert not report["unexpected_keys"] and not report["mismatched_keys"]
     return back.eval()
 
 
 def changed(back: Any, theirs: Any) -> set[str]:
-    """Fields of config.json that an export changed or lost, apart from who wrote it and in which dtype."""
+    """Fields of config.json that an export changed or lost, apart from who wrote it and in which
+    dtype.
+    """
     ours, expected = back.config.to_dict(), theirs.config.to_dict()
     fields = {name for name, value in expected.items() if ours.get(name) != value}
-    return fields - {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+    return fields - {
+        "_name_or_path",
+        "architectures",
+        "dtype",
+        "torch_dtype",
+        "transformers_version",
+    }
 
 
 def saved(theirs: Any, folder: Path) -> Path:
@@ -172,7 +205,9 @@ def test_published_files(name: str, kind: Any, safe: bool, size: str, tmp_path: 
 def test_shards_of_an_export(name: str, kind: Any, tmp_path: Path) -> None:
     theirs = published(name, kind)
     theirs.save_pretrained(tmp_path / "theirs")
-    save_model(opened(tmp_path / "theirs"), tmp_path / "exported", format="huggingface", shard_bytes=4000)
+    save_model(
+        opened(tmp_path / "theirs"), tmp_path / "exported", format="huggingface", shard_bytes=4000
+    )
     assert len(list((tmp_path / "exported").glob("model-*-of-*.safetensors"))) > 1
     assert_same_published(reopen(kind, tmp_path / "exported"), theirs)
 
@@ -194,7 +229,9 @@ def test_dtype_on_load(name: str, kind: Any, dtype: torch.dtype, tmp_path: Path)
 
 @plain
 def test_a_body_with_and_without_its_head(name: str, kind: Any, tmp_path: Path) -> None:
-    """A bare backbone opens a checkpoint that has a head, and a head is added to one that has none, and says so."""
+    """A bare backbone opens a checkpoint that has a head, and a head is added to one that has none,
+    and says so.
+    """
     theirs = published(name, kind)
     theirs.save_pretrained(tmp_path / "whole")
     with (
@@ -213,7 +250,11 @@ def test_a_body_with_and_without_its_head(name: str, kind: Any, tmp_path: Path) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         again = load_model(tmp_path / "body", head=head)
-    new = {key for key, names in shared_names(again).items() if all(part.startswith("head.") for part in names)}
+    new = {
+        key
+        for key, names in shared_names(again).items()
+        if all(part.startswith("head.") for part in names)
+    }
     assert again.load_report is not None and set(again.load_report.initialised) == new
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from engine import SpecError, build_model, output_layer
-from engine.output_layer import draw_tokens, expected_count, log_uniform, sampled_losses
+from engine import SpecError, build_model
+from engine.network import output_layer
+from engine.network.output_layer import draw_tokens, expected_count, log_uniform, sampled_losses
 from tests.parity.golden import golden
 from tests.parity.helpers import assert_close_relative, randomise
 
@@ -23,28 +24,38 @@ def test_like_the_authors_function(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, tensors = json.loads(case.config), case.tensors
     drawn = tensors["inputs.negative_samples"]
     monkeypatch.setattr(output_layer, "draw_tokens", lambda probability, tries: drawn)
-    weight, bias = (tensors[f"weights.{name}"].clone().requires_grad_() for name in ("embedding.weight", "bias"))
+    weight, bias = (
+        tensors[f"weights.{name}"].clone().requires_grad_() for name in ("embedding.weight", "bias")
+    )
     states, labels = tensors["inputs.inputs"].flatten(0, 1), tensors["inputs.labels"].flatten()
     losses = sampled_losses(states, labels, weight, bias, settings["n_sample"])
     assert_close_relative(losses, tensors["outputs.losses"].flatten(), "losses")
     torch.autograd.backward(losses.mean())
-    assert_close_relative(weight.grad, tensors["gradients.embedding.weight"], "gradient of the table")
+    assert_close_relative(
+        weight.grad, tensors["gradients.embedding.weight"], "gradient of the table"
+    )
     assert_close_relative(bias.grad, tensors["gradients.bias"], "gradient of the bias")
 
 
 def test_chances_and_expected_counts() -> None:
-    """The log-uniform law and how often a token is expected, as the authors compute them; chances sum to one."""
+    """The log-uniform law and how often a token is expected, as the authors compute them; chances
+    sum to one.
+    """
     case = golden("authors_sampled_logits")
     settings = json.loads(case.config)
     probability = log_uniform(settings["range_max"], torch.device("cpu"))
     assert float(probability.sum()) == pytest.approx(1)
     assert_close_relative(probability.float(), case.tensors["inputs.probability"], "probability")
     expected = expected_count(probability, 2 * settings["n_sample"]).log()
-    assert_close_relative(expected.float(), case.tensors["inputs.log_expected_count"], "log of the expected count")
+    assert_close_relative(
+        expected.float(), case.tensors["inputs.log_expected_count"], "log of the expected count"
+    )
 
 
 def test_draws_follow_the_law() -> None:
-    """Over many draws each token turns up as often as its chance says; tokens are different, and ascend."""
+    """Over many draws each token turns up as often as its chance says; tokens are different, and
+    ascend.
+    """
     torch.manual_seed(0)
     probability, tries, rounds = log_uniform(30, torch.device("cpu")), 8, 4000
     seen = torch.zeros(30, dtype=torch.float64)
@@ -58,7 +69,9 @@ def test_draws_follow_the_law() -> None:
 
 
 def test_only_training_samples() -> None:
-    """Training leaves logits out unless asked; evaluation scores the whole vocabulary, as does a model without samples."""
+    """Training leaves logits out unless asked; evaluation scores the whole vocabulary, as does a
+    model without samples.
+    """
     model = build_model(TINY, seed=0)
     randomise(model)
     whole = build_model(TINY, overrides={"heads.output.samples": None})
@@ -71,7 +84,9 @@ def test_only_training_samples() -> None:
     assert model(ids, labels=labels, output_logits=True).logits.shape == (2, 10, 40)
     assert not sampled.losses[0, :4].any() and bool((sampled.losses[1] > 0).all())
     assert sampled.loss.item() == pytest.approx(sampled.losses.sum().item() / 16)
-    assert torch.equal(model.eval()(ids, labels=labels).losses, whole.eval()(ids, labels=labels).losses)
+    assert torch.equal(
+        model.eval()(ids, labels=labels).losses, whole.eval()(ids, labels=labels).losses
+    )
 
 
 def test_training_on_samples_teaches_the_whole() -> None:

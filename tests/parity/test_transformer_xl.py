@@ -1,4 +1,6 @@
-"""Transformer-XL against the golden files of transformers 4.35.0: segments with memory, losses, gradients."""
+"""Transformer-XL against the golden files of transformers 4.35.0: segments with memory, losses,
+gradients.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -10,22 +12,33 @@ from torch import Tensor
 
 from engine import CheckpointError, Memory, Model, Output, load_model
 from tests.parity.golden import Golden, cases, golden
-from tests.parity.helpers import assert_close_relative, assert_same_gradients, drop_alike, smooth_dropout
+from tests.parity.helpers import (
+    assert_close_relative,
+    assert_same_gradients,
+    drop_alike,
+    smooth_dropout,
+)
 
 REFUSED = "lm_same_length_without_memory"  # nothing is visible there: published code then sees all, the future too
 CASES = [name for name in (*cases("lm_"), *cases("model_")) if name != REFUSED]
 
 
 def opened(case: Golden, folder: Path, whole: bool = False, **overrides: Any) -> Model:
-    """The case's model, loaded from its config.json and the tensors that `save_pretrained` keeps, or the whole state."""
+    """The case's model, loaded from its config.json and the tensors that `save_pretrained` keeps,
+    or the whole state.
+    """
     kept = case.below("weights")
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(case.config)
     if whole:
         torch.save(kept, folder / "pytorch_model.bin")
     else:
-        save_file({name: kept[name] for name in case.case["saved_names"]}, folder / "model.safetensors")
-    return load_model(folder, overrides={name.replace("__", "."): value for name, value in overrides.items()})
+        save_file(
+            {name: kept[name] for name in case.case["saved_names"]}, folder / "model.safetensors"
+        )
+    return load_model(
+        folder, overrides={name.replace("__", "."): value for name, value in overrides.items()}
+    )
 
 
 def asked(case: Golden, segment: int) -> dict[str, Tensor]:
@@ -35,7 +48,9 @@ def asked(case: Golden, segment: int) -> dict[str, Tensor]:
 
 
 def models(case: Golden, folder: Path) -> dict[int, Model]:
-    """The model of each segment: one for all, but where the case changes the length of memory on the way."""
+    """The model of each segment: one for all, but where the case changes the length of memory on
+    the way.
+    """
     lengths = case.case["called"].get("memory_lengths")
     if lengths is None:
         model = opened(case, folder)
@@ -46,7 +61,9 @@ def models(case: Golden, folder: Path) -> dict[int, Model]:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-def test_segments_with_memory(name: str, train: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_with_memory(
+    name: str, train: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Everything that each segment returns, and all gradients of the second one."""
     case = golden(name)
     if case.bent:
@@ -57,7 +74,9 @@ def test_segments_with_memory(name: str, train: bool, tmp_path: Path, monkeypatc
         model.train(train or case.bent)
         with torch.no_grad():
             kept = {"memory": memory, "use_memory": "hidden_states"}
-            answer = model(**asked(case, segment), **kept, output_hidden_states=True, output_attentions=True)
+            answer = model(
+                **asked(case, segment), **kept, output_hidden_states=True, output_attentions=True
+            )
         compare(case, segment, answer)
         if model.head is not None:
             compare_losses(case, segment, model, memory)
@@ -69,8 +88,11 @@ def test_segments_with_memory(name: str, train: bool, tmp_path: Path, monkeypatc
 def compare(case: Golden, segment: int, answer: Output) -> None:
     """Hidden states, attentions, memory and scores of one segment."""
     there = f"outputs.{segment}"
-    assert_close_relative(answer.last_hidden_state, case.tensors[f"{there}.last_hidden_state"], "last_hidden_state")
-    # In training published code lists the last states after dropout; here, as in XLNet, they stand before it.
+    assert_close_relative(
+        answer.last_hidden_state, case.tensors[f"{there}.last_hidden_state"], "last_hidden_state"
+    )
+    # In training published code lists the last states after dropout; here, as in XLNet, they stand
+    # before it.
     listed = len(answer.hidden_states) - case.bent
     hidden = case.several(f"{there}.hidden_states")
     assert_close_relative(answer.hidden_states[:listed], hidden[:listed], "hidden_states")
@@ -93,25 +115,42 @@ def compare_losses(case: Golden, segment: int, model: Model, memory: Memory | No
     # Published code changes labels whose first row has none, and scores what it changed.
     labels = case.tensors.get(f"{there}.labels_after", given).clone()
     with torch.no_grad():
-        answer = model(**asked(case, segment), memory=memory, labels=labels, output_logits=True, output_attentions=True)
-        without = model(**asked(case, segment), memory=memory, labels=given, output_attentions=case.bent)
+        answer = model(
+            **asked(case, segment),
+            memory=memory,
+            labels=labels,
+            output_logits=True,
+            output_attentions=True,
+        )
+        without = model(
+            **asked(case, segment), memory=memory, labels=given, output_attentions=case.bent
+        )
     expected = case.tensors[f"{there}.losses_in_order"]
     assert_close_relative(answer.losses, expected, "losses")
     assert_close_relative(answer.loss, case.tensors[f"{there}.loss"], "loss")
-    assert_close_relative(answer.logits, case.tensors[f"{there}.prediction_scores"], "log-probabilities with labels")
+    assert_close_relative(
+        answer.logits, case.tensors[f"{there}.prediction_scores"], "log-probabilities with labels"
+    )
     assert without.logits is None
     kept = given[:, 1:] != -100
-    assert_close_relative(without.losses, torch.where(kept, expected, 0.0), "losses of the labels as given")
+    assert_close_relative(
+        without.losses, torch.where(kept, expected, 0.0), "losses of the labels as given"
+    )
     mean = expected[kept].sum() / kept.sum().clamp(min=1)
     assert_close_relative(without.loss, mean, "loss of the labels as given")
 
 
 def compare_gradients(case: Golden, model: Model, memory: Memory | None) -> None:
-    """The gradient of the second segment's loss, or of a weighted sum of its states, in every parameter."""
+    """The gradient of the second segment's loss, or of a weighted sum of its states, in every
+    parameter.
+    """
     model.zero_grad(set_to_none=True)
     if model.head is not None:
         scalar = model(
-            **asked(case, 1), memory=memory, labels=case.tensors["inputs.1.labels"], output_attentions=case.bent
+            **asked(case, 1),
+            memory=memory,
+            labels=case.tensors["inputs.1.labels"],
+            output_attentions=case.bent,
         ).loss
     else:
         states = model(**asked(case, 1), memory=memory).last_hidden_state

@@ -1,4 +1,6 @@
-"""Transformer-XL against the golden files of its authors' code: attention types 0 to 3, plain and sampled softmax."""
+"""Transformer-XL against the golden files of its authors' code: attention types 0 to 3, plain and
+sampled softmax.
+"""
 
 import json
 from typing import Any
@@ -7,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import Memory, Model, Output, output_layer
-from engine.layer_memory import LayerMemory
+from engine import Memory, Model, Output
+from engine.memory.layer import LayerMemory
+from engine.network import output_layer
 from tests.parity.authors import built, renamed
 from tests.parity.golden import Golden, cases, golden
 from tests.parity.helpers import assert_close_relative, drop_alike, smooth_dropout
@@ -20,12 +23,16 @@ CASES = [name for name in cases("authors_") if name != ALONE]
 @pytest.fixture
 def fixed_draw(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets a case's own tokens stand for the random draw of the sampled softmax."""
-    return lambda tokens: monkeypatch.setattr(output_layer, "draw_tokens", lambda probability, tries: tokens)
+    return lambda tokens: monkeypatch.setattr(
+        output_layer, "draw_tokens", lambda probability, tries: tokens
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
-def test_segments_with_memory(name: str, train: bool, fixed_draw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_with_memory(
+    name: str, train: bool, fixed_draw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """States, attentions, memory, losses of each segment, and all gradients of the second one."""
     case = golden(name)
     settings = json.loads(case.config)
@@ -51,7 +58,9 @@ def test_segments_with_memory(name: str, train: bool, fixed_draw: Any, monkeypat
 
 
 def models(case: Golden, settings: dict[str, Any]) -> dict[int, Model]:
-    """The model of each segment; where the case resets lengths, one with another memory and the same weights."""
+    """The model of each segment; where the case resets lengths, one with another memory and the
+    same weights.
+    """
     resets = case.case["called"].get("resets", {})
     made, length = {}, settings["mem_len"]
     for segment in case.segments:
@@ -64,7 +73,9 @@ def models(case: Golden, settings: dict[str, Any]) -> dict[int, Model]:
 
 
 def remembers_alike(settings: dict[str, Any]) -> bool:
-    """Whether memory follows the rule that is offered here: extended context with a memory follows another."""
+    """Whether memory follows the rule that is offered here: extended context with a memory follows
+    another.
+    """
     return not (settings["ext_len"] and settings["mem_len"])
 
 

@@ -1,4 +1,6 @@
-"""Networks beyond the five families, written only in YAML: numbers, gradients, memory and weights both ways."""
+"""Networks beyond the five families, written only in YAML: numbers, gradients, memory and weights
+both ways.
+"""
 
 import warnings
 from pathlib import Path
@@ -12,8 +14,17 @@ from tests.parity.both import agree, labels_of, padded, tokens
 from tests.parity.helpers import assert_close_relative, converted, randomise
 from tests.parity.variants import LENGTH, VARIANTS, VOCAB, Variant
 
-BOTH = [(name, head) for name, variant in VARIANTS.items() for head in (False, True) if head or variant.bare]
-DECODERS = [name for name, variant in VARIANTS.items() if variant.head.__name__.endswith(("CausalLM", "LMHeadModel"))]
+BOTH = [
+    (name, head)
+    for name, variant in VARIANTS.items()
+    for head in (False, True)
+    if head or variant.bare
+]
+DECODERS = [
+    name
+    for name, variant in VARIANTS.items()
+    if variant.head.__name__.endswith(("CausalLM", "LMHeadModel"))
+]
 
 
 def spec_of(variant: Variant, folder: Path) -> str:
@@ -34,13 +45,20 @@ def pair(name: str, head: bool, folder: Path, **options: Any) -> tuple[Any, Any]
 @pytest.mark.parametrize(("name", "head"), BOTH)
 def test_numbers_and_gradients(name: str, head: bool, tmp_path: Path) -> None:
     theirs, ours = pair(name, head, tmp_path)
-    assert ours.load_report is not None and not ours.load_report.config_left_over, str(ours.load_report)
+    assert ours.load_report is not None and not ours.load_report.config_left_over, str(
+        ours.load_report
+    )
     inputs = {"input_ids": tokens(3, LENGTH, VOCAB)}
     if ours.spec.embeddings.tables.segments is not None:
         limit = min(2, ours.spec.embeddings.tables.segments.count or 2)
         inputs["token_type_ids"] = torch.arange(3 * LENGTH).view(3, -1) % limit
     without = ("hidden_states",) if VARIANTS[name].projects_last else ()
-    agree(theirs, ours, inputs | ({"labels": labels_of(inputs["input_ids"])} if head else {}), without=without)
+    agree(
+        theirs,
+        ours,
+        inputs | ({"labels": labels_of(inputs["input_ids"])} if head else {}),
+        without=without,
+    )
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -51,7 +69,11 @@ def test_padding(name: str, side: str, tmp_path: Path) -> None:
     theirs, ours = pair(name, True, tmp_path, **columns)
     padding = ours.spec.tokens.padding or 0
     ids, mask = padded(tokens(3, LENGTH, VOCAB), padding, [0, 2, 4], side)
-    positions = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if (counts, side) == ("given", "left") else {}
+    positions = (
+        {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
+        if (counts, side) == ("given", "left")
+        else {}
+    )
     inputs = {"input_ids": ids, "attention_mask": mask, "labels": labels_of(ids, mask)}
     without = ("hidden_states",) if VARIANTS[name].projects_last else ()
     agree(theirs, ours, inputs, real=mask, their_only=positions, without=without)
@@ -66,11 +88,15 @@ def test_memory_over_pieces(name: str, tmp_path: Path) -> None:
             result = ours(piece, memory=memory)
             memory = result.memory
             parts.append(result.logits)
-        assert_close_relative(torch.cat(parts, dim=1), theirs.eval()(ids, use_cache=False).logits, "logits")
+        assert_close_relative(
+            torch.cat(parts, dim=1), theirs.eval()(ids, use_cache=False).logits, "logits"
+        )
 
 
 @pytest.mark.parametrize(("name", "head"), BOTH)
-def test_export_opens_elsewhere_with_the_same_numbers(name: str, head: bool, tmp_path: Path) -> None:
+def test_export_opens_elsewhere_with_the_same_numbers(
+    name: str, head: bool, tmp_path: Path
+) -> None:
     theirs, ours = pair(name, head, tmp_path)
     save_model(ours, tmp_path / "exported", format="huggingface")
     with warnings.catch_warnings():
@@ -79,9 +105,15 @@ def test_export_opens_elsewhere_with_the_same_numbers(name: str, head: bool, tmp
             tmp_path / "exported", attn_implementation="eager", output_loading_info=True
         )
     unused = {
-        key for key in report["missing_keys"] if ours.spec.position.kind == "relative_key_query" and "position" in key
+        key
+        for key in report["missing_keys"]
+        if ours.spec.position.kind == "relative_key_query" and "position" in key
     }
-    assert set(report["missing_keys"]) == unused and not report["unexpected_keys"] and not report["mismatched_keys"]
+    assert (
+        set(report["missing_keys"]) == unused
+        and not report["unexpected_keys"]
+        and not report["mismatched_keys"]
+    )
     ids = tokens(2, LENGTH, VOCAB)
     with torch.no_grad():
         assert torch.equal(back.eval()(ids)[0], theirs.eval()(ids)[0])
@@ -91,4 +123,6 @@ def test_export_opens_elsewhere_with_the_same_numbers(name: str, head: bool, tmp
     }  # fmt: skip
     again = load_model(tmp_path / "exported", spec=spec_of(VARIANTS[name], tmp_path))
     with torch.no_grad():
-        assert torch.equal(again(ids)[0 if not head else "logits"], ours.eval()(ids)[0 if not head else "logits"])
+        assert torch.equal(
+            again(ids)[0 if not head else "logits"], ours.eval()(ids)[0 if not head else "logits"]
+        )

@@ -58,7 +58,9 @@ def test_padding_on_the_right(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_on_the_left(kind: Any) -> None:
-    """Positions are counted from the first real token, which published code needs to be told with position_ids."""
+    """Positions are counted from the first real token, which published code needs to be told with
+    position_ids.
+    """
     theirs, ours = pair(kind)
     ids, mask = padded(tokens(3, LENGTH, VOCAB), 1, [0, 2, 5], "left")
     inputs = inputs_of(kind, ids, mask) | {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
@@ -67,7 +69,9 @@ def test_padding_on_the_left(kind: Any) -> None:
 
 
 def test_padding_on_the_left_counts_columns_as_published() -> None:
-    """Published code counts columns, so padding on the left moves every token: `count: columns` repeats that trap."""
+    """Published code counts columns, so padding on the left moves every token: `count: columns`
+    repeats that trap.
+    """
     theirs, ours = pair()
     ids, mask = padded(tokens(3, LENGTH, VOCAB), 1, [0, 2, 5], "left")
     columns = converted(theirs, overrides={"position.count": "columns"})
@@ -82,7 +86,11 @@ def test_padding_on_the_left_counts_columns_as_published() -> None:
 def test_position_ids() -> None:
     theirs, ours = pair()
     positions = torch.randint(0, 30, (2, LENGTH), generator=torch.Generator().manual_seed(5))
-    agree(theirs, ours, inputs_of(XGLMForCausalLM, tokens(2, LENGTH, VOCAB)) | {"position_ids": positions})
+    agree(
+        theirs,
+        ours,
+        inputs_of(XGLMForCausalLM, tokens(2, LENGTH, VOCAB)) | {"position_ids": positions},
+    )
 
 
 def test_inputs_embeds() -> None:
@@ -90,20 +98,32 @@ def test_inputs_embeds() -> None:
     theirs, ours = pair()
     mask = padded(tokens(3, LENGTH, VOCAB), 1, [0, 2, 4], "right")[1]
     vectors = torch.randn(3, LENGTH, WIDTH, generator=torch.Generator().manual_seed(1))
-    agree(theirs, ours, {"inputs_embeds": vectors, "attention_mask": mask, "labels": tokens(3, LENGTH, VOCAB)})
+    agree(
+        theirs,
+        ours,
+        {"inputs_embeds": vectors, "attention_mask": mask, "labels": tokens(3, LENGTH, VOCAB)},
+    )
 
 
 def head_masks() -> tuple[Tensor, Tensor]:
     """Two different masks (layers heads), each with heads silenced and heads kept."""
     generator = torch.Generator().manual_seed(2)
     first, second = torch.rand(2, LAYERS, HEADS, generator=generator).round()
-    assert 0 < float(first.mean()) < 1 and 0 < float(second.mean()) < 1 and not torch.equal(first, second)
+    assert (
+        0 < float(first.mean()) < 1
+        and 0 < float(second.mean()) < 1
+        and not torch.equal(first, second)
+    )
     return first, second
 
 
 def test_head_mask() -> None:
     theirs, ours = pair()
-    agree(theirs, ours, inputs_of(XGLMForCausalLM, tokens(2, LENGTH, VOCAB)) | {"head_mask": head_masks()[0]})
+    agree(
+        theirs,
+        ours,
+        inputs_of(XGLMForCausalLM, tokens(2, LENGTH, VOCAB)) | {"head_mask": head_masks()[0]},
+    )
 
 
 def encoder(rows: int = 3, length: int = 5) -> dict[str, Tensor]:
@@ -130,7 +150,9 @@ def test_cross_attention_without_an_encoder_is_left_out() -> None:
     with torch.no_grad():
         ids = tokens(3, LENGTH, VOCAB)
         compare(ours(ids), theirs.eval()(ids))
-        found, published = (m(ids, encoder_hidden_states=encoder()["encoder_hidden_states"]) for m in (ours, theirs))
+        found, published = (
+            m(ids, encoder_hidden_states=encoder()["encoder_hidden_states"]) for m in (ours, theirs)
+        )
         compare(found, published)
 
 
@@ -152,7 +174,9 @@ def test_memory_over_pieces(cross: bool, sizes: list[int]) -> None:
             compare(found, published)
             stored = past.self_attention_cache if cross else past
             for layer, kept in zip(memory.layers, stored.layers, strict=True):
-                assert_close_relative([layer.keys, layer.values], [kept.keys, kept.values], "memory")
+                assert_close_relative(
+                    [layer.keys, layer.values], [kept.keys, kept.values], "memory"
+                )
             parts.append(found.logits)
         assert_close_relative(torch.cat(parts, dim=1), theirs(ids, **extra).logits, "whole")
 
@@ -168,7 +192,10 @@ def test_generation_steps_after_padding_on_the_left(how: str) -> None:
         for size in (6, 1, 1, 1):
             new, upto = slice(done, done + size), slice(0, done + size)
             published = theirs.eval()(
-                ids[:, new], attention_mask=mask[:, upto], position_ids=positions[:, new].clone(), past_key_values=past
+                ids[:, new],
+                attention_mask=mask[:, upto],
+                position_ids=positions[:, new].clone(),
+                past_key_values=past,
             )
             given = mask[:, upto] if how == "whole mask" else mask[:, new]
             found = ours(ids[:, new], attention_mask=given, memory=memory)
@@ -202,15 +229,23 @@ def test_dropout_stands_where_it_is_published(place: str, monkeypatch: pytest.Mo
     """The same seed drops the same numbers where the same places are visited in the same order."""
     drop_alike(monkeypatch)
     names = ["dropout", "attention_dropout", "activation_dropout"] if place == "all" else [place]
-    # Published code draws a number a layer for layer drop, always; ours does where layers may be dropped.
-    theirs, ours = pair(XGLMModel, add_cross_attention=True, layerdrop=1e-9, **dict.fromkeys(names, 0.4))
+    # Published code draws a number a layer for layer drop, always; ours does where layers may be
+    # dropped.
+    theirs, ours = pair(
+        XGLMModel, add_cross_attention=True, layerdrop=1e-9, **dict.fromkeys(names, 0.4)
+    )
     inputs = {"input_ids": tokens(3, LENGTH, VOCAB), **encoder()}
     results = []
     for model in (theirs.train(), ours.train()):
         torch.manual_seed(1)
         results.append(model(**inputs, output_attentions=True))
-    assert_close_relative(results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout")
-    assert float((ours.eval()(**inputs).last_hidden_state - results[1].last_hidden_state).abs().max()) > 0.1
+    assert_close_relative(
+        results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout"
+    )
+    assert (
+        float((ours.eval()(**inputs).last_hidden_state - results[1].last_hidden_state).abs().max())
+        > 0.1
+    )
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2, 3, 7])
@@ -221,4 +256,11 @@ def test_the_row_of_the_padding_id(padding: int, side: str) -> None:
     ids, mask = padded(tokens(3, LENGTH, VOCAB).clamp(min=8), padding, [0, 2, 4], side)
     changes = {"position_ids": None}
     where = {"position_ids": (mask.cumsum(-1) - 1).clamp(min=0)} if side == "left" else {}
-    agree(theirs, ours, {"input_ids": ids, "attention_mask": mask}, changes=changes, real=mask > 0, their_only=where)
+    agree(
+        theirs,
+        ours,
+        {"input_ids": ids, "attention_mask": mask},
+        changes=changes,
+        real=mask > 0,
+        their_only=where,
+    )

@@ -76,7 +76,11 @@ def test_padding_on_the_right(causal: bool, how: str) -> None:
     inputs = drawn()
     inputs["input_ids"], mask = padded(inputs["input_ids"], 2, [0, 3, 5], "right")
     inputs["labels"] = labels_of(inputs["input_ids"], mask)
-    inputs |= {"attention_mask": {"attention_mask": mask}, "lengths": {"lengths": mask.sum(1)}, "inferred": {}}[how]
+    inputs |= {
+        "attention_mask": {"attention_mask": mask},
+        "lengths": {"lengths": mask.sum(1)},
+        "inferred": {},
+    }[how]
     agree(theirs, ours, inputs)
 
 
@@ -90,7 +94,9 @@ def test_a_mask_with_holes() -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_padding_on_the_left_counts_columns_as_published(causal: bool) -> None:
-    """Published code counts columns, so padding on the left moves a token: `count: columns` repeats that trap."""
+    """Published code counts columns, so padding on the left moves a token: `count: columns` repeats
+    that trap.
+    """
     theirs, ours = pair(XLMWithLMHeadModel, causal=causal)
     inputs = drawn()
     inputs["input_ids"], mask = padded(inputs["input_ids"], 2, [0, 2, 4], "left")
@@ -101,7 +107,9 @@ def test_padding_on_the_left_counts_columns_as_published(causal: bool) -> None:
     agree(theirs, ours, inputs | {"position_ids": counted}, changes={"position_ids": None})
     with torch.no_grad():
         apart = ours(**inputs).logits - columns(**inputs).logits
-    assert float(apart[0].abs().max()) == 0.0 and float(apart[1, 2:].abs().min(-1).values.max()) > 1e-3
+    assert (
+        float(apart[0].abs().max()) == 0.0 and float(apart[1, 2:].abs().min(-1).values.max()) > 1e-3
+    )
 
 
 def test_left_padding_changes_nothing_for_a_masked_network() -> None:
@@ -110,7 +118,10 @@ def test_left_padding_changes_nothing_for_a_masked_network() -> None:
     left = torch.cat((torch.full((1, 4), 2), ids), dim=1)
     mask = (left != 2).long()
     with torch.no_grad():
-        alone, together = ours(ids).last_hidden_state, ours(left, attention_mask=mask).last_hidden_state[:, 4:]
+        alone, together = (
+            ours(ids).last_hidden_state,
+            ours(left, attention_mask=mask).last_hidden_state[:, 4:],
+        )
     torch.testing.assert_close(alone, together)
 
 
@@ -124,7 +135,9 @@ def test_inputs_embeds() -> None:
     theirs, ours = pair()
     vectors = torch.randn(2, LENGTH, WIDTH, generator=torch.Generator().manual_seed(1))
     mask = padded(tokens(2, LENGTH, VOCAB), 2, [0, 3], "right")[1]
-    agree(theirs, ours, {"inputs_embeds": vectors, "langs": drawn(2)["langs"], "attention_mask": mask})
+    agree(
+        theirs, ours, {"inputs_embeds": vectors, "langs": drawn(2)["langs"], "attention_mask": mask}
+    )
 
 
 @pytest.mark.parametrize("shape", [(HEADS,), (LAYERS, HEADS)])
@@ -147,7 +160,9 @@ def test_labels_are_not_shifted() -> None:
 
 
 def test_memory_over_pieces() -> None:
-    """A causal network remembers keys and values, where published code computes all tokens anew for each."""
+    """A causal network remembers keys and values, where published code computes all tokens anew for
+    each.
+    """
     theirs, ours = pair(XLMWithLMHeadModel, causal=True)
     inputs, memory, parts, done = drawn(), None, [], 0
     with torch.no_grad():
@@ -164,20 +179,28 @@ def test_sinusoids_of_a_new_model_are_the_published_ones() -> None:
     published = XLMModel(config(sinusoidal_embeddings=True)).position_embeddings.weight
     sizes = {"dims.layers": 1, "dims.model": WIDTH, "dims.heads": 2, "dims.vocab": VOCAB}
     fixed = {"kind": "sinusoid", "basis": "interleaved", "stored": True, "size": 40}
-    table = build_model("xlm", head=None, overrides={**sizes, "position": fixed}).embeddings.positions
+    table = build_model(
+        "xlm", head=None, overrides={**sizes, "position": fixed}
+    ).embeddings.positions
     assert table is not None and table.weight is not None and not table.weight.requires_grad
     torch.testing.assert_close(table.weight.detach(), published.detach(), rtol=0, atol=2e-6)
 
 
 def test_adaptive_softmax_is_refused_in_a_config_and_works_in_a_spec(tmp_path: Any) -> None:
-    """`asm: true` never worked where it was published, so no checkpoint has it; a spec can ask for one that works."""
+    """`asm: true` never worked where it was published, so no checkpoint has it; a spec can ask for
+    one that works.
+    """
     theirs = XLMModel(config())
     theirs.config.asm = True
     theirs.save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"asm is True; this family has: False"):
         load_model(tmp_path)
     sizes = {"dims.layers": 2, "dims.model": WIDTH, "dims.heads": 2, "dims.vocab": VOCAB}
-    model = build_model("xlm", overrides={**sizes, "heads.output": {"kind": "adaptive", "cutoffs": (10, 30)}}, seed=0)
+    model = build_model(
+        "xlm",
+        overrides={**sizes, "heads.output": {"kind": "adaptive", "cutoffs": (10, 30)}},
+        seed=0,
+    )
     ids = tokens(2, LENGTH, VOCAB)
     labels = labels_of(ids)
     result = model.eval()(ids, labels=labels, output_logits=True)
@@ -198,5 +221,9 @@ def test_dropout_stands_where_it_is_published(place: str, monkeypatch: pytest.Mo
     for model in (theirs.train(), ours.train()):
         torch.manual_seed(1)
         results.append(model(ids, output_attentions=True))
-    assert_close_relative(results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout")
-    assert float((ours.eval()(ids).last_hidden_state - results[1].last_hidden_state).abs().max()) > 0.1
+    assert_close_relative(
+        results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout"
+    )
+    assert (
+        float((ours.eval()(ids).last_hidden_state - results[1].last_hidden_state).abs().max()) > 0.1
+    )

@@ -1,4 +1,6 @@
-"""XLM-RoBERTa-XL against transformers: bare with pooler, masked and causal language models, decoder with cache."""
+"""XLM-RoBERTa-XL against transformers: bare with pooler, masked and causal language models, decoder
+with cache.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import XLMRobertaXLConfig, XLMRobertaXLForCausalLM, XLMRobertaXLForMaskedLM, XLMRobertaXLModel
+from transformers import (
+    XLMRobertaXLConfig,
+    XLMRobertaXLForCausalLM,
+    XLMRobertaXLForMaskedLM,
+    XLMRobertaXLModel,
+)
 
 from engine import save_model
 from engine.memory import Memory
@@ -32,7 +39,9 @@ def decoder(kind: Any = XLMRobertaXLForCausalLM, **changes: Any) -> tuple[Any, A
     return pair(kind, is_decoder=True, **changes)
 
 
-def inputs_of(kind: Any, side: str = "right", counts: tuple[int, ...] = (0, 2, 4)) -> dict[str, Tensor]:
+def inputs_of(
+    kind: Any, side: str = "right", counts: tuple[int, ...] = (0, 2, 4)
+) -> dict[str, Tensor]:
     """Padded ids with their mask, and labels where the class takes them."""
     ids, mask = padded(tokens(len(counts), LENGTH, VOCAB), 1, list(counts), side)
     inputs = {"input_ids": ids, "attention_mask": mask}
@@ -56,7 +65,13 @@ VARIANTS = {
 def test_options(kind: Any, name: str) -> None:
     theirs, ours = pair(kind, **VARIANTS[name])
     inputs = {"input_ids": tokens(2, LENGTH, VOCAB)}
-    agree(theirs, ours, inputs if kind is XLMRobertaXLModel else inputs | {"labels": labels_of(inputs["input_ids"])})
+    agree(
+        theirs,
+        ours,
+        inputs
+        if kind is XLMRobertaXLModel
+        else inputs | {"labels": labels_of(inputs["input_ids"])},
+    )
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -88,10 +103,17 @@ def test_decoder_with_padding(side: str) -> None:
 
 @pytest.mark.parametrize("kind", RELATIVE)
 def test_decoder_with_distances(kind: str) -> None:
-    """The published cache gives every query of a piece the distances of the last one (transformers#19045): none here."""
+    """The published cache gives every query of a piece the distances of the last one
+    (transformers#19045): none here.
+    """
     theirs, ours = decoder(position_embedding_type=kind)
     inputs = {"input_ids": tokens(2, LENGTH, VOCAB)}
-    agree(theirs, ours, inputs | {"labels": labels_of(inputs["input_ids"])}, their_only={"use_cache": False})
+    agree(
+        theirs,
+        ours,
+        inputs | {"labels": labels_of(inputs["input_ids"])},
+        their_only={"use_cache": False},
+    )
     with torch.no_grad():
         whole, memory, parts = theirs(**inputs, use_cache=False).logits, None, []
         for piece in inputs["input_ids"].split([4, 3, 2], dim=1):
@@ -107,9 +129,17 @@ def test_token_types_and_given_rows() -> None:
     rows = torch.randint(0, 32, (2, LENGTH), generator=torch.Generator().manual_seed(3))
     rows[0, 0] = 1  # the padding id's own row, which learns nothing
     types = torch.randint(0, 2, (2, LENGTH), generator=torch.Generator().manual_seed(4))
-    agree(theirs, ours, {"input_ids": tokens(2, LENGTH, VOCAB), "position_ids": rows, "token_type_ids": types})
+    agree(
+        theirs,
+        ours,
+        {"input_ids": tokens(2, LENGTH, VOCAB), "position_ids": rows, "token_type_ids": types},
+    )
     theirs, ours = pair()
-    agree(theirs, ours, {"input_ids": tokens(2, LENGTH, VOCAB), "token_type_ids": torch.zeros(2, LENGTH).long()})
+    agree(
+        theirs,
+        ours,
+        {"input_ids": tokens(2, LENGTH, VOCAB), "token_type_ids": torch.zeros(2, LENGTH).long()},
+    )
 
 
 def test_inputs_embeds() -> None:
@@ -117,7 +147,11 @@ def test_inputs_embeds() -> None:
     theirs, ours = pair(XLMRobertaXLForMaskedLM)
     mask = inputs_of(XLMRobertaXLModel)["attention_mask"]
     vectors = torch.randn(3, LENGTH, WIDTH, generator=torch.Generator().manual_seed(1))
-    agree(theirs, ours, {"inputs_embeds": vectors, "attention_mask": mask, "labels": tokens(3, LENGTH, VOCAB)})
+    agree(
+        theirs,
+        ours,
+        {"inputs_embeds": vectors, "attention_mask": mask, "labels": tokens(3, LENGTH, VOCAB)},
+    )
 
 
 @pytest.mark.parametrize("shape", [(HEADS,), (LAYERS, HEADS)])
@@ -127,7 +161,9 @@ def test_head_mask(kind: Any, shape: tuple[int, ...]) -> None:
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(2)).round()
     assert 0 < float(mask.mean()) < 1
     inputs = inputs_of(kind) | {"head_mask": mask}
-    agree(theirs, ours, inputs, their_only={"use_cache": False} if theirs.config.is_decoder else None)
+    agree(
+        theirs, ours, inputs, their_only={"use_cache": False} if theirs.config.is_decoder else None
+    )
 
 
 def test_mask_by_pairs() -> None:
@@ -152,7 +188,9 @@ def test_cross_attention(kind: Any, with_mask: bool) -> None:
     inputs = inputs_of(kind) | encoder()
     if not with_mask:
         del inputs["encoder_attention_mask"]
-    inputs["head_mask"] = torch.tensor([1.0, 0.0, 1.0, 0.5])  # the published mask silences heads of both attentions
+    inputs["head_mask"] = torch.tensor(
+        [1.0, 0.0, 1.0, 0.5]
+    )  # the published mask silences heads of both attentions
     cache = {"use_cache": False} if kind is not XLMRobertaXLForMaskedLM else {}
     agree(theirs, ours, inputs, their_only=cache)
 
@@ -169,19 +207,27 @@ def test_memory_over_pieces(cross: bool, sizes: list[int]) -> None:
     parts = []
     with torch.no_grad():
         for piece in ids.split(sizes, dim=1):
-            published = theirs.eval()(piece, past_key_values=past, use_cache=True, output_attentions=True, **extra)
+            published = theirs.eval()(
+                piece, past_key_values=past, use_cache=True, output_attentions=True, **extra
+            )
             found = ours(piece, memory=memory, output_attentions=True, **extra)
             past, memory = published.past_key_values, found.memory
             compare(found, published)
             for layer, remembered in enumerate(memory.layers):
                 stored = past.self_attention_cache.layers[layer]
-                assert_close_relative([remembered.keys, remembered.values], [stored.keys, stored.values], "memory")
+                assert_close_relative(
+                    [remembered.keys, remembered.values], [stored.keys, stored.values], "memory"
+                )
             parts.append(found.logits)
-        assert_close_relative(torch.cat(parts, dim=1), theirs(ids, use_cache=False, **extra).logits, "whole")
+        assert_close_relative(
+            torch.cat(parts, dim=1), theirs(ids, use_cache=False, **extra).logits, "whole"
+        )
 
 
 def test_memory_with_padding_on_the_left() -> None:
-    """Positions of pieces go on from the real tokens; published code needs them given (it does so when it generates)."""
+    """Positions of pieces go on from the real tokens; published code needs them given (it does so
+    when it generates).
+    """
     theirs, ours = decoder()
     ids, mask = padded(tokens(3, LENGTH, VOCAB), 1, [0, 2, 3], "left")
     rows = torch.where(mask > 0, mask.cumsum(1) + 1, 1)
@@ -196,7 +242,9 @@ def test_memory_with_padding_on_the_left() -> None:
                 past_key_values=past,
                 use_cache=True,
             )
-            given = mask[:, new] if done < 7 else mask[:, upto]  # of the new tokens, or of all: both are understood
+            given = (
+                mask[:, new] if done < 7 else mask[:, upto]
+            )  # of the new tokens, or of all: both are understood
             found = ours(ids[:, new], attention_mask=given, memory=memory)
             past, memory, done = published.past_key_values, found.memory, done + size
             compare(found, published, mask[:, new])
@@ -206,8 +254,14 @@ def test_gradients_through_remembered_keys_and_values() -> None:
     theirs, ours = decoder()
     ids = tokens(2, LENGTH, VOCAB)
     found = {}
-    names = {"past_key_values": "roberta.embeddings.word_embeddings.weight", "memory": "embeddings.tokens.tables.0"}
-    for model, name, ask in ((theirs, "past_key_values", "use_cache"), (ours, "memory", "use_memory")):
+    names = {
+        "past_key_values": "roberta.embeddings.word_embeddings.weight",
+        "memory": "embeddings.tokens.tables.0",
+    }
+    for model, name, ask in (
+        (theirs, "past_key_values", "use_cache"),
+        (ours, "memory", "use_memory"),
+    ):
         model.double().train()
         with Wide():
             first = model(ids[:, :4], **{ask: True})
@@ -233,8 +287,12 @@ def test_dropout_stands_where_it_is_published(place: str, monkeypatch: pytest.Mo
     for model in (theirs.train(), ours.train()):
         torch.manual_seed(1)
         results.append(model(ids, output_attentions=True))
-    assert_close_relative(results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout")
-    assert float((ours.eval()(ids).last_hidden_state - results[1].last_hidden_state).abs().max()) > 0.1
+    assert_close_relative(
+        results[1].last_hidden_state, results[0].last_hidden_state, "states after dropout"
+    )
+    assert (
+        float((ours.eval()(ids).last_hidden_state - results[1].last_hidden_state).abs().max()) > 0.1
+    )
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
@@ -247,7 +305,9 @@ def test_a_decoder_keeps_its_word_on_caching(use_cache: bool, tmp_path: Path) ->
 
 
 def test_places_that_only_a_mask_hides() -> None:
-    """Published positions count every id that is not padding, whatever the mask says: position.count ids."""
+    """Published positions count every id that is not padding, whatever the mask says:
+    position.count ids.
+    """
     theirs, _ = pair()
     ours = converted(theirs, overrides={"position.count": "ids"})
     ids = tokens(3, LENGTH, VOCAB)

@@ -1,4 +1,6 @@
-"""XLNet against transformers 4.56.2: every option, three segments with memory, outputs and gradients."""
+"""XLNet against transformers 4.56.2: every option, three segments with memory, outputs and
+gradients.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,7 +27,14 @@ from tests.parity.helpers import (
 )
 
 VOCABULARY = 19
-SMALL = {"n_layer": 2, "n_head": 2, "d_model": 12, "d_inner": 14, "vocab_size": VOCABULARY, "dropout": 0.0}
+SMALL = {
+    "n_layer": 2,
+    "n_head": 2,
+    "d_model": 12,
+    "d_inner": 14,
+    "vocab_size": VOCABULARY,
+    "dropout": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,8 @@ CASES = {
 def runs(draw: st.DrawFn) -> Run:
     """Random tiny configs with inputs that published code can take.
 
-    It cannot add masks of several rows to a one-way mask, and divides a row that sees nobody evenly over all tokens.
+    It cannot add masks of several rows to a one-way mask, and divides a row that sees nobody evenly
+    over all tokens.
     """
     heads, width = draw(st.sampled_from([(1, 8), (2, 4), (2, 6), (3, 4), (4, 4)]))
     one_way = draw(st.booleans())
@@ -115,7 +125,10 @@ def runs(draw: st.DrawFn) -> Run:
         "use_mems_eval": draw(st.booleans()), "use_mems_train": draw(st.booleans()),
         "tie_word_embeddings": draw(st.booleans()),
     }  # fmt: skip
-    permuted, padding = draw(st.booleans()), draw(st.sampled_from([None, "attention_mask", "input_mask"]))
+    permuted, padding = (
+        draw(st.booleans()),
+        draw(st.sampled_from([None, "attention_mask", "input_mask"])),
+    )
     batch = draw(st.sampled_from([2, 4] if config["bi_data"] else [1, 2, 3]))
     if one_way and (permuted or padding):
         batch = 1
@@ -146,16 +159,28 @@ def test_random_configs(run: Run) -> None:
 @sweep(30)
 @given(runs())
 def test_places_of_dropout(run: Run) -> None:
-    """Dropout falls where it falls in published code: both sides bend values there instead of dropping some."""
+    """Dropout falls where it falls in published code: both sides bend values there instead of
+    dropping some.
+    """
     with pytest.MonkeyPatch.context() as patch:
         drop_alike(patch, smooth_dropout)
-        check(replace(run, train=True, config={**run.config, "dropout": 0.3}), torch.float64, attentions=True)
+        check(
+            replace(run, train=True, config={**run.config, "dropout": 0.3}),
+            torch.float64,
+            attentions=True,
+        )
 
 
 def check(run: Run, dtype: torch.dtype = torch.float32, attentions: bool = False) -> None:
-    """Compare all outputs of every segment, and all gradients of the last one, with `attentions` asked for or not."""
+    """Compare all outputs of every segment, and all gradients of the last one, with `attentions`
+    asked for or not.
+    """
     config = XLNetConfig(**{**SMALL, **run.config})
-    theirs = randomise((XLNetLMHeadModel if run.head else XLNetModel)(config), run.seed).to(dtype).train(run.train)
+    theirs = (
+        randomise((XLNetLMHeadModel if run.head else XLNetModel)(config), run.seed)
+        .to(dtype)
+        .train(run.train)
+    )
     in_dtype(theirs.base_model, dtype)
     ours = converted(theirs, dtype=dtype).train(run.train)
     random = torch.Generator().manual_seed(run.seed)
@@ -163,11 +188,16 @@ def check(run: Run, dtype: torch.dtype = torch.float32, attentions: bool = False
     for index, length in enumerate(run.lengths):
         inputs = segment(run, config, length, random, dtype)
         published = {"mems": mems, "use_mems": run.use_memory, "return_dict": True}
-        mine = {"memory": memory, "use_memory": "hidden_states" if run.use_memory else run.use_memory}
+        mine = {
+            "memory": memory,
+            "use_memory": "hidden_states" if run.use_memory else run.use_memory,
+        }
         asked = {"output_hidden_states": True, "output_attentions": True}
         with torch.no_grad():
             expected = theirs(**inputs, **published, **asked)
-        with torch.set_grad_enabled(run.use_memory is None):  # by default gradients decide what memory holds
+        with torch.set_grad_enabled(
+            run.use_memory is None
+        ):  # by default gradients decide what memory holds
             answer = ours(**inputs, **mine, **asked)
         compare(expected, answer, inputs.get("target_mapping"))
         if index == len(run.lengths) - 1:
@@ -176,8 +206,12 @@ def check(run: Run, dtype: torch.dtype = torch.float32, attentions: bool = False
         mems, memory = expected.mems, answer.memory
 
 
-def segment(run: Run, config: Any, length: int, random: torch.Generator, dtype: torch.dtype) -> dict[str, Any]:
-    """The arguments of one call. One token a row stays visible to all, so that no prediction is left with nothing."""
+def segment(
+    run: Run, config: Any, length: int, random: torch.Generator, dtype: torch.dtype
+) -> dict[str, Any]:
+    """The arguments of one call. One token a row stays visible to all, so that no prediction is
+    left with nothing.
+    """
     batch, inputs = run.batch, {}
     seen_by_all = 0 if run.one_way else length - 1
 
@@ -193,7 +227,9 @@ def segment(run: Run, config: Any, length: int, random: torch.Generator, dtype: 
     if run.padding is not None and not run.same_length:
         real = (chance(batch, length) > 0.3).float()
         real[:, seen_by_all] = 1
-        real[0, : length // 2] = real[0, : length // 2] * run.one_way  # the left side of the first row is padding
+        real[0, : length // 2] = (
+            real[0, : length // 2] * run.one_way
+        )  # the left side of the first row is padding
         real[0, seen_by_all] = 1
         inputs[run.padding] = real if run.padding == "attention_mask" else 1 - real
     if run.types:
@@ -224,7 +260,9 @@ def segment(run: Run, config: Any, length: int, random: torch.Generator, dtype: 
 
 
 def test_query_that_sees_nobody_gets_nothing() -> None:
-    """Published code then averages all tokens, the hidden ones too; here such a row gets zeros, and its norms."""
+    """Published code then averages all tokens, the hidden ones too; here such a row gets zeros, and
+    its norms.
+    """
     theirs = randomise(XLNetModel(XLNetConfig(**SMALL))).eval()
     ours = converted(theirs)
     asked = {
@@ -238,7 +276,9 @@ def test_query_that_sees_nobody_gets_nothing() -> None:
         assert torch.equal(published[0, :, 0], torch.full((2, 3), 1 / 3))
         assert not found[0, :, 0].any()
         assert_close_relative(found[:, :, 1:], published[:, :, 1:], "query attentions")
-    assert_close_relative(answer.last_hidden_state[:, 1:], expected.last_hidden_state[:, 1:], "the other predictions")
+    assert_close_relative(
+        answer.last_hidden_state[:, 1:], expected.last_hidden_state[:, 1:], "the other predictions"
+    )
     empty = ours(**{**asked, "target_mapping": torch.zeros(1, 1, 3)}).last_hidden_state
     assert_close_relative(answer.last_hidden_state[:, :1], empty, "a prediction of nothing")
 
@@ -260,7 +300,9 @@ def compare(expected: Any, answer: Output, mapping: Tensor | None) -> None:
 
 
 def at_targets(attentions: Tensor, mapping: Tensor) -> Tensor:
-    """Published query attentions (b h i j) at the predicted tokens (b h p j); zeros where nothing is predicted."""
+    """Published query attentions (b h i j) at the predicted tokens (b h p j); zeros where nothing
+    is predicted.
+    """
     return torch.einsum("bhij,bpi->bhpj", attentions, mapping)
 
 
@@ -268,11 +310,17 @@ def compare_memory(memory: Memory | None, mems: Any) -> None:
     """Our memory holds what the published `mems` hold, batch first."""
     assert (memory is None) == (mems is None)
     if memory is not None:
-        assert_close_relative(memory.hidden_states, [layer.transpose(0, 1) for layer in mems], "mems")
+        assert_close_relative(
+            memory.hidden_states, [layer.transpose(0, 1) for layer in mems], "mems"
+        )
 
 
-def gradients(ours: Model, answer: Output, theirs: Any, expected: Any, inputs: dict[str, Tensor]) -> None:
-    """The loss, or a weighted sum of bare states, and its gradient in every parameter and in given embeddings."""
+def gradients(
+    ours: Model, answer: Output, theirs: Any, expected: Any, inputs: dict[str, Tensor]
+) -> None:
+    """The loss, or a weighted sum of bare states, and its gradient in every parameter and in given
+    embeddings.
+    """
     name = "loss" if "loss" in expected else "last_hidden_state"
     assert_close_relative(answer[name], expected[name], f"{name} without attentions")
     found = []

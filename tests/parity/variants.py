@@ -1,4 +1,6 @@
-"""Networks beyond the five families, each written only in YAML, with a published model to hold it against."""
+"""Networks beyond the five families, each written only in YAML, with a published model to hold it
+against.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +15,12 @@ SHORT = {"vocab_size": VOCAB, "n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEAD
 
 @dataclass(frozen=True)
 class Variant:
-    """A spec (a shipped name, or YAML), a published config, and the classes without and with a language-model head.
+    """A spec (a shipped name, or YAML), a published config, and the classes without and with a
+    language-model head.
 
-    `counts` says how the published code finds positions under padding on the left: it wants them `given`, has its `own` rule
-    (the same as ours), or counts `columns`. `projects_last`: what it shows as last hidden state went through the head's projection.
+    `counts` says how the published code finds positions under padding on the left: it wants them
+    `given`, has its `own` rule (the same as ours), or counts `columns`. `projects_last`: what it
+    shows as last hidden state went through the head's projection.
     """
 
     spec: str
@@ -328,8 +332,19 @@ checkpoint:
       final_norm: final_layernorm
 """
 
-BERT_TINY = {**NAMES, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "max_position_embeddings": 40}
-DRY = {"embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 0}
+BERT_TINY = {
+    **NAMES,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "max_position_embeddings": 40,
+}
+DRY = {
+    "embd_pdrop": 0.0,
+    "resid_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 OPT_TINY = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
             "ffn_dim": 40, "word_embed_proj_dim": WIDTH, "dropout": 0.0, "max_position_embeddings": 40}  # fmt: skip
 LLAMA_TINY = {**NAMES, "num_attention_heads": 4, "num_key_value_heads": 2}

@@ -1,4 +1,6 @@
-"""Nobody sees what comes later: in the text under a causal mask, in the factorization order under a permutation."""
+"""Nobody sees what comes later: in the text under a causal mask, in the factorization order under a
+permutation.
+"""
 
 from typing import Any
 
@@ -8,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, Spec
-from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, order_mask, valid_specs
+from tests.strategies import (
+    FAMILIES,
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    inputs_for,
+    order_mask,
+    valid_specs,
+)
 
 LENGTH = 6
 SHIPPED: dict[str, dict[str, Any]] = {
@@ -38,7 +50,9 @@ def check_causality(spec: Spec, seed: int, place: int) -> None:
     inputs = inputs_for(spec, length=LENGTH, seed=seed, permuted=False)
     before, after = answer(model(**inputs)), answer(model(**changed_from(inputs, spec, place)))
     agree(after[:, :place], before[:, :place], "answers before the change")
-    assert not torch.allclose(after[:, place], before[:, place]), "the changed token changes nothing"
+    assert not torch.allclose(after[:, place], before[:, place]), (
+        "the changed token changes nothing"
+    )
 
 
 @examples(60)
@@ -63,19 +77,28 @@ def check_order(spec: Spec, seed: int, place: int) -> None:
     order = torch.stack([torch.randperm(LENGTH, generator=generator) for _ in range(2)])
     model = built(spec, None, seed=seed)
     inputs = inputs_for(spec, length=LENGTH, seed=seed, optional=False)
-    inputs |= {"perm_mask": order_mask(order), "target_mapping": torch.eye(LENGTH).expand(2, -1, -1)}
+    inputs |= {
+        "perm_mask": order_mask(order),
+        "target_mapping": torch.eye(LENGTH).expand(2, -1, -1),
+    }
     other = {**inputs, "input_ids": inputs["input_ids"].clone()}
     other["input_ids"][:, place] = changed_from(inputs, spec, 0)["input_ids"][:, place]
-    (content, query), (changed_content, changed_query) = (streams_of(model, call) for call in (inputs, other))
+    (content, query), (changed_content, changed_query) = (
+        streams_of(model, call) for call in (inputs, other)
+    )
     earlier, not_later = order < order[:, place, None], order <= order[:, place, None]
     agree(changed_content[earlier], content[earlier], "content states earlier in the order")
     agree(changed_query[not_later], query[not_later], "query states not later in the order")
-    assert not torch.allclose(changed_content[:, place], content[:, place]), "the content stream misses its own token"
+    assert not torch.allclose(changed_content[:, place], content[:, place]), (
+        "the content stream misses its own token"
+    )
 
 
 @examples(40)
 @given(valid_specs(streams="two"), st.integers(0, 999), st.integers(0, LENGTH - 1))
-def test_a_permutation_lets_a_token_change_only_answers_later_in_the_order(spec: Spec, seed: int, place: int) -> None:
+def test_a_permutation_lets_a_token_change_only_answers_later_in_the_order(
+    spec: Spec, seed: int, place: int
+) -> None:
     check_order(spec, seed, place)
 
 
@@ -84,16 +107,23 @@ def test_xlnet_sees_only_earlier_tokens_of_the_order() -> None:
 
 
 @examples(25)
-@given(valid_specs(streams="two", causal=False, memories=("none", "recurrent")), st.integers(0, 999))
+@given(
+    valid_specs(streams="two", causal=False, memories=("none", "recurrent")), st.integers(0, 999)
+)
 def test_later_tokens_of_the_order_do_change(spec: Spec, seed: int) -> None:
-    """The last token of an order is reached by the first: the law above does not hold because nothing is seen."""
+    """The last token of an order is reached by the first: the law above does not hold because
+    nothing is seen.
+    """
     if spec.attention.window or "same_length" in spec.attention.mask:
         spec = Spec.model_validate({**spec.to_dict(), "attention": {**spec.to_dict()["attention"], "window": None,
                                     "mask": ["permutation"]}})  # fmt: skip
     model = built(spec, None, seed=seed)
     order = torch.arange(LENGTH).expand(2, -1)
     inputs = inputs_for(spec, length=LENGTH, seed=seed, optional=False)
-    inputs |= {"perm_mask": order_mask(order), "target_mapping": torch.eye(LENGTH).expand(2, -1, -1)}
+    inputs |= {
+        "perm_mask": order_mask(order),
+        "target_mapping": torch.eye(LENGTH).expand(2, -1, -1),
+    }
     other = changed_from(inputs, spec, 0)
     other["input_ids"][:, 1:] = inputs["input_ids"][:, 1:]
     query, changed = streams_of(model, inputs)[1], streams_of(model, other)[1]

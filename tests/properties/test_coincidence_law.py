@@ -1,4 +1,6 @@
-"""Families and values of an axis that say the same thing give the same numbers, by different ways through the code."""
+"""Families and values of an axis that say the same thing give the same numbers, by different ways
+through the code.
+"""
 
 from typing import Any
 
@@ -7,8 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, Spec
-from engine.positions import sinusoid
-from tests.strategies import agree, answer, built, examples, family, inputs_for, order_mask, valid_specs
+from engine.network.positions import sinusoid
+from tests.strategies import (
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    inputs_for,
+    order_mask,
+    valid_specs,
+)
 
 LENGTH = 6
 XL = {"embeddings.scale": "none", "position.clamp": None, "attention.mask": ["padding", "causal"]}
@@ -16,8 +27,12 @@ XL = {"embeddings.scale": "none", "position.clamp": None, "attention.mask": ["pa
 
 def take(model: Model, other: Model, **renamed: torch.Tensor) -> None:
     """Give `model` the weights of `other` under the same names, and `renamed` ones."""
-    weights = {name: value for name, value in other.state_dict().items() if name in model.state_dict()}
-    missing = model.load_state_dict({**weights, **{name.replace("__", "."): value for name, value in renamed.items()}})
+    weights = {
+        name: value for name, value in other.state_dict().items() if name in model.state_dict()
+    }
+    missing = model.load_state_dict(
+        {**weights, **{name.replace("__", "."): value for name, value in renamed.items()}}
+    )
     assert not missing.unexpected_keys
 
 
@@ -29,9 +44,19 @@ def relaid(spec: Spec, **changes: Any) -> Spec:
 
 
 def test_xlnet_one_way_without_segments_is_transformer_xl() -> None:
-    """XLNet's factorization order from left to right over three segments of memory = Transformer-XL's causal mask."""
-    plain = {"ffn.activation": "gelu", "norm.eps": 1e-12, "memory.initial": "empty", "memory.length": 9}
-    tokens = {"embeddings.tables.tokens": {"width": None, "cutoffs": [], "divisor": 1}, "dims.head": 4}
+    """XLNet's factorization order from left to right over three segments of memory =
+    Transformer-XL's causal mask.
+    """
+    plain = {
+        "ffn.activation": "gelu",
+        "norm.eps": 1e-12,
+        "memory.initial": "empty",
+        "memory.length": 9,
+    }
+    tokens = {
+        "embeddings.tables.tokens": {"width": None, "cutoffs": [], "divisor": 1},
+        "dims.head": 4,
+    }
     xl = family(
         "transformer-xl",
         **XL,
@@ -47,17 +72,29 @@ def test_xlnet_one_way_without_segments_is_transformer_xl() -> None:
     memories: tuple[Any, Any] = (None, None)
     for segment in range(3):
         inputs = inputs_for(net, length=LENGTH, seed=segment, permuted=False, optional=False)
-        left = ours(**inputs, perm_mask=one_way, memory=memories[0], use_memory=True, output_hidden_states=True)
+        left = ours(
+            **inputs,
+            perm_mask=one_way,
+            memory=memories[0],
+            use_memory=True,
+            output_hidden_states=True,
+        )
         right = theirs(**inputs, memory=memories[1], use_memory=True, output_hidden_states=True)
         agree(left.hidden_states, right.hidden_states, f"states of segment {segment}", 1e-9)
         memories = left.memory, right.memory
 
 
 def test_an_xlm_roberta_xl_decoder_over_sinusoid_rows_is_xglm() -> None:
-    decoder = {"attention.mask": ["padding", "causal"], "memory": {"kind": "keys_values"}, "position.count": "all"}
+    decoder = {
+        "attention.mask": ["padding", "causal"],
+        "memory": {"kind": "keys_values"},
+        "position.count": "all",
+    }
     ours, theirs = built(family("xglm"), None), built(family("xlm-roberta-xl", **decoder), None)
     padding = theirs.spec.embeddings.tables.tokens.padding
-    weights = {name: value for name, value in ours.state_dict().items() if name in theirs.state_dict()}
+    weights = {
+        name: value for name, value in ours.state_dict().items() if name in theirs.state_dict()
+    }
     weights["embeddings.tokens.tables.0"] = weights["embeddings.tokens.tables.0"] * 16**0.5
     size = theirs.spec.position.size
     # XGLM counts from 2, XLM-RoBERTa-XL from behind the padding row.
@@ -66,16 +103,26 @@ def test_an_xlm_roberta_xl_decoder_over_sinusoid_rows_is_xglm() -> None:
     weights["embeddings.segments"] = torch.zeros(1, 16)
     theirs.load_state_dict(weights, strict=False)
     inputs = inputs_for(ours.spec, length=LENGTH, padded=True)
-    left, right = (model(**inputs, output_hidden_states=True).hidden_states for model in (ours, theirs))
+    left, right = (
+        model(**inputs, output_hidden_states=True).hidden_states for model in (ours, theirs)
+    )
     real = inputs["attention_mask"].bool()
     agree([state[real] for state in left], [state[real] for state in right], "states", 1e-9)
 
 
 def test_bert_whose_types_are_tokens_is_xlm() -> None:
-    shrunk = {"dims.layers": 2, "dims.model": 16, "dims.heads": 4, "dims.inner": 64, "dims.vocab": 40}
+    shrunk = {
+        "dims.layers": 2,
+        "dims.model": 16,
+        "dims.heads": 4,
+        "dims.inner": 64,
+        "dims.vocab": 40,
+    }
     from engine import load_spec
 
-    bert = built(load_spec("variants/bert-base", {**shrunk, "embeddings.tables.tokens.padding": 2}), None)
+    bert = built(
+        load_spec("variants/bert-base", {**shrunk, "embeddings.tables.tokens.padding": 2}), None
+    )
     xlm = built(family("xlm", **{"position.size": 512}), None, seed=1)
     weights = {name: value for name, value in bert.state_dict().items() if name in xlm.state_dict()}
     weights["embeddings.tokens.tables.0"][:2] = bert.embeddings.segments.detach()
@@ -116,7 +163,9 @@ def test_shared_keys_are_repeated_keys(spec: Spec, seed: int) -> None:
     for name in weights:
         if name.split(".")[-2] in ("key", "value") and "attention" in name:
             groups = weights[name].unflatten(0, (dims.kv_heads, dims.head))
-            weights[name] = groups.repeat_interleave(dims.heads // dims.kv_heads, dim=0).flatten(0, 1)
+            weights[name] = groups.repeat_interleave(dims.heads // dims.kv_heads, dim=0).flatten(
+                0, 1
+            )
     other.load_state_dict(weights)
     inputs = inputs_for(spec, seed=seed, targets=2)
     agree(answer(other(**inputs)), answer(model(**inputs)), "answers", 1e-6)
@@ -127,7 +176,9 @@ def test_shared_keys_are_repeated_keys(spec: Spec, seed: int) -> None:
 def test_masks_that_reach_everywhere_are_no_masks(spec: Spec, seed: int) -> None:
     wide = {**spec.to_dict()["attention"], "mask": ["causal"], "window": None}
     plain = Spec.model_validate({**spec.to_dict(), "attention": wide})
-    window = Spec.model_validate({**spec.to_dict(), "attention": {**wide, "mask": ["causal", "window"], "window": 99}})
+    window = Spec.model_validate(
+        {**spec.to_dict(), "attention": {**wide, "mask": ["causal", "window"], "window": 99}}
+    )
     pairs = Spec.model_validate(
         {**spec.to_dict(), "memory": {"kind": "none"}, "attention": {**wide, "mask": ["padding"]}}
     )
@@ -137,7 +188,11 @@ def test_masks_that_reach_everywhere_are_no_masks(spec: Spec, seed: int) -> None
     agree(answer(built(window, seed=seed)(**inputs)), expected, "answers under a window of 99")
     if spec.memory.kind != "recurrent" or spec.memory.initial == "empty":
         triangle = torch.ones(LENGTH, LENGTH).tril().expand(2, -1, -1)
-        agree(answer(built(pairs, seed=seed)(**inputs, attention_mask=triangle)), expected, "answers under a triangle")
+        agree(
+            answer(built(pairs, seed=seed)(**inputs, attention_mask=triangle)),
+            expected,
+            "answers under a triangle",
+        )
 
 
 @examples(25)
@@ -145,19 +200,30 @@ def test_masks_that_reach_everywhere_are_no_masks(spec: Spec, seed: int) -> None
 def test_an_order_from_left_to_right_is_the_causal_mask(spec: Spec, seed: int) -> None:
     attention = {**spec.to_dict()["attention"], "window": None, "mask": ["permutation"]}
     free = Spec.model_validate({**spec.to_dict(), "attention": attention})
-    causal = Spec.model_validate({**spec.to_dict(), "attention": {**attention, "mask": ["causal", "permutation"]}})
+    causal = Spec.model_validate(
+        {**spec.to_dict(), "attention": {**attention, "mask": ["causal", "permutation"]}}
+    )
     inputs = inputs_for(spec, length=LENGTH, seed=seed, permuted=False)
     inputs |= {"perm_mask": order_mask(torch.arange(LENGTH).expand(2, -1))}
     inputs["target_mapping"] = torch.eye(LENGTH).expand(2, -1, -1)
-    agree(answer(built(causal, seed=seed)(**inputs)), answer(built(free, seed=seed)(**inputs)), "answers", 1e-9)
+    agree(
+        answer(built(causal, seed=seed)(**inputs)),
+        answer(built(free, seed=seed)(**inputs)),
+        "answers",
+        1e-9,
+    )
 
 
 @examples(25)
 @given(valid_specs(positions=("relative_key",), causal=True), st.integers(0, 999))
 def test_distances_shared_by_heads_are_distances_of_each_head(spec: Spec, seed: int) -> None:
-    """Under a causal mask, relative_key equals learned_relative with the same vectors for all heads and no bias."""
+    """Under a causal mask, relative_key equals learned_relative with the same vectors for all heads
+    and no bias.
+    """
     size = spec.position.size
-    apart = Spec.model_validate({**spec.to_dict(), "position": {"kind": "learned_relative", "size": size}})
+    apart = Spec.model_validate(
+        {**spec.to_dict(), "position": {"kind": "learned_relative", "size": size}}
+    )
     model, other = built(spec, seed=seed), built(apart, seed=seed + 1)
     weights = dict(model.state_dict())
     for name in list(weights):
@@ -171,7 +237,10 @@ def test_distances_shared_by_heads_are_distances_of_each_head(spec: Spec, seed: 
 
 
 @examples(20)
-@given(valid_specs(positions=("none",), memories=("none",), streams="one", padding=False), st.integers(0, 999))
+@given(
+    valid_specs(positions=("none",), memories=("none",), streams="one", padding=False),
+    st.integers(0, 999),
+)
 def test_sinusoids_from_the_end_are_sinusoids_counted_backwards(spec: Spec, seed: int) -> None:
     bottom = {**spec.to_dict()["embeddings"], "width": None}
     data = {**spec.to_dict(), "embeddings": bottom}
@@ -203,4 +272,6 @@ def test_one_cluster_is_a_plain_softmax(spec: Spec, seed: int) -> None:
     weights["head.output.biases.0"] = weights.pop("head.output.bias")
     other.load_state_dict(weights)
     inputs = inputs_for(spec, seed=seed)
-    agree(answer(other(**inputs)), answer(model(**inputs)).log_softmax(-1), "log-probabilities", 1e-5)
+    agree(
+        answer(other(**inputs)), answer(model(**inputs)).log_softmax(-1), "log-probabilities", 1e-5
+    )

@@ -1,4 +1,6 @@
-"""Every parameter receives a finite gradient, and recomputing blocks in the backward pass changes none of them."""
+"""Every parameter receives a finite gradient, and recomputing blocks in the backward pass changes
+none of them.
+"""
 
 from typing import Any
 
@@ -15,7 +17,9 @@ from tests.strategies import FAMILIES, answer, built, examples, family, inputs_f
 
 
 def covering(spec: Spec, seed: int) -> dict[str, Any]:
-    """A call that uses every token of the vocabulary, every type and language, and predictions where there are any."""
+    """A call that uses every token of the vocabulary, every type and language, and predictions
+    where there are any.
+    """
     length = spec.dims.vocab // 4 + 1
     given = inputs_for(spec, batch=4, length=length, seed=seed, targets=length // 2)
     given["input_ids"] = (torch.arange(4 * length) % spec.dims.vocab).view(4, length)
@@ -23,19 +27,26 @@ def covering(spec: Spec, seed: int) -> dict[str, Any]:
 
 
 def pulled(model: Model, inputs: dict[str, Any]) -> dict[str, Tensor | None]:
-    """Gradients by name of a scalar that weighs every number of the answers and of all hidden states."""
+    """Gradients by name of a scalar that weighs every number of the answers and of all hidden
+    states.
+    """
     model.zero_grad(set_to_none=True)
     result = model(**inputs, output_hidden_states=True)
     results = [answer(result), *(result.hidden_states or ())]
     results += [] if result.pooler_output is None else [result.pooler_output]
     generator = torch.Generator().manual_seed(9)
-    scalar = sum((part * torch.randn(part.shape, generator=generator, dtype=part.dtype)).sum() for part in results)
+    scalar = sum(
+        (part * torch.randn(part.shape, generator=generator, dtype=part.dtype)).sum()
+        for part in results
+    )
     torch.autograd.backward([scalar])
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
 def shifts_all_scores_alike(spec: Spec, name: str) -> bool:
-    """A key's bias adds the same to all scores of a row, which no softmax notices, unless positions turn or read it."""
+    """A key's bias adds the same to all scores of a row, which no softmax notices, unless positions
+    turn or read it.
+    """
     turned = spec.position.kind in ("rotary", "relative_key_query")
     return name.endswith("attention.key.bias") and (not turned or "cross_attention" in name)
 
@@ -67,10 +78,15 @@ def test_every_parameter_receives_a_gradient(spec: Spec, seed: int) -> None:
 
 @examples(25)
 @given(
-    valid_specs(positions=("rotary", "relative"), settle={"ffn.activation": "gelu"}).filter(spreads), st.integers(0, 99)
+    valid_specs(positions=("rotary", "relative"), settle={"ffn.activation": "gelu"}).filter(
+        spreads
+    ),
+    st.integers(0, 99),
 )
 def test_every_parameter_of_the_score_terms_receives_a_gradient(spec: Spec, seed: int) -> None:
-    """Random specs seldom meet segments and query biases under these positions: here they always do."""
+    """Random specs seldom meet segments and query biases under these positions: here they always
+    do.
+    """
     data = spec.to_dict()
     data["attention"] |= {
         "score": [*dict.fromkeys((*data["attention"]["score"], "segment"))],
@@ -100,7 +116,9 @@ def check_checkpointing(spec: Spec, seed: int) -> None:
 
 @examples(30)
 @given(valid_specs(), st.integers(0, 999))
-def test_gradient_checkpointing_is_one_switch_and_changes_no_gradient(spec: Spec, seed: int) -> None:
+def test_gradient_checkpointing_is_one_switch_and_changes_no_gradient(
+    spec: Spec, seed: int
+) -> None:
     check_checkpointing(spec, seed)
 
 
@@ -117,7 +135,9 @@ def test_gradient_checkpointing_of_the_shipped_families(name: str) -> None:
         gradients.append(pulled(model, inputs))
     for name, expected in gradients[0].items():
         if expected is not None:
-            torch.testing.assert_close(gradients[1][name], expected, rtol=1e-9, atol=1e-12, msg=f"gradient of {name}")
+            torch.testing.assert_close(
+                gradients[1][name], expected, rtol=1e-9, atol=1e-12, msg=f"gradient of {name}"
+            )
 
 
 def test_gradient_checkpointing_recomputes() -> None:
@@ -136,14 +156,18 @@ def test_a_parameter_that_learns_alone_has_the_gradient_that_it_has_among_others
     """In float32, where products take a path of their own."""
     spec = family(name)
     model, call = built(spec, dtype=torch.float32), covering(spec, 0)
-    call = {key: value.float() if value.is_floating_point() else value for key, value in call.items()}
+    call = {
+        key: value.float() if value.is_floating_point() else value for key, value in call.items()
+    }
     expected = pulled(model, call)
     for chosen in expected:
         for other, parameter in model.named_parameters():
             parameter.requires_grad_(other == chosen)
         found, wanted = pulled(model, call)[chosen], expected[chosen]
         assert (found is None) == (wanted is None), chosen
-        assert found is None or wanted is None or torch.allclose(found, wanted, rtol=1e-4, atol=1e-5), chosen
+        assert (
+            found is None or wanted is None or torch.allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        ), chosen
 
 
 def test_vectors_learn_like_rows() -> None:
@@ -151,4 +175,6 @@ def test_vectors_learn_like_rows() -> None:
     torch.nn.init.normal_(layer.weight), torch.nn.init.normal_(layer.bias)
     torch.autograd.backward(linear(layer, states).sum())
     assert states.grad is not None and layer.weight.grad is not None
-    assert torch.allclose(states.grad, layer.weight.sum(0)) and torch.allclose(layer.weight.grad, states.expand(4, -1))
+    assert torch.allclose(states.grad, layer.weight.sum(0)) and torch.allclose(
+        layer.weight.grad, states.expand(4, -1)
+    )

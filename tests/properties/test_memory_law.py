@@ -1,4 +1,6 @@
-"""Memory is exact where it is long enough: whole = in chunks, cached = uncached, reordered = recomputed."""
+"""Memory is exact where it is long enough: whole = in chunks, cached = uncached, reordered =
+recomputed.
+"""
 
 from typing import Any
 
@@ -10,7 +12,17 @@ from torch import Tensor
 
 from engine import Memory, Model, Spec
 from engine.spec import axes
-from tests.strategies import FAMILIES, LONGEST, agree, answer, built, examples, family, inputs_for, valid_specs
+from tests.strategies import (
+    FAMILIES,
+    LONGEST,
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    inputs_for,
+    valid_specs,
+)
 
 LENGTH = 7
 BY_TOKEN = ("input_ids", "token_type_ids", "langs", "attention_mask")
@@ -28,10 +40,11 @@ CAUSAL: dict[str, dict[str, Any]] = {
 
 
 def reaches_back(spec: Spec, length: int) -> bool:
-    """Whether all that a row of the whole text may see is still remembered when the text comes in chunks.
+    """Whether all that a row of the whole text may see is still remembered when the text comes in
+    chunks.
 
-    Left out by their names: positions counted from the end of each call, memory that keeps a part of a segment, and
-    same_length: remembered, which looks as far back as memory happens to hold.
+    Left out by their names: positions counted from the end of each call, memory that keeps a part
+    of a segment, and same_length: remembered, which looks as far back as memory happens to hold.
     """
     memory, attention = spec.memory, spec.attention
     if spec.position.kind == "from_end":
@@ -39,20 +52,33 @@ def reaches_back(spec: Spec, length: int) -> bool:
     if not isinstance(memory, axes.Recurrent):
         return True
     same_length = "same_length" in attention.mask
-    if memory.reuse is not None or (same_length and attention.same_length == "remembered") or memory.length == 0:
+    if (
+        memory.reuse is not None
+        or (same_length and attention.same_length == "remembered")
+        or memory.length == 0
+    ):
         return False
     before = memory.length or 0 if memory.initial == "zeros" else 0
     spans = [attention.window, memory.length if same_length else None, before + length]
-    return memory.length is None or memory.length >= min(span for span in spans if span is not None) - 1
+    return (
+        memory.length is None
+        or memory.length >= min(span for span in spans if span is not None) - 1
+    )
 
 
 def cut(inputs: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
     """The arguments of tokens `start` to `stop`."""
-    return {name: value[:, start:stop] if name in BY_TOKEN else value for name, value in inputs.items()}
+    return {
+        name: value[:, start:stop] if name in BY_TOKEN else value for name, value in inputs.items()
+    }
 
 
-def in_chunks(model: Model, inputs: dict[str, Any], cuts: list[int], memory: Memory | None = None) -> Tensor:
-    """The answers of one text given in chunks that end at `cuts`, each with the memory of those before."""
+def in_chunks(
+    model: Model, inputs: dict[str, Any], cuts: list[int], memory: Memory | None = None
+) -> Tensor:
+    """The answers of one text given in chunks that end at `cuts`, each with the memory of those
+    before.
+    """
     parts, start = [], 0
     for stop in cuts:
         result = model(**cut(inputs, start, stop), memory=memory, use_memory=True)
@@ -63,8 +89,15 @@ def in_chunks(model: Model, inputs: dict[str, Any], cuts: list[int], memory: Mem
 
 def check_chunks(spec: Spec, seed: int, cuts: list[int], padded: bool = False) -> None:
     model = built(spec, seed=seed)
-    # As a score term, remembered tokens count as type 0 (XLNet): types of their own would change the answers.
-    inputs = inputs_for(spec, length=LENGTH, seed=seed, permuted=False, optional="segment" not in spec.attention.score)
+    # As a score term, remembered tokens count as type 0 (XLNet): types of their own would change
+    # the answers.
+    inputs = inputs_for(
+        spec,
+        length=LENGTH,
+        seed=seed,
+        permuted=False,
+        optional="segment" not in spec.attention.score,
+    )
     if padded:
         inputs["attention_mask"] = torch.ones(2, LENGTH, dtype=torch.long)
         inputs["attention_mask"][0, :2] = 0
@@ -79,8 +112,15 @@ CUTS = st.sets(st.integers(1, LENGTH - 1), max_size=3).map(lambda cuts: [*sorted
 
 
 @examples(90)
-@given(REMEMBERING.filter(lambda spec: reaches_back(spec, LENGTH)), st.integers(0, 999), CUTS, st.booleans())
-def test_whole_is_in_chunks_with_memory(spec: Spec, seed: int, cuts: list[int], padded: bool) -> None:
+@given(
+    REMEMBERING.filter(lambda spec: reaches_back(spec, LENGTH)),
+    st.integers(0, 999),
+    CUTS,
+    st.booleans(),
+)
+def test_whole_is_in_chunks_with_memory(
+    spec: Spec, seed: int, cuts: list[int], padded: bool
+) -> None:
     check_chunks(spec, seed, cuts, padded and "padding" in spec.attention.mask)
 
 
@@ -100,7 +140,10 @@ def test_shipped_families_in_chunks(name: str, cuts: list[int]) -> None:
 
 def test_a_memory_that_is_too_short_does_change_answers() -> None:
     """The law above does not hold because memory is never read or never needed."""
-    spec = family("transformer-xl", **{"memory.length": 2, "memory.initial": "empty", "attention.mask": ["causal"]})
+    spec = family(
+        "transformer-xl",
+        **{"memory.length": 2, "memory.initial": "empty", "attention.mask": ["causal"]},
+    )
     assert not reaches_back(spec, LENGTH)
     with pytest.raises(AssertionError, match="off by"):
         check_chunks(spec, 4, [4, LENGTH])
@@ -109,12 +152,18 @@ def test_a_memory_that_is_too_short_does_change_answers() -> None:
 @examples(30)
 @given(REMEMBERING, st.integers(0, 999))
 def test_reordered_memory_is_recomputed(spec: Spec, seed: int) -> None:
-    """Beams: rows of memory chosen, repeated and reordered continue as if their texts had been read that way."""
+    """Beams: rows of memory chosen, repeated and reordered continue as if their texts had been read
+    that way.
+    """
     mirrored = isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half
-    assume(not mirrored and not (isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 0))
+    assume(
+        not mirrored and not (isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 0)
+    )
     model = built(spec, seed=seed)
     rows = torch.tensor([2, 0, 0, 1])
-    first = inputs_for(spec, batch=3, length=4, seed=seed, permuted=False, padded="padding" in spec.attention.mask)
+    first = inputs_for(
+        spec, batch=3, length=4, seed=seed, permuted=False, padded="padding" in spec.attention.mask
+    )
     chosen = {name: value[rows] for name, value in first.items()}
     second = inputs_for(spec, batch=4, length=2, seed=seed + 1, permuted=False, optional=False)
     if spec.attention.cross:
@@ -127,20 +176,29 @@ def test_reordered_memory_is_recomputed(spec: Spec, seed: int) -> None:
 @pytest.mark.parametrize("learning", (True, False), ids=("hidden states", "keys and values"))
 @examples(60)
 @given(valid_specs(memories=("keys_values", "recurrent")), st.integers(0, 999), st.booleans())
-def test_a_row_that_is_reset_answers_as_a_fresh_one(learning: bool, spec: Spec, seed: int, padded: bool) -> None:
+def test_a_row_that_is_reset_answers_as_a_fresh_one(
+    learning: bool, spec: Spec, seed: int, padded: bool
+) -> None:
     """Rows 0 and 3 of a stream begin a new text, which is then read in two parts; the others go on."""
     assume(not (isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 0))
     model, rows = built(spec, seed=seed), [0, 3]
     padded = padded and "padding" in spec.attention.mask
-    calls = [inputs_for(spec, batch=4, length=3, seed=seed + part, permuted=False, padded=padded) for part in range(4)]
+    calls = [
+        inputs_for(spec, batch=4, length=3, seed=seed + part, permuted=False, padded=padded)
+        for part in range(4)
+    ]
     for call in calls:
         if spec.attention.cross:
             call["encoder_hidden_states"] = calls[0]["encoder_hidden_states"]
     with torch.set_grad_enabled(learning):
-        memory = model(**calls[1], memory=model(**calls[0], use_memory=True).memory, use_memory=True).memory
+        memory = model(
+            **calls[1], memory=model(**calls[0], use_memory=True).memory, use_memory=True
+        ).memory
         reset, fresh, kept = model.reset_memory(memory, rows), None, memory
         for call in calls[2:]:
-            ours, new, old = (model(**call, memory=past, use_memory=True) for past in (reset, fresh, kept))
+            ours, new, old = (
+                model(**call, memory=past, use_memory=True) for past in (reset, fresh, kept)
+            )
             agree(answer(ours)[rows], answer(new)[rows], "rows that were reset")
             agree(answer(ours)[1:3], answer(old)[1:3], "rows that go on")
             reset, fresh, kept = ours.memory, new.memory, old.memory
@@ -152,7 +210,10 @@ def test_memory_is_never_changed_under_its_holder(spec: Spec, seed: int) -> None
     """Two continuations of one memory do not disturb each other, and stay what they were."""
     assume(not (isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 0))
     model = built(spec, seed=seed)
-    calls = [inputs_for(spec, length=3, seed=seed + part, permuted=False, optional=False) for part in range(3)]
+    calls = [
+        inputs_for(spec, length=3, seed=seed + part, permuted=False, optional=False)
+        for part in range(3)
+    ]
     for call in calls:
         if spec.attention.cross:
             call["encoder_hidden_states"] = calls[0]["encoder_hidden_states"]
@@ -169,11 +230,19 @@ def test_memory_is_never_changed_under_its_holder(spec: Spec, seed: int) -> None
 
 
 @examples(30)
-@given(valid_specs(causal=True, memories=("keys_values",), cross=True, head=None), st.integers(0, 999))
+@given(
+    valid_specs(causal=True, memories=("keys_values",), cross=True, head=None), st.integers(0, 999)
+)
 def test_encoder_states_are_remembered(spec: Spec, seed: int) -> None:
     """A later call without encoder states reads those that memory holds."""
     model = built(spec, seed=seed)
-    inputs = inputs_for(spec, length=LENGTH, seed=seed, permuted=False, optional="segment" not in spec.attention.score)
+    inputs = inputs_for(
+        spec,
+        length=LENGTH,
+        seed=seed,
+        permuted=False,
+        optional="segment" not in spec.attention.score,
+    )
     whole = answer(model(**inputs))
     memory = model(**cut(inputs, 0, 4), use_memory=True).memory
     later = cut(inputs, 4, LENGTH)
@@ -183,23 +252,42 @@ def test_encoder_states_are_remembered(spec: Spec, seed: int) -> None:
 
 @examples(40)
 @given(
-    valid_specs(causal=True, memories=("recurrent",), quirks=False, settle={"memory.reuse": 3, "memory.length": None}),
+    valid_specs(
+        causal=True,
+        memories=("recurrent",),
+        quirks=False,
+        settle={"memory.reuse": 3, "memory.length": None},
+    ),
     st.integers(0, 999),
     st.booleans(),
 )
-def test_a_segment_that_overlaps_goes_on_behind_what_is_reused(spec: Spec, seed: int, padded: bool) -> None:
-    """Of a segment of five tokens three enter memory, and the next segment starts with the fourth (XLNet's reuse_len)."""
+def test_a_segment_that_overlaps_goes_on_behind_what_is_reused(
+    spec: Spec, seed: int, padded: bool
+) -> None:
+    """Of a segment of five tokens three enter memory, and the next segment starts with the fourth
+    (XLNet's reuse_len).
+    """
     spec = spec.model_copy(update={"memory": spec.memory.model_copy(update={"initial": "empty"})})
     settled = spec.model_copy(update={"memory": spec.memory.model_copy(update={"reuse": None})})
     assume(reaches_back(settled, LENGTH))
     model = built(spec, seed=seed)
-    inputs = inputs_for(spec, length=LENGTH, seed=seed, permuted=False, optional="segment" not in spec.attention.score)
+    inputs = inputs_for(
+        spec,
+        length=LENGTH,
+        seed=seed,
+        permuted=False,
+        optional="segment" not in spec.attention.score,
+    )
     if padded and "padding" in spec.attention.mask:
         inputs["attention_mask"] = torch.tensor([[0, 0, *[1] * (LENGTH - 2)], [1] * LENGTH])
     memory = model(**cut(inputs, 0, 5), use_memory=True).memory
     assert memory.length == 3
     whole = answer(model(**inputs))
-    agree(answer(model(**cut(inputs, 3, LENGTH), memory=memory)), whole[:, 3:], "answers behind what is reused")
+    agree(
+        answer(model(**cut(inputs, 3, LENGTH), memory=memory)),
+        whole[:, 3:],
+        "answers behind what is reused",
+    )
 
 
 def test_recurrent_memory_holds_what_entered_each_block() -> None:
@@ -207,6 +295,8 @@ def test_recurrent_memory_holds_what_entered_each_block() -> None:
     model = built(spec)
     for asked, learning in ((True, True), ("hidden_states", False)):
         with torch.set_grad_enabled(learning):
-            result = model(**inputs_for(spec, length=LENGTH), use_memory=asked, output_hidden_states=True)
+            result = model(
+                **inputs_for(spec, length=LENGTH), use_memory=asked, output_hidden_states=True
+            )
         assert result.memory.length == LENGTH
         agree(result.memory.hidden_states, result.hidden_states[:-1], "mems")

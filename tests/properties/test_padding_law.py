@@ -1,4 +1,6 @@
-"""Padding and company change nothing: a real token has the same answer alone, padded on either side, and in any batch."""
+"""Padding and company change nothing: a real token has the same answer alone, padded on either
+side, and in any batch.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -11,14 +13,27 @@ from torch import Tensor
 
 from engine import Model, Spec
 from engine.spec import axes
-from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
+from tests.strategies import (
+    FAMILIES,
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    inputs_for,
+    valid_specs,
+)
 
 LENGTH, PADDED = 5, 8
 BY_TOKEN = ("input_ids", "token_type_ids", "langs")
 
 
-def padded_call(spec: Spec, row: dict[str, Any], company: dict[str, Any], left: int) -> dict[str, Any]:
-    """The first row of `row` with `left` padding tokens before it and the rest behind, above the first of `company`."""
+def padded_call(
+    spec: Spec, row: dict[str, Any], company: dict[str, Any], left: int
+) -> dict[str, Any]:
+    """The first row of `row` with `left` padding tokens before it and the rest behind, above the
+    first of `company`.
+    """
     stop = left + LENGTH
     call: dict[str, Any] = {}
     for name in BY_TOKEN:
@@ -31,8 +46,12 @@ def padded_call(spec: Spec, row: dict[str, Any], company: dict[str, Any], left: 
     if padding is not None:
         call["input_ids"][0, :left], call["input_ids"][0, stop:] = padding, padding
     if "encoder_hidden_states" in row:
-        states = torch.cat((row["encoder_hidden_states"], company["encoder_hidden_states"]), dim=1)[:1]
-        call["encoder_hidden_states"] = torch.cat((states, company["encoder_hidden_states"].repeat(1, 2, 1)[:1]))
+        states = torch.cat((row["encoder_hidden_states"], company["encoder_hidden_states"]), dim=1)[
+            :1
+        ]
+        call["encoder_hidden_states"] = torch.cat(
+            (states, company["encoder_hidden_states"].repeat(1, 2, 1)[:1])
+        )
         call["encoder_attention_mask"] = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
     if "perm_mask" in row:
         call["perm_mask"] = company["perm_mask"].clone()
@@ -47,7 +66,10 @@ def padded_call(spec: Spec, row: dict[str, Any], company: dict[str, Any], left: 
 def alone(spec: Spec, row: dict[str, Any]) -> dict[str, Any]:
     """The first row by itself; twice where half of a batch is mirrored."""
     mirrored = isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half
-    return {name: value[:1].repeat(2 if mirrored else 1, *[1] * (value.dim() - 1)) for name, value in row.items()}
+    return {
+        name: value[:1].repeat(2 if mirrored else 1, *[1] * (value.dim() - 1))
+        for name, value in row.items()
+    }
 
 
 def answers(model: Model, call: dict[str, Any], left: int, whole: bool) -> Tensor:
@@ -62,19 +84,32 @@ def check_padding(spec: Spec, seed: int, left: int, targets: int | None = None) 
     company = inputs_for(spec, length=PADDED, seed=seed + 1, targets=targets)
     expected = answers(model, alone(spec, row), 0, whole=True)
     found = answers(model, padded_call(spec, row, company, left), left, whole=False)
-    agree(found, expected, f"answers with {left} padding tokens before and {PADDED - LENGTH - left} behind")
+    agree(
+        found,
+        expected,
+        f"answers with {left} padding tokens before and {PADDED - LENGTH - left} behind",
+    )
 
 
 def without_zeros(spec: Spec) -> Spec:
-    """The spec with an empty first memory: states of zero stand before the text, padding would stand between them."""
+    """The spec with an empty first memory: states of zero stand before the text, padding would
+    stand between them.
+    """
     if not isinstance(spec.memory, axes.Recurrent):
         return spec
     return spec.model_copy(update={"memory": spec.memory.model_copy(update={"initial": "empty"})})
 
 
 @examples(100)
-@given(valid_specs(padding=True, quirks=False), st.integers(0, 999), st.integers(0, PADDED - LENGTH), st.booleans())
-def test_padding_on_either_side_and_company_change_nothing(spec: Spec, seed: int, left: int, targets: bool) -> None:
+@given(
+    valid_specs(padding=True, quirks=False),
+    st.integers(0, 999),
+    st.integers(0, PADDED - LENGTH),
+    st.booleans(),
+)
+def test_padding_on_either_side_and_company_change_nothing(
+    spec: Spec, seed: int, left: int, targets: bool
+) -> None:
     targets = targets and spec.streams.kind == "two"
     check_padding(without_zeros(spec) if left else spec, seed, left, 2 if targets else None)
 
@@ -110,27 +145,39 @@ def test_shipped_families_hold_it(name: str, left: int) -> None:
     ],
 )
 def test_published_quirks_break_it_and_have_a_name(name: str, quirk: dict[str, Any]) -> None:
-    """Left padding counted as positions, zero states before the text, and no padding rule: each is a field of the spec."""
+    """Left padding counted as positions, zero states before the text, and no padding rule: each is
+    a field of the spec.
+    """
     with pytest.raises(AssertionError, match="off by"):
         check_padding(family(name, **{**OPEN.get(name, {}), **quirk}), 1, 2)
 
 
 def segments(spec: Spec, seed: int) -> tuple[Model, dict[str, Any], dict[str, Any]]:
     model = built(spec, seed=seed)
-    first, second = (inputs_for(spec, length=LENGTH, seed=seed + part, optional=False) for part in (0, 1))
+    first, second = (
+        inputs_for(spec, length=LENGTH, seed=seed + part, optional=False) for part in (0, 1)
+    )
     for name in ("perm_mask", "target_mapping"):
         first.pop(name, None), second.pop(name, None)
     return model, first, second
 
 
 def check_remembered_padding(spec: Spec, seed: int) -> None:
-    """The second segment's answers with the first one padded on the left are those without that padding."""
+    """The second segment's answers with the first one padded on the left are those without that
+    padding.
+    """
     model, first, second = segments(spec, seed)
     plain = model(**alone(spec, first), use_memory=True).memory
-    call = padded_call(spec, first, inputs_for(spec, length=PADDED, seed=seed + 2, optional=False), PADDED - LENGTH)
+    call = padded_call(
+        spec, first, inputs_for(spec, length=PADDED, seed=seed + 2, optional=False), PADDED - LENGTH
+    )
     call.pop("perm_mask", None)
     memory = model(**call, use_memory=True).memory
-    full = {**second, "encoder_attention_mask": call["encoder_attention_mask"]} if spec.attention.cross else second
+    full = (
+        {**second, "encoder_attention_mask": call["encoder_attention_mask"]}
+        if spec.attention.cross
+        else second
+    )
     if spec.attention.cross:
         full["encoder_hidden_states"] = call["encoder_hidden_states"]
     expected = answer(model(**alone(spec, second), memory=plain))[0]
@@ -138,7 +185,10 @@ def check_remembered_padding(spec: Spec, seed: int) -> None:
 
 
 @examples(60)
-@given(valid_specs(padding=True, quirks=False, memories=("keys_values", "recurrent")), st.integers(0, 999))
+@given(
+    valid_specs(padding=True, quirks=False, memories=("keys_values", "recurrent")),
+    st.integers(0, 999),
+)
 def test_remembered_padding_changes_nothing_later(spec: Spec, seed: int) -> None:
     spec = without_zeros(spec)
     if isinstance(spec.memory, axes.Recurrent):
@@ -146,7 +196,9 @@ def test_remembered_padding_changes_nothing_later(spec: Spec, seed: int) -> None
         spec = spec.model_copy(update={"memory": grown})
     if spec.position.kind == "from_end" or spec.attention.same_length == "remembered":
         plain = [rule for rule in spec.attention.mask if rule != "same_length"]
-        spec = spec.model_copy(update={"attention": spec.attention.model_copy(update={"mask": tuple(plain)})})
+        spec = spec.model_copy(
+            update={"attention": spec.attention.model_copy(update={"mask": tuple(plain)})}
+        )
     if "same_length" not in spec.attention.mask:
         check_remembered_padding(spec, seed)
 
@@ -167,7 +219,9 @@ def test_the_three_ways_to_name_padding_are_one(spec: Spec, seed: int) -> None:
     expected = answer(model(**inputs, attention_mask=mask))
     agree(answer(model(**inputs, input_mask=1 - mask)), expected, "answers with input_mask")
     agree(answer(model(**inputs, lengths=lengths)), expected, "answers with lengths")
-    agree(answer(model(**inputs, attention_mask=mask.bool())), expected, "answers with a boolean mask")
+    agree(
+        answer(model(**inputs, attention_mask=mask.bool())), expected, "answers with a boolean mask"
+    )
 
 
 def test_a_mask_inferred_from_padding_ids_is_the_one_it_counts() -> None:

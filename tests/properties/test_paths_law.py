@@ -1,4 +1,6 @@
-"""All ways through attention agree: fused and with weights kept, in every dtype, and with nobody to see."""
+"""All ways through attention agree: fused and with weights kept, in every dtype, and with nobody to
+see.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -9,11 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Spec
-from engine.attention import attend
-from engine.masks import BLOCK, additive
-from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
+from engine.network.attention import attend
+from engine.network.masks import BLOCK, additive
+from tests.strategies import (
+    FAMILIES,
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    inputs_for,
+    valid_specs,
+)
 
-needs_blocks = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="no oneDNN on this processor")
+needs_blocks = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="no oneDNN on this processor"
+)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -33,14 +46,22 @@ def check_fused(spec: Spec, seed: int) -> None:
             assert weights.shape[:2] == (2, spec.dims.heads)
             sums = weights.sum(-1)
             near = torch.minimum((sums - 1).abs(), sums.abs())
-            assert float(near.max()) < 1e-6, "a row of weights sums to one, or to zero where nobody is seen"
+            assert float(near.max()) < 1e-6, (
+                "a row of weights sums to one, or to zero where nobody is seen"
+            )
     torch.manual_seed(seed)
     heads = torch.rand(spec.dims.layers, spec.dims.heads, dtype=torch.float64)
-    masked, plain = (model(**inputs, head_mask=heads, output_attentions=keep) for keep in (True, False))
+    masked, plain = (
+        model(**inputs, head_mask=heads, output_attentions=keep) for keep in (True, False)
+    )
     agree(answer(plain), answer(masked), "answers with a head mask")
     if spec.memory.kind == "none" and not spec.attention.cross:
         ones = torch.ones(spec.dims.heads, dtype=torch.float64)
-        agree(answer(model(**inputs, head_mask=ones)), answer(fused), "answers with a head mask of ones")
+        agree(
+            answer(model(**inputs, head_mask=ones)),
+            answer(fused),
+            "answers with a head mask of ones",
+        )
 
 
 @examples(60)
@@ -66,7 +87,10 @@ def test_prepacked_weights_do_not_change_the_answer(spec: Spec, seed: int) -> No
         for length in (6, 4, 8):
             call = inputs_for(spec, length=length, seed=seed, targets=2, dtype=torch.float32)
             for remembered in (False, True):
-                given = [{**call, "memory": memory} if remembered and memory else call for memory in memories]
+                given = [
+                    {**call, "memory": memory} if remembered and memory else call
+                    for memory in memories
+                ]
                 found, expected = fast(**given[0]), plain(**given[1])
                 agree(answer(found), answer(expected), f"answers to {length} tokens", 1e-4)
             memories = [found.memory, expected.memory]
@@ -74,7 +98,9 @@ def test_prepacked_weights_do_not_change_the_answer(spec: Spec, seed: int) -> No
 
 @examples(60)
 @given(valid_specs(), st.integers(0, 999), st.sampled_from(DTYPES), st.booleans())
-def test_every_dtype_runs_with_finite_gradients(spec: Spec, seed: int, dtype: torch.dtype, keep: bool) -> None:
+def test_every_dtype_runs_with_finite_gradients(
+    spec: Spec, seed: int, dtype: torch.dtype, keep: bool
+) -> None:
     model = built(spec, seed=seed, dtype=dtype).train()
     result = model(**call_of(spec, seed, dtype), output_attentions=keep, output_hidden_states=True)
     states = result.hidden_states
@@ -99,7 +125,9 @@ def test_half_precision_stays_near_single(name: str, dtype: torch.dtype) -> None
 @pytest.mark.parametrize("padded", (False, True))
 @pytest.mark.parametrize("name", FAMILIES)
 def test_scores_made_in_steps_stay_near_single(name: str, padded: bool) -> None:
-    """Inference in bfloat16 over more than one block of rows, for which the processor makes the scores itself."""
+    """Inference in bfloat16 over more than one block of rows, for which the processor makes the
+    scores itself.
+    """
     table = {"position.size": 300} if family(name).position.kind == "learned" else {}
     spec = family(name, **table)
     padded = padded and "padding" in spec.attention.mask
@@ -121,12 +149,32 @@ def test_scores_made_in_steps_stay_near_single(name: str, padded: bool) -> None:
 @pytest.mark.parametrize("causal", (False, True))
 def test_scores_made_in_steps_give_the_fused_answer(causal: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    query, bias = (torch.randn(2, 4, 5, n, dtype=torch.float64, generator=generator) for n in (3, 5))
-    key, value = (torch.randn(2, 2, 5, 3, dtype=torch.float64, generator=generator) for _ in range(2))
-    mask = None if causal else additive(torch.rand(2, 1, 5, 5, generator=generator) > 0.4, torch.float64)
+    query, bias = (
+        torch.randn(2, 4, 5, n, dtype=torch.float64, generator=generator) for n in (3, 5)
+    )
+    key, value = (
+        torch.randn(2, 2, 5, 3, dtype=torch.float64, generator=generator) for _ in range(2)
+    )
+    mask = (
+        None
+        if causal
+        else additive(torch.rand(2, 1, 5, 5, generator=generator) > 0.4, torch.float64)
+    )
     added = None if causal else bias
     fused, steps = (
-        attend(query, key, value, 0.5, None if added is None else added.clone(), mask, causal, 0.0, None, False, way)[0]
+        attend(
+            query,
+            key,
+            value,
+            0.5,
+            None if added is None else added.clone(),
+            mask,
+            causal,
+            0.0,
+            None,
+            False,
+            way,
+        )[0]
         for way in (False, True)
     )
     agree(steps, fused, "weighted values")
@@ -134,7 +182,9 @@ def test_scores_made_in_steps_give_the_fused_answer(causal: bool) -> None:
 
 @examples(40)
 @given(valid_specs(padding=True), st.integers(0, 999), st.sampled_from(DTYPES), st.booleans())
-def test_a_row_of_nothing_but_padding_is_finite(spec: Spec, seed: int, dtype: torch.dtype, keep: bool) -> None:
+def test_a_row_of_nothing_but_padding_is_finite(
+    spec: Spec, seed: int, dtype: torch.dtype, keep: bool
+) -> None:
     model = built(spec, seed=seed, dtype=dtype).train()
     inputs = call_of(spec, seed, dtype)
     inputs["attention_mask"] = torch.tensor([[0] * 6, [1] * 6])
@@ -143,21 +193,34 @@ def test_a_row_of_nothing_but_padding_is_finite(spec: Spec, seed: int, dtype: to
     (found.float().sum() / found.numel()).backward()
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
     other = {**inputs, "attention_mask": torch.ones(2, 6, dtype=torch.long)}
-    agree(answer(model(**inputs))[1].double(), answer(model(**other))[1].double(), "the other row", tolerance=0.02)
+    agree(
+        answer(model(**inputs))[1].double(),
+        answer(model(**other))[1].double(),
+        "the other row",
+        tolerance=0.02,
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("keep", (False, True))
 @pytest.mark.parametrize("in_steps", (False, True))
 @pytest.mark.parametrize("biased", (False, True))
-def test_rows_that_see_nobody_yield_zeros(dtype: torch.dtype, keep: bool, biased: bool, in_steps: bool) -> None:
+def test_rows_that_see_nobody_yield_zeros(
+    dtype: torch.dtype, keep: bool, biased: bool, in_steps: bool
+) -> None:
     generator = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(2, 2, 4, 3, generator=generator).to(dtype).requires_grad_() for _ in range(3))
-    bias = torch.randn(2, 2, 4, 4, generator=generator).to(dtype).requires_grad_() if biased else None
+    query, key, value = (
+        torch.randn(2, 2, 4, 3, generator=generator).to(dtype).requires_grad_() for _ in range(3)
+    )
+    bias = (
+        torch.randn(2, 2, 4, 4, generator=generator).to(dtype).requires_grad_() if biased else None
+    )
     allowed = torch.rand(2, 1, 4, 4, generator=generator) > 0.3
     allowed[0, 0, 1] = False
     allowed[1, 0] = False
-    mixed, weights = attend(query, key, value, 0.5, bias, additive(allowed, dtype), False, 0.0, None, keep, in_steps)
+    mixed, weights = attend(
+        query, key, value, 0.5, bias, additive(allowed, dtype), False, 0.0, None, keep, in_steps
+    )
     assert torch.equal(mixed[0, :, 1], torch.zeros_like(mixed[0, :, 1]))
     assert torch.equal(mixed[1], torch.zeros_like(mixed[1]))
     assert bool(mixed.isfinite().all()) and float(mixed[0, :, 0].detach().abs().max()) > 0
@@ -170,10 +233,14 @@ def test_rows_that_see_nobody_yield_zeros(dtype: torch.dtype, keep: bool, biased
 
 def test_silenced_heads_add_nothing() -> None:
     """A head mask of zeros leaves of attention only the output bias."""
-    spec = family("xglm", **{"attention.bias": {"query": True, "key": True, "value": True, "output": False}})
+    spec = family(
+        "xglm", **{"attention.bias": {"query": True, "key": True, "value": True, "output": False}}
+    )
     model = built(spec, None)
     inputs = inputs_for(spec)
-    silent = model(**inputs, head_mask=torch.zeros(spec.dims.heads, dtype=torch.float64)).last_hidden_state
+    silent = model(
+        **inputs, head_mask=torch.zeros(spec.dims.heads, dtype=torch.float64)
+    ).last_hidden_state
     for block in model.blocks:
         torch.nn.init.zeros_(block.attention.output.weight)
     agree(silent, model(**inputs).last_hidden_state, "states")

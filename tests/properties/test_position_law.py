@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from engine import Spec
 from engine.spec import axes
-from tests.strategies import SHIFTABLE, agree, answer, built, examples, family, inputs_for, valid_specs
+from tests.strategies import (
+    SHIFTABLE,
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    inputs_for,
+    valid_specs,
+)
 
 LENGTH = 5
 
@@ -21,7 +30,12 @@ def test_rotary_positions_notice_only_distances(spec: Spec, seed: int, step: int
     places = torch.arange(LENGTH).expand(2, -1)
     expected = answer(model(**inputs))
     agree(answer(model(**inputs, position_ids=places)), expected, "positions from zero")
-    agree(answer(model(**inputs, position_ids=places + step)), expected, f"positions from {step}", tolerance=1e-4)
+    agree(
+        answer(model(**inputs, position_ids=places + step)),
+        expected,
+        f"positions from {step}",
+        tolerance=1e-4,
+    )
     spread = answer(model(**inputs, position_ids=places * 3))
     single = spec.attention.window == 1 or spec.attention.same_length == "remembered"
     if not single and spec.attention.score[-1] == "content" and len(spec.attention.mask) == 0:
@@ -30,10 +44,13 @@ def test_rotary_positions_notice_only_distances(spec: Spec, seed: int, step: int
 
 @examples(40)
 @given(
-    valid_specs(positions=SHIFTABLE, causal=True, padding=False, memories=("none",), streams="one"), st.integers(0, 999)
+    valid_specs(positions=SHIFTABLE, causal=True, padding=False, memories=("none",), streams="one"),
+    st.integers(0, 999),
 )
 def test_what_stands_out_of_sight_does_not_move_the_rest(spec: Spec, seed: int) -> None:
-    """Under a window, tokens that no row can reach any more shift the rest without changing its answers."""
+    """Under a window, tokens that no row can reach any more shift the rest without changing its
+    answers.
+    """
     settled = {**spec.to_dict()["attention"], "mask": ["causal", "window"], "window": 2}
     spec = Spec.model_validate({**spec.to_dict(), "attention": settled})
     layers = spec.dims.layers
@@ -41,10 +58,16 @@ def test_what_stands_out_of_sight_does_not_move_the_rest(spec: Spec, seed: int) 
     short = inputs_for(spec, length=LENGTH + layers, seed=seed)
     more = inputs_for(spec, length=4, seed=seed + 1)
     longer = {
-        name: torch.cat((more[name], value), dim=1) if name in ("input_ids", "token_type_ids", "langs") else value
+        name: torch.cat((more[name], value), dim=1)
+        if name in ("input_ids", "token_type_ids", "langs")
+        else value
         for name, value in short.items()
     }
-    agree(answer(model(**longer))[:, 4 + layers :], answer(model(**short))[:, layers:], "answers further right")
+    agree(
+        answer(model(**longer))[:, 4 + layers :],
+        answer(model(**short))[:, layers:],
+        "answers further right",
+    )
 
 
 @pytest.mark.parametrize("name", ("xlm", "xlm-roberta-xl", "xglm"))
@@ -60,8 +83,12 @@ def test_absolute_positions_notice_a_shift(name: str) -> None:
 
 
 def test_mirrored_half_sees_mirrored_distances() -> None:
-    """bi_data: the second half of a batch reads distances with the other sign, so it answers as the text reversed."""
-    spec = family("xlnet", **{"position.reversed_half": True, "attention.score": ["content", "position"]})
+    """bi_data: the second half of a batch reads distances with the other sign, so it answers as the
+    text reversed.
+    """
+    spec = family(
+        "xlnet", **{"position.reversed_half": True, "attention.score": ["content", "position"]}
+    )
     model = built(spec)
     row = inputs_for(spec, batch=1, length=LENGTH, permuted=False, optional=False)["input_ids"]
     states = answer(model(torch.cat((row, row.flip(1)))))

@@ -1,4 +1,6 @@
-"""What is written reads back as it was: YAML, names and settings of another library, in both directions."""
+"""What is written reads back as it was: YAML, names and settings of another library, in both
+directions.
+"""
 
 import json
 from pathlib import Path
@@ -12,7 +14,16 @@ from safetensors.torch import load_file
 
 from engine import Spec, load_model, load_spec, save_model
 from engine.spec.load import shipped
-from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, valid_specs
+from tests.strategies import (
+    FAMILIES,
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    inputs_for,
+    valid_specs,
+)
 from tokenization.plain_yaml import write_yaml
 
 
@@ -24,7 +35,9 @@ def written(spec: Spec, folder: Path) -> Path:
 
 @examples(60)
 @given(spec=valid_specs())
-def test_yaml_to_spec_to_yaml_is_the_identity(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_yaml_to_spec_to_yaml_is_the_identity(
+    spec: Spec, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = written(spec, tmp_path_factory.mktemp("spec"))
     again = load_spec(path)
     assert again == spec and again.to_dict() == spec.to_dict()
@@ -57,7 +70,13 @@ SETTINGS: dict[str, dict[str, list[Any]]] = {
     },
     "xlm-roberta-xl": {
         "position": [
-            {"kind": "learned", "size": 30, "start": "after_padding", "count": "real", "ids": "rows"},
+            {
+                "kind": "learned",
+                "size": 30,
+                "start": "after_padding",
+                "count": "real",
+                "ids": "rows",
+            },
             {"kind": "relative_key", "size": 30},
             {"kind": "relative_key_query", "size": 30},
         ],
@@ -99,7 +118,9 @@ def settled(name: str, chosen: dict[str, Any]) -> Spec:
 @st.composite
 def family_specs(draw: Any) -> Spec:
     name = draw(st.sampled_from(FAMILIES))
-    return settled(name, {path: draw(st.sampled_from(values)) for path, values in SETTINGS[name].items()})
+    return settled(
+        name, {path: draw(st.sampled_from(values)) for path, values in SETTINGS[name].items()}
+    )
 
 
 @examples(40)
@@ -107,7 +128,9 @@ def family_specs(draw: Any) -> Spec:
 def test_export_and_import_are_inverse(
     spec: Spec, bare: bool, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Our model → their folder → our model → their folder: the same tensors bit by bit, settings and answers."""
+    """Our model → their folder → our model → their folder: the same tensors bit by bit, settings
+    and answers.
+    """
     folder = tmp_path_factory.mktemp("both")
     model = built(spec, None if bare else "default", seed=seed, dtype=torch.float32)
     save_model(model, folder / "one", format="huggingface")
@@ -120,7 +143,9 @@ def test_export_and_import_are_inverse(
         assert torch.equal(theirs[name], value), name
     save_model(again, folder / "two", format="huggingface")
     first, second = (load_file(folder / part / "model.safetensors") for part in ("one", "two"))
-    assert set(first) == set(second) and all(torch.equal(first[name], second[name]) for name in first)
+    assert set(first) == set(second) and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
     configs = [json.loads((folder / part / "config.json").read_text()) for part in ("one", "two")]
     assert configs[0] == configs[1]
     inputs = inputs_for(spec, seed=seed, targets=2, dtype=torch.float32)
@@ -129,7 +154,9 @@ def test_export_and_import_are_inverse(
 
 @examples(25)
 @given(spec=valid_specs(), seed=st.integers(0, 99))
-def test_our_own_format_is_lossless(spec: Spec, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_our_own_format_is_lossless(
+    spec: Spec, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("own")
     model = built(spec, seed=seed, dtype=torch.float32)
     save_model(model, folder)

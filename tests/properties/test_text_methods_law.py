@@ -1,4 +1,6 @@
-"""Every text method on every spec: a text has the answer in a batch that it has alone, or both are refused."""
+"""Every text method on every spec: a text has the answer in a batch that it has alone, or both are
+refused.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +21,12 @@ Call = Callable[[Model, Tensor, Tensor | None], list[Any]]
 
 def generated(model: Model, texts: Tensor, mask: Tensor | None) -> list[Any]:
     found: Any = model.generate(
-        texts, attention_mask=mask, max_new_tokens=2, eos_token_id=(), output_scores=True, return_dict_in_generate=True
+        texts,
+        attention_mask=mask,
+        max_new_tokens=2,
+        eos_token_id=(),
+        output_scores=True,
+        return_dict_in_generate=True,
     )
     return list(zip(found.new_tokens, found.step_scores, strict=True))
 
@@ -27,7 +34,9 @@ def generated(model: Model, texts: Tensor, mask: Tensor | None) -> list[Any]:
 def scored(model: Model, texts: Tensor, mask: Tensor | None) -> list[Any]:
     found = model.score(texts, attention_mask=mask, mask_token_id=HIDDEN)
     real, parts = torch.ones_like(texts) if mask is None else mask, (found.log_probs, found.counted)
-    return [(int(counted.sum()), row[keep > 0]) for row, counted, keep in zip(*parts, real, strict=True)]
+    return [
+        (int(counted.sum()), row[keep > 0]) for row, counted, keep in zip(*parts, real, strict=True)
+    ]
 
 
 def filled(model: Model, texts: Tensor, mask: Tensor | None) -> list[Any]:
@@ -70,7 +79,12 @@ def check_company(spec: Spec, method: str, seed: int, padding: bool) -> None:
     mask = unequal() if padding else None
     together = answers(call, model, texts, mask)
     alone = [
-        answers(call, model, texts[row : row + 1] if mask is None else texts[row][mask[row] > 0][None], None)
+        answers(
+            call,
+            model,
+            texts[row : row + 1] if mask is None else texts[row][mask[row] > 0][None],
+            None,
+        )
         for row in range(len(texts))
     ]
     if isinstance(together, str):
@@ -88,5 +102,7 @@ def check_company(spec: Spec, method: str, seed: int, padding: bool) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @examples(12)
 @given(valid_specs(head="any"), st.integers(0, 999), st.booleans())
-def test_company_changes_no_answer_of_a_text_method(method: str, spec: Spec, seed: int, padding: bool) -> None:
+def test_company_changes_no_answer_of_a_text_method(
+    method: str, spec: Spec, seed: int, padding: bool
+) -> None:
     check_company(spec, method, seed, padding and method != "stream")

@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, Spec, load_model, save_model
-from engine.ties import shared_names
-from tests.strategies import FAMILIES, agree, answer, built, examples, family, inputs_for, randomise, valid_specs
+from engine.parameters.ties import shared_names
+from tests.strategies import (
+    FAMILIES,
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    inputs_for,
+    randomise,
+    valid_specs,
+)
 
 
 def ties(model: Model) -> list[list[str]]:
@@ -57,7 +67,9 @@ CHANGES: dict[str, Callable[[Model, Path], Model]] = {
 @pytest.mark.parametrize("change", CHANGES)
 @examples(15)
 @given(spec=valid_specs(), seed=st.integers(0, 999))
-def test_ties_and_answers_survive(change: str, spec: Spec, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_ties_and_answers_survive(
+    change: str, spec: Spec, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     model = built(spec, seed=seed)
     inputs = inputs_for(spec, seed=seed, targets=2)
     before, names = answer(model(**inputs)), ties(model)
@@ -74,7 +86,10 @@ def test_ties_and_kept_rows_survive_resizing(spec: Spec, seed: int, size: int) -
     model = built(spec, seed=seed)
     inputs = inputs_for(spec, seed=seed, targets=2)
     inputs["input_ids"] = torch.randint(0, 8, (2, 5), generator=torch.Generator().manual_seed(seed))
-    if spec.embeddings.tables.segments is not None and spec.embeddings.tables.segments.source == "tokens":
+    if (
+        spec.embeddings.tables.segments is not None
+        and spec.embeddings.tables.segments.source == "tokens"
+    ):
         inputs["token_type_ids"] = inputs["token_type_ids"] % 8
     body = model(**inputs, output_hidden_states=True).hidden_states
     names = ties(model)
@@ -87,7 +102,11 @@ def test_ties_and_kept_rows_survive_resizing(spec: Spec, seed: int, size: int) -
     fresh.load_state_dict(model.state_dict())
     inputs["input_ids"] = torch.full((2, 5), size - 1)
     if padding != size - 1:
-        agree(answer(fresh(**inputs)), answer(model(**inputs)), "answers of a network built at that size")
+        agree(
+            answer(fresh(**inputs)),
+            answer(model(**inputs)),
+            "answers of a network built at that size",
+        )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -99,8 +118,14 @@ def test_what_the_shipped_families_tie(name: str) -> None:
         "xlm-roberta-xl": [[token, "head.output.weight"]],
         "xglm": [[token, "head.output.weight"]],
         "transformer-xl": [
-            *([f"embeddings.tokens.projections.{index}", f"head.output.projections.{index}"] for index in (1, 2)),
-            *([f"embeddings.tokens.tables.{index}", f"head.output.tables.{index}"] for index in (0, 1, 2)),
+            *(
+                [f"embeddings.tokens.projections.{index}", f"head.output.projections.{index}"]
+                for index in (1, 2)
+            ),
+            *(
+                [f"embeddings.tokens.tables.{index}", f"head.output.tables.{index}"]
+                for index in (0, 1, 2)
+            ),
         ],
     }
     assert ties(built(family(name))) == expected[name]

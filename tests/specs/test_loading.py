@@ -44,7 +44,13 @@ def placed(source, overrides=None):
 MISSPELT = [
     ("dmis: {}\n", "dmis", 3, 1, "dims"),
     ("dropout: {atention: 0.1}\n", "dropout.atention", 3, 11, "attention"),
-    ("embeddings:\n  tables:\n    tokens: {paddign: 1}\n", "embeddings.tables.tokens.paddign", 5, 14, "padding"),
+    (
+        "embeddings:\n  tables:\n    tokens: {paddign: 1}\n",
+        "embeddings.tables.tokens.paddign",
+        5,
+        14,
+        "padding",
+    ),
     ("position: {kind: learned, size: 9, strat: 1}\n", "position.strat", 3, 36, "start"),
     ("position: {kind: rotary, bse: 1.0}\n", "position.bse", 3, 26, "base"),
     (
@@ -62,7 +68,13 @@ MISSPELT = [
         "output",
     ),
     ("heads:\n  output: {tide: true}\n", "heads.output.tide", 4, 12, "tied"),
-    ("heads:\n  options:\n    causal_lm: {lables: 1}\n", "heads.options.causal_lm.lables", 5, 17, None),
+    (
+        "heads:\n  options:\n    causal_lm: {lables: 1}\n",
+        "heads.options.causal_lm.lables",
+        5,
+        17,
+        None,
+    ),
     ("heads:\n  options:\n    casual_lm: {}\n", "heads.options.casual_lm", 5, 5, "causal_lm"),
     ("heads:\n  default: masked_ml\n", "heads.default", 4, 3, "masked_lm"),
     ("tokenizer: {algorithm: words, delimeter: x}\n", "tokenizer.delimeter", 3, 31, "delimiter"),
@@ -98,7 +110,9 @@ MISSPELT = [
 ]
 
 
-@pytest.mark.parametrize(("text", "path", "line", "column", "nearest"), MISSPELT, ids=[row[1] for row in MISSPELT])
+@pytest.mark.parametrize(
+    ("text", "path", "line", "column", "nearest"), MISSPELT, ids=[row[1] for row in MISSPELT]
+)
 def test_misspelt_key_has_its_place_and_the_nearest_name(write, text, path, line, column, nearest):
     (problem,) = problems(write(SMALL + text))
     assert (problem.path, problem.line, problem.column) == (path, line, column)
@@ -115,7 +129,11 @@ WRONG = [
     ("norm: post\n", "norm", "should be a section of keys, found 'post'"),
     ("norm: [post]\n", "norm", "should be a section of keys"),
     ("attention: {score: content}\n", "attention.score", "should be a list, found 'content'"),
-    ("attention: {bias: 1}\n", "attention.bias", "should be true or false or a section of keys, found 1"),
+    (
+        "attention: {bias: 1}\n",
+        "attention.bias",
+        "should be true or false or a section of keys, found 1",
+    ),
     ("attention: {mask: [casual]}\n", "attention.mask.0", "did you mean 'causal'?"),
     ("ffn: {activation: gleu}\n", "ffn.activation", "did you mean 'gelu'?"),
     ("position: {kind: learnt, size: 9}\n", "position.kind", "did you mean 'learned'?"),
@@ -133,11 +151,17 @@ WRONG = [
         "must hold A once each",
     ),
     ("checkpoint: {huggingface: {}}\n", "checkpoint.huggingface.model_type", "this key is missing"),
-    ("heads: {options: {causal_lm: 3}}\n", "heads.options.causal_lm", "should be a section of keys, found 3"),
+    (
+        "heads: {options: {causal_lm: 3}}\n",
+        "heads.options.causal_lm",
+        "should be a section of keys, found 3",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("text", "path", "sentence"), WRONG, ids=[row[1] + " " + row[2][:24] for row in WRONG])
+@pytest.mark.parametrize(
+    ("text", "path", "sentence"), WRONG, ids=[row[1] + " " + row[2][:24] for row in WRONG]
+)
 def test_wrong_value(write, text, path, sentence):
     (problem,) = problems(write(SMALL + text))
     assert problem.path == path
@@ -156,7 +180,9 @@ def test_whole_numbers_are_not_read_from_text_truth_or_fractions(write):
 
 def test_all_problems_at_once_each_at_its_place(write):
     write(SMALL + "ffn: {activation: gleu}\nattention:\n  mask: [causal]\n", "parent.yaml")
-    path = write("extends: parent.yaml\nnrom: {}\ndims:\n  kv_heads: 3\ntokens: {bos: 100}\n", "child.yaml")
+    path = write(
+        "extends: parent.yaml\nnrom: {}\ndims:\n  kv_heads: 3\ntokens: {bos: 100}\n", "child.yaml"
+    )
     assert placed(path) == [
         ("child.yaml", 2, 1, "nrom"),
         ("child.yaml", 4, 3, "dims.kv_heads"),
@@ -175,7 +201,9 @@ def test_message_says_file_line_column_path(write):
     with pytest.raises(SpecError) as caught:
         load_spec(path)
     start = f"{path}:3:10: pooler.activation: 'tan' is not one of "
-    assert str(caught.value).startswith(start) and str(caught.value).endswith(", did you mean 'tanh'?")
+    assert str(caught.value).startswith(start) and str(caught.value).endswith(
+        ", did you mean 'tanh'?"
+    )
 
 
 NOT_YAML = [
@@ -225,8 +253,15 @@ def test_anchors_and_merge_keys_are_plain_yaml(write):
 
 
 def test_extends_keeps_siblings_and_replaces_lists(write):
-    write(SMALL + "attention: {bias: false, mask: [padding]}\nnorm: {eps: 0.5, placement: pre}\n", "parent.yaml")
-    spec = load_spec(write("extends: parent.yaml\nattention: {mask: [causal]}\nnorm: {eps: 0.25}\ndims: {layers: 3}\n"))
+    write(
+        SMALL + "attention: {bias: false, mask: [padding]}\nnorm: {eps: 0.5, placement: pre}\n",
+        "parent.yaml",
+    )
+    spec = load_spec(
+        write(
+            "extends: parent.yaml\nattention: {mask: [causal]}\nnorm: {eps: 0.25}\ndims: {layers: 3}\n"
+        )
+    )
     assert spec.attention.mask == ("causal",) and spec.attention.bias is False
     assert (spec.norm.eps, spec.norm.placement) == (0.25, "pre")
     assert (spec.dims.layers, spec.dims.model, spec.name) == (3, 32, "small")
@@ -237,7 +272,9 @@ def test_a_position_of_another_kind_replaces_the_parents_whole(write):
     spec = load_spec(write("extends: parent.yaml\nposition: {kind: rotary}\n"))
     assert spec.position == RotaryPosition(kind="rotary")
     assert placed(
-        write("extends: parent.yaml\n\nposition: {kind: relative_key}\nattention: {score: [content, position]}\n")
+        write(
+            "extends: parent.yaml\n\nposition: {kind: relative_key}\nattention: {score: [content, position]}\n"
+        )
     ) == [("spec.yaml", 3, 1, "position.size")]
 
 
@@ -289,9 +326,19 @@ def test_a_broken_parent_is_named_itself(write):
 
 
 def test_overrides_by_dotted_path():
-    spec = load_spec("xglm-564m", {"dims.layers": 2, "norm.kind": "rms", "norm.bias": False, "position.kind": "none"})
-    assert (spec.dims.layers, spec.dims.model, spec.norm.eps, spec.position.kind) == (2, 1024, 1e-5, "none")
-    assert build_model("xglm-564m", device="meta", overrides={"dims.layers": 1}).spec.dims.layers == 1
+    spec = load_spec(
+        "xglm-564m",
+        {"dims.layers": 2, "norm.kind": "rms", "norm.bias": False, "position.kind": "none"},
+    )
+    assert (spec.dims.layers, spec.dims.model, spec.norm.eps, spec.position.kind) == (
+        2,
+        1024,
+        1e-5,
+        "none",
+    )
+    assert (
+        build_model("xglm-564m", device="meta", overrides={"dims.layers": 1}).spec.dims.layers == 1
+    )
 
 
 def test_unknown_override_is_an_error_that_names_overrides():
@@ -310,7 +357,9 @@ def test_every_kind_of_source_gives_the_same_spec(write, monkeypatch, tmp_path):
     path = write(SMALL)
     spec = load_spec(path)
     plain = {"name": "small", "dims": {"layers": 2, "model": 32, "heads": 4, "vocab": 100}}
-    assert load_spec(str(path)) == load_spec(plain) == load_spec(spec) == load_spec(tmp_path) == spec
+    assert (
+        load_spec(str(path)) == load_spec(plain) == load_spec(spec) == load_spec(tmp_path) == spec
+    )
     assert load_spec(spec, {"dims.layers": 3}).dims.layers == 3
     assert load_spec({"extends": "xlnet-base", "name": "own"}).dims.layers == 12
     monkeypatch.chdir(tmp_path)
@@ -318,13 +367,23 @@ def test_every_kind_of_source_gives_the_same_spec(write, monkeypatch, tmp_path):
 
 
 def test_a_dict_is_not_changed_by_loading():
-    plain = {"extends": "xlnet-base", "name": "own", "attention": {"mask": ["padding", "permutation"]}}
+    plain = {
+        "extends": "xlnet-base",
+        "name": "own",
+        "attention": {"mask": ["padding", "permutation"]},
+    }
     load_spec(plain, {"dims.layers": 1})
-    assert plain == {"extends": "xlnet-base", "name": "own", "attention": {"mask": ["padding", "permutation"]}}
+    assert plain == {
+        "extends": "xlnet-base",
+        "name": "own",
+        "attention": {"mask": ["padding", "permutation"]},
+    }
 
 
 def test_problems_of_a_dict_name_the_key():
-    (problem,) = problems({"name": "small", "dims": {"layers": 0, "model": 32, "heads": 4, "vocab": 100}})
+    (problem,) = problems(
+        {"name": "small", "dims": {"layers": 0, "model": 32, "heads": 4, "vocab": 100}}
+    )
     assert str(problem) == "spec: dims.layers: should be greater than 0, found 0"
 
 
@@ -345,7 +404,11 @@ def test_yaml_to_spec_to_yaml_is_lossless(name, tmp_path):
 
 def test_merge_tells_what_gives_way():
     gone = []
-    base = {"position": {"kind": "learned", "size": 9}, "norm": {"kind": "layer", "eps": 1}, "name": "x"}
+    base = {
+        "position": {"kind": "learned", "size": 9},
+        "norm": {"kind": "layer", "eps": 1},
+        "name": "x",
+    }
     over = {"position": {"kind": "none"}, "norm": {"kind": "rms"}}
     assert merge(base, over, gone.append) == {
         "position": {"kind": "none"},

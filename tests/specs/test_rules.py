@@ -10,7 +10,10 @@ from engine import SpecError, build_model, load_spec
 from engine.spec import rules
 
 PLAIN = {"name": "plain", "dims": {"layers": 2, "model": 32, "heads": 4, "vocab": 100}}
-ADAPTIVE = {"embeddings.tables.tokens": {"cutoffs": [20, 50], "divisor": 2}, "heads.output.kind": "adaptive"}
+ADAPTIVE = {
+    "embeddings.tables.tokens": {"cutoffs": [20, 50], "divisor": 2},
+    "heads.output.kind": "adaptive",
+}
 RELATIVE = {"position": {"kind": "relative"}, "attention.score": ["content", "position"]}
 CAUSAL = {"attention.mask": ["causal"]}
 
@@ -18,9 +21,21 @@ CAUSAL = {"attention.mask": ["causal"]}
 BROKEN = [
     ({"dims.heads": 5}, "dims.heads", "32 is not a multiple of dims.heads 5"),
     ({"dims.kv_heads": 3}, "dims.kv_heads", "4 is not a multiple of dims.kv_heads 3"),
-    ({"embeddings.tables.tokens.padding": 100}, "embeddings.tables.tokens.padding", "outside the vocabulary of 100"),
-    ({"embeddings.tables.tokens.cutoffs": [50, 20]}, "embeddings.tables.tokens.cutoffs", "[50, 20] must ascend"),
-    ({"embeddings.tables.tokens.cutoffs": [20, 100]}, "embeddings.tables.tokens.cutoffs", "below dims.vocab 100"),
+    (
+        {"embeddings.tables.tokens.padding": 100},
+        "embeddings.tables.tokens.padding",
+        "outside the vocabulary of 100",
+    ),
+    (
+        {"embeddings.tables.tokens.cutoffs": [50, 20]},
+        "embeddings.tables.tokens.cutoffs",
+        "[50, 20] must ascend",
+    ),
+    (
+        {"embeddings.tables.tokens.cutoffs": [20, 100]},
+        "embeddings.tables.tokens.cutoffs",
+        "below dims.vocab 100",
+    ),
     (
         {**ADAPTIVE, "embeddings.tables.tokens": {"cutoffs": [20, 50], "divisor": 8}},
         "embeddings.tables.tokens.divisor",
@@ -37,29 +52,64 @@ BROKEN = [
         "embeddings.tables.segments.count",
         "no count of their own",
     ),
-    ({"position": {"kind": "relative"}}, "attention.score", "relative needs the score term 'position'"),
-    ({"attention.score": ["content", "position"]}, "attention.score", "none has no distances"),
-    ({**RELATIVE, "attention.score": ["position"]}, "attention.score", "'content' is always needed"),
-    ({"attention.score": ["content", "content"]}, "attention.score", "stands once"),
-    ({"position": {"kind": "learned", "size": 9, "start": "after_padding"}}, "position.start", "needs embeddings"),
     (
-        {"position": {"kind": "learned", "size": 2, "start": "after_padding"}, "embeddings.tables.tokens.padding": 1},
+        {"position": {"kind": "relative"}},
+        "attention.score",
+        "relative needs the score term 'position'",
+    ),
+    ({"attention.score": ["content", "position"]}, "attention.score", "none has no distances"),
+    (
+        {**RELATIVE, "attention.score": ["position"]},
+        "attention.score",
+        "'content' is always needed",
+    ),
+    ({"attention.score": ["content", "content"]}, "attention.score", "stands once"),
+    (
+        {"position": {"kind": "learned", "size": 9, "start": "after_padding"}},
+        "position.start",
+        "needs embeddings",
+    ),
+    (
+        {
+            "position": {"kind": "learned", "size": 2, "start": "after_padding"},
+            "embeddings.tables.tokens.padding": 1,
+        },
         "position.size",
         "leave none",
     ),
-    ({"position": {"kind": "learned", "size": 9, "start": 9}}, "position.start", "start at 9 but the table has 9"),
-    ({"position": {"kind": "sinusoid", "basis": "interleaved", "stored": True}}, "position.size", "needs a size"),
     (
-        {"position": {"kind": "sinusoid", "basis": "interleaved"}, "dims.model": 33, "dims.head": 8},
+        {"position": {"kind": "learned", "size": 9, "start": 9}},
+        "position.start",
+        "start at 9 but the table has 9",
+    ),
+    (
+        {"position": {"kind": "sinusoid", "basis": "interleaved", "stored": True}},
+        "position.size",
+        "needs a size",
+    ),
+    (
+        {
+            "position": {"kind": "sinusoid", "basis": "interleaved"},
+            "dims.model": 33,
+            "dims.head": 8,
+        },
         "dims.model",
         "even",
     ),
     (
-        {"position": {"kind": "sinusoid", "basis": "tensor2tensor"}, "dims.model": 2, "dims.head": 8},
+        {
+            "position": {"kind": "sinusoid", "basis": "tensor2tensor"},
+            "dims.model": 2,
+            "dims.head": 8,
+        },
         "dims.model",
         "at least 4",
     ),
-    ({**RELATIVE, "dims.model": 33, "dims.head": 8}, "dims.model", "relative positions need an even"),
+    (
+        {**RELATIVE, "dims.model": 33, "dims.head": 8},
+        "dims.model",
+        "relative positions need an even",
+    ),
     ({"position": {"kind": "from_end", "table": "learned"}}, "position.size", "needs a size"),
     (
         {"position": {"kind": "from_end", "table": "sinusoid"}, "embeddings.width": 6},
@@ -72,7 +122,11 @@ BROKEN = [
         "even dims.model",
     ),
     (
-        {**CAUSAL, "position": {"kind": "from_end", "table": "sinusoid"}, "memory": {"kind": "keys_values"}},
+        {
+            **CAUSAL,
+            "position": {"kind": "from_end", "table": "sinusoid"},
+            "memory": {"kind": "keys_values"},
+        },
         "memory.kind",
         "recurrent or none",
     ),
@@ -94,7 +148,11 @@ BROKEN = [
         "embeddings.width",
         "even embeddings.width",
     ),
-    ({"position": {"kind": "learned", "size": 9, "count": "real"}}, "position.count", "needs embeddings"),
+    (
+        {"position": {"kind": "learned", "size": 9, "count": "real"}},
+        "position.count",
+        "needs embeddings",
+    ),
     ({"attention.mask": ["causal", "causal"]}, "attention.mask", "stands once"),
     ({"attention.window": 4}, "attention.window", "go together"),
     ({"attention.mask": ["window"]}, "attention.window", "go together"),
@@ -103,7 +161,11 @@ BROKEN = [
         "attention.mask",
         "needs the rule causal",
     ),
-    ({"attention.mask": ["causal", "same_length"]}, "attention.mask", "needs memory.kind recurrent"),
+    (
+        {"attention.mask": ["causal", "same_length"]},
+        "attention.mask",
+        "needs memory.kind recurrent",
+    ),
     (
         {"attention.mask": ["causal", "same_length"], "memory": {"kind": "recurrent"}},
         "memory.length",
@@ -115,15 +177,27 @@ BROKEN = [
         "embeddings.tables.segments",
         "not both",
     ),
-    ({"attention.infer_padding": "count"}, "attention.infer_padding", "needs embeddings.tables.tokens.padding"),
     (
-        {"attention.infer_padding": "count", "attention.mask": [], "embeddings.tables.tokens.padding": 1},
+        {"attention.infer_padding": "count"},
+        "attention.infer_padding",
+        "needs embeddings.tables.tokens.padding",
+    ),
+    (
+        {
+            "attention.infer_padding": "count",
+            "attention.mask": [],
+            "embeddings.tables.tokens.padding": 1,
+        },
         "attention.infer_padding",
         "needs the mask rule padding",
     ),
     ({"memory": {"kind": "keys_values"}}, "memory.kind", "only under the mask rule causal"),
     ({**RELATIVE, "streams.kind": "two"}, "attention.mask", "need the mask rule permutation"),
-    ({"streams.kind": "two", "attention.mask": ["permutation"]}, "position.kind", "relative or rotary"),
+    (
+        {"streams.kind": "two", "attention.mask": ["permutation"]},
+        "position.kind",
+        "relative or rotary",
+    ),
     ({"attention.mask": ["permutation"]}, "streams.kind", "needs two streams"),
     ({"block.order": "parallel"}, "norm.placement", "needs norm.placement pre"),
     ({"block.shared_norm": True}, "block.shared_norm", "needs block.order parallel"),
@@ -136,9 +210,21 @@ BROKEN = [
     ({"norm.kind": "rms"}, "norm.bias", "set norm.bias false"),
     ({"heads.output.cutoffs": [20]}, "heads.output.cutoffs", "kind adaptive"),
     ({**ADAPTIVE, "heads.output.kind": "linear"}, "heads.output.tied", "set tied false"),
-    ({**ADAPTIVE, "heads.output.cutoffs": [20]}, "heads.output.tied", "need the cutoffs and divisor"),
-    ({**ADAPTIVE, "heads.output.tied_projections": [True]}, "heads.output.tied_projections", "3 clusters"),
-    ({"heads.output.tied_projections": True}, "heads.output.tied_projections", "no projection to share"),
+    (
+        {**ADAPTIVE, "heads.output.cutoffs": [20]},
+        "heads.output.tied",
+        "need the cutoffs and divisor",
+    ),
+    (
+        {**ADAPTIVE, "heads.output.tied_projections": [True]},
+        "heads.output.tied_projections",
+        "3 clusters",
+    ),
+    (
+        {"heads.output.tied_projections": True},
+        "heads.output.tied_projections",
+        "no projection to share",
+    ),
     (
         {"embeddings.tables.tokens.width": 4, "heads.output.tied_projections": [True, False]},
         "heads.output.tied_projections",
@@ -154,14 +240,22 @@ BROKEN = [
         "heads.output.tied_projections",
         "set tied_projections false",
     ),
-    ({"heads.output.samples": 5, "heads.output.kind": "transform"}, "heads.output.samples", "kind linear"),
+    (
+        {"heads.output.samples": 5, "heads.output.kind": "transform"},
+        "heads.output.samples",
+        "kind linear",
+    ),
     ({"heads.output.samples": 100}, "heads.output.samples", "all of them"),
     (
         {**ADAPTIVE, "heads.output.tied": False, "heads.output.divisor": 8},
         "heads.output.divisor",
         "no width",
     ),
-    ({"heads.output.scaled": True, "heads.output.kind": "transform"}, "heads.output.scaled", "kind linear"),
+    (
+        {"heads.output.scaled": True, "heads.output.kind": "transform"},
+        "heads.output.scaled",
+        "kind linear",
+    ),
     ({"tokens.mask": 100}, "tokens.mask", "id 100 is outside the vocabulary of 100"),
 ]
 
@@ -174,7 +268,9 @@ def broken(changes):
 
 @pytest.mark.parametrize(("changes", "path", "sentence"), BROKEN)
 def test_rule(changes, path, sentence):
-    assert [(problem.path, sentence in problem.message) for problem in broken(changes)] == [(path, True)]
+    assert [(problem.path, sentence in problem.message) for problem in broken(changes)] == [
+        (path, True)
+    ]
 
 
 def test_the_network_that_the_examples_break_is_whole():
@@ -185,7 +281,9 @@ def test_the_network_that_the_examples_break_is_whole():
 
 def test_every_rule_has_an_example():
     tree = ast.parse(inspect.getsource(rules))
-    yields = {(node.lineno, node.end_lineno) for node in ast.walk(tree) if isinstance(node, ast.Yield)}
+    yields = {
+        (node.lineno, node.end_lineno) for node in ast.walk(tree) if isinstance(node, ast.Yield)
+    }
     seen = set()
 
     def trace(frame, event, _):
@@ -206,18 +304,34 @@ def test_every_rule_has_an_example():
 
 
 def test_broken_rules_are_told_beside_broken_fields():
-    problems = broken({"ffn.activation": "gleu", "dims.heads": 5, "tokens.mask": 100, "position.kind": "spiral"})
-    assert {problem.path for problem in problems} == {"ffn.activation", "dims.heads", "tokens.mask", "position.kind"}
+    problems = broken(
+        {"ffn.activation": "gleu", "dims.heads": 5, "tokens.mask": 100, "position.kind": "spiral"}
+    )
+    assert {problem.path for problem in problems} == {
+        "ffn.activation",
+        "dims.heads",
+        "tokens.mask",
+        "position.kind",
+    }
 
 
 def test_no_rule_is_told_about_a_section_that_is_not_whole():
     """The misspelt key may be what the rule misses, so nothing is said about it."""
-    changes = {"memory": {"kind": "recurrent", "lenght": 4}, "attention.mask": ["causal", "same_length"]}
+    changes = {
+        "memory": {"kind": "recurrent", "lenght": 4},
+        "attention.mask": ["causal", "same_length"],
+    }
     assert [problem.path for problem in broken(changes)] == ["memory.lenght"]
 
 
 def test_all_broken_rules_at_once():
-    changes = {"dims.heads": 5, "dims.kv_heads": 3, "norm.kind": "rms", "tokens.bos": 100, "tokens.eos": 100}
+    changes = {
+        "dims.heads": 5,
+        "dims.kv_heads": 3,
+        "norm.kind": "rms",
+        "tokens.bos": 100,
+        "tokens.eos": 100,
+    }
     assert [problem.path for problem in broken(changes)] == [
         "dims.heads",
         "dims.kv_heads",

@@ -1,4 +1,6 @@
-"""Every spec that the project ships: valid, of the published size, and the same in transformers' config.json."""
+"""Every spec that the project ships: valid, of the published size, and the same in transformers'
+config.json.
+"""
 
 import json
 from pathlib import Path
@@ -14,13 +16,17 @@ from engine.spec.axes import Layout
 from engine.spec.load import SPECS, families, shipped
 from tokenization.published import read_yaml
 
-FILES = {path.relative_to(SPECS).with_suffix("").as_posix(): path for path in sorted(SPECS.rglob("*.yaml"))}
+FILES = {
+    path.relative_to(SPECS).with_suffix("").as_posix(): path
+    for path in sorted(SPECS.rglob("*.yaml"))
+}
 PUBLISHED = read_yaml(Path(__file__).with_name("published.yaml"))
 SIZES = sorted(name for name in FILES if "/" not in name)
 # What a config.json never says: names and tokenizers.
 ELSEWHERE = ("name", "tokenizer", "checkpoint", "heads.default", "heads.options")
-# transformers 4.35.0, the last release whose Transformer-XL runs: TransfoXLModel and TransfoXLLMHeadModel with the
-# published config on the meta device, parameters only, shared ones counted once.
+# transformers 4.35.0, the last release whose Transformer-XL runs: TransfoXLModel and
+# TransfoXLLMHeadModel with the published config on the meta device, parameters only, shared ones
+# counted once.
 TRANSFORMER_XL = {"none": 283_885_936, "causal_lm": 285_205_322}
 
 
@@ -107,9 +113,14 @@ def test_exported_config_reads_back_as_the_same_spec(name):
     spec = load_spec(name)
     layout = layout_of(spec)
     back = load_spec(read_config(exported(spec), layout, families()[layout.model_type]).data)
-    # The tiny ones draw their embeddings wider than a config.json can say: fresh weights, not the network.
+    # The tiny ones draw their embeddings wider than a config.json can say: fresh weights, not the
+    # network.
     elsewhere = (*ELSEWHERE, "init.embeddings") if name.startswith("tiny/") else ELSEWHERE
-    lost = [path for path in differences(spec.to_dict(), back.to_dict()) if not path.startswith(elsewhere)]
+    lost = [
+        path
+        for path in differences(spec.to_dict(), back.to_dict())
+        if not path.startswith(elsewhere)
+    ]
     assert lost == []
 
 
@@ -128,4 +139,6 @@ def test_names_without_a_folder_find_families_and_sizes_but_not_tiny_ones():
     known = shipped()
     assert known["xlnet"] == FILES["families/xlnet"]
     assert known["xlm-roberta-xl"] == FILES["xlm-roberta-xl"]
-    assert not any(path == FILES["tiny/xlnet"] for name, path in known.items() if name != "tiny/xlnet")
+    assert not any(
+        path == FILES["tiny/xlnet"] for name, path in known.items() if name != "tiny/xlnet"
+    )

@@ -32,8 +32,14 @@ def problems(entry, tmp_path):
     ("entry", "told"),
     [
         ("blocks.*.atention.query: layers.*.q", "did you mean 'blocks.*.attention.query'?"),
-        ("blocks.attention.query: layers.q", "no network has a parameter or module 'blocks.attention.query', did you"),
-        ("embeddings.tokens: embed_tokens.weight.x.*", "each * of ours stands for one of theirs: 0 here, 1 in"),
+        (
+            "blocks.attention.query: layers.q",
+            "no network has a parameter or module 'blocks.attention.query', did you",
+        ),
+        (
+            "embeddings.tokens: embed_tokens.weight.x.*",
+            "each * of ours stands for one of theirs: 0 here, 1 in",
+        ),
         ("blocks.*.attention.query: layers.q_proj", "1 here, 0 in 'layers.q_proj'"),
         ("final_nrom: layer_norm", "did you mean 'final_norm'?"),
         ("heads.casual_lm.output: lm_head", "no head named 'casual_lm', did you mean 'causal_lm'?"),
@@ -41,10 +47,19 @@ def problems(entry, tmp_path):
         ('final_norm.weight: [layer_norm, "d - d"]', "should be 'their axes -> our axes'"),
         ('final_norm.weight: [layer_norm, "d (h -> d h"]', "does not parse"),
         ('final_norm.weight: [layer_norm, "d e -> d"]', "has e on one side only"),
-        ('blocks.*.feed_forward.up.weight: [l.*.w, "(a b) -> a b"]', "leaves the sizes of a, b open; known: c, d, f"),
+        (
+            'blocks.*.feed_forward.up.weight: [l.*.w, "(a b) -> a b"]',
+            "leaves the sizes of a, b open; known: c, d, f",
+        ),
         ("blocks.*.attention.(query key).weight: l.*.qk", "need a pattern, in which c counts them"),
-        ('blocks.*.attention.(query kye).weight: [l.*.qk, "(c o) i -> c o i"]', "'blocks.*.attention.kye.weight', did"),
-        ('blocks.*.attention.(query key).weight: [l.*.qk, "(c o) i -> o c i"]', "c as the first of our axes"),
+        (
+            'blocks.*.attention.(query kye).weight: [l.*.qk, "(c o) i -> c o i"]',
+            "'blocks.*.attention.kye.weight', did",
+        ),
+        (
+            'blocks.*.attention.(query key).weight: [l.*.qk, "(c o) i -> o c i"]',
+            "c as the first of our axes",
+        ),
         ('blocks.*.attention.(query).weight: [l.*.q, "(c o) i -> c o i"]', "should name the parts"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Tokenizers trained here, in both dresses: ours, and the published class on the same vocabulary files."""
+"""Tokenizers trained here, in both dresses: ours, and the published class on the same vocabulary
+files.
+"""
 
 import logging
 import os

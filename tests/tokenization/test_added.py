@@ -12,18 +12,37 @@ from tests.tokenization.sides import FAMILIES, Sides
 from tests.tokenization.texts import texts
 from tokenization import AddedToken
 
-CONTENTS = ["Würde", "wür", "a", "ab", "abC", "b c", "[X]", "[X]]", "<s>a", " z", "Hello", "É", "</w>", "▁"]
+CONTENTS = [
+    "Würde",
+    "wür",
+    "a",
+    "ab",
+    "abC",
+    "b c",
+    "[X]",
+    "[X]]",
+    "<s>a",
+    " z",
+    "Hello",
+    "É",
+    "</w>",
+    "▁",
+]
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 tokens = st.builds(
     lambda content, flags: {"content": content, **flags},
     st.sampled_from(CONTENTS),
     st.fixed_dictionaries({flag: st.booleans() for flag in FLAGS}),
 )
-spiced = st.lists(st.one_of(st.sampled_from([*CONTENTS, " ", "würde", "ABC"]), texts), max_size=7).map("".join)
+spiced = st.lists(
+    st.one_of(st.sampled_from([*CONTENTS, " ", "würde", "ABC"]), texts), max_size=7
+).map("".join)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=settings().max_examples // 3)  # each opens a published class anew, which takes its time
+@settings(
+    max_examples=settings().max_examples // 3
+)  # each opens a published class anew, which takes its time
 @given(
     added=st.lists(tokens | st.sampled_from(CONTENTS), max_size=4),
     text=spiced,
@@ -34,8 +53,14 @@ def test_added_tokens(
     sides: dict[str, Sides], family: str, added: list[Any], text: str, lower: bool, whole: bool
 ) -> None:
     both = sides[family]
-    name = {"xlnet": "lower_case", "transformer-xl": "lower_case", "xlm": "lower_case_and_remove_accents"}.get(family)
-    published_name = {"xlnet": "do_lower_case", "xlm": "do_lowercase_and_remove_accent"}.get(family, name)
+    name = {
+        "xlnet": "lower_case",
+        "transformer-xl": "lower_case",
+        "xlm": "lower_case_and_remove_accents",
+    }.get(family)
+    published_name = {"xlnet": "do_lower_case", "xlm": "do_lowercase_and_remove_accent"}.get(
+        family, name
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = both.open_published(**({published_name: lower} if name else {}))
@@ -46,7 +71,9 @@ def test_added_tokens(
         ours.add_tokens([token if isinstance(token, str) else AddedToken(**token)])
     assert ours.get_vocab() == theirs.get_vocab()
     expected = theirs(text, split_special_tokens=False).input_ids
-    assert ours.tokenize(text, split_special_tokens=whole) == theirs.tokenize(text, split_special_tokens=whole)
+    assert ours.tokenize(text, split_special_tokens=whole) == theirs.tokenize(
+        text, split_special_tokens=whole
+    )
     encoding = ours(text, return_offsets_mapping=True)
     assert ours(text).input_ids == encoding.input_ids == ours([text, ""]).input_ids[0] == expected
     for skip in (False, True):

@@ -21,7 +21,9 @@ calls = st.fixed_dictionaries(
     {},
     optional={
         "padding": st.sampled_from([True, False, "longest", "max_length", "do_not_pad"]),
-        "truncation": st.sampled_from([True, False, "longest_first", "only_first", "only_second", "do_not_truncate"]),
+        "truncation": st.sampled_from(
+            [True, False, "longest_first", "only_first", "only_second", "do_not_truncate"]
+        ),
         "max_length": st.integers(1, 16),
         "add_special_tokens": st.booleans(),
         "padding_side": st.sampled_from(["left", "right"]),
@@ -45,8 +47,14 @@ def outcome(call: Any) -> dict[str, Any] | str:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@given(arguments=calls, rows=st.lists(st.tuples(short, short), min_size=1, max_size=3), shape=st.sampled_from("sptb"))
-def test_every_argument(sides: dict[str, Sides], family: str, arguments: dict, rows: list, shape: str) -> None:
+@given(
+    arguments=calls,
+    rows=st.lists(st.tuples(short, short), min_size=1, max_size=3),
+    shape=st.sampled_from("sptb"),
+)
+def test_every_argument(
+    sides: dict[str, Sides], family: str, arguments: dict, rows: list, shape: str
+) -> None:
     both = sides[family]
     given_texts: tuple[Any, ...] = {
         "s": (rows[0][0],),
@@ -68,13 +76,21 @@ def test_every_argument(sides: dict[str, Sides], family: str, arguments: dict, r
     strategy=st.sampled_from(["only_first", "only_second", True]),
 )
 def test_overflowing_tokens(
-    sides: dict[str, Sides], family: str, side: str, text: str, pair: Any, stride: int, strategy: Any
+    sides: dict[str, Sides],
+    family: str,
+    side: str,
+    text: str,
+    pair: Any,
+    stride: int,
+    strategy: Any,
 ) -> None:
     both = sides[family]
     arguments: dict[str, Any] = {"truncation": strategy, "max_length": 9, "stride": stride}
     both.published.truncation_side = side
     try:
-        theirs = outcome(lambda: both.published(text, pair, return_overflowing_tokens=True, **arguments))
+        theirs = outcome(
+            lambda: both.published(text, pair, return_overflowing_tokens=True, **arguments)
+        )
     finally:
         both.published.truncation_side = "right"
     ours = outcome(
@@ -88,7 +104,8 @@ def test_overflowing_tokens(
 @pytest.fixture(scope="module")
 def fast(sides: dict[str, Sides]) -> dict[str, Any]:
     return {
-        family: published_class(family, fast=True).from_pretrained(sides[family].directory) for family in SENTENCEPIECE
+        family: published_class(family, fast=True).from_pretrained(sides[family].directory)
+        for family in SENTENCEPIECE
     }
 
 
@@ -98,7 +115,9 @@ def fast(sides: dict[str, Sides]) -> dict[str, Any]:
 def test_rows_are_those_of_the_fast_class(
     sides: dict[str, Sides], fast: Any, family: str, side: str, paired: bool
 ) -> None:
-    """On plain text, where the published classes agree, overflow makes the rows that question answering uses."""
+    """On plain text, where the published classes agree, overflow makes the rows that question
+    answering uses.
+    """
     texts = [SENTENCES["de"], SENTENCES["en"], "Hello world"]
     given_texts = (["All human beings"] * 3, texts) if paired else (texts,)
     arguments = {
@@ -122,16 +141,18 @@ def test_rows_are_those_of_the_fast_class(
 @pytest.mark.parametrize("family", PADDED)
 def test_tensors(sides: dict[str, Sides], family: str, kind: Any) -> None:
     both, batch = sides[family], [*NEWS, "Hello"]
-    ours, theirs = (side(batch, padding=True, return_tensors=kind) for side in (both.ours, both.published))
+    ours, theirs = (
+        side(batch, padding=True, return_tensors=kind) for side in (both.ours, both.published)
+    )
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         assert isinstance(value, torch.Tensor if kind == "pt" else numpy.ndarray)
         assert value.dtype in (torch.int64, numpy.int64)
         assert (value == theirs[name]).all()
     assert both.ours.batch_decode(ours.input_ids) == both.ours.batch_decode(ours.input_ids.tolist())
-    assert both.ours.convert_ids_to_tokens(list(ours.input_ids[0])) == both.ours.convert_ids_to_tokens(
-        ours.input_ids[0]
-    )
+    assert both.ours.convert_ids_to_tokens(
+        list(ours.input_ids[0])
+    ) == both.ours.convert_ids_to_tokens(ours.input_ids[0])
     assert both.ours("Hello", return_tensors=kind).input_ids.shape[0] == 1
 
 
@@ -173,11 +194,23 @@ def test_pairs_inside_a_list(sides: dict[str, Sides], family: str) -> None:
         ({"text": "a", "return_tensors": "tf"}, "'pt', 'np'"),
         ({"text": "a", "lang": "en"}, "no use for a language"),
         (
-            {"text": "a " * 9, "max_length": 5, "truncation": True, "stride": 7, "return_overflowing_tokens": True},
+            {
+                "text": "a " * 9,
+                "max_length": 5,
+                "truncation": True,
+                "stride": 7,
+                "return_overflowing_tokens": True,
+            },
             "stride=7",
         ),
         (
-            {"text": "a", "text_pair": "b", "truncation": True, "max_length": 4, "return_overflowing_tokens": True},
+            {
+                "text": "a",
+                "text_pair": "b",
+                "truncation": True,
+                "max_length": 4,
+                "return_overflowing_tokens": True,
+            },
             "only_first",
         ),
     ],
@@ -190,7 +223,11 @@ def test_errors_for_people(sides: dict[str, Sides], arguments: dict[str, Any], s
 @pytest.mark.parametrize("family", SENTENCEPIECE)
 @pytest.mark.parametrize(
     ("arguments", "number"),
-    [({"text": "ab \ud800 c"}, 0), ({"text": ["a", "ab \ud800 c"]}, 1), ({"text": "a", "text_pair": "ab \udfff"}, 0)],
+    [
+        ({"text": "ab \ud800 c"}, 0),
+        ({"text": ["a", "ab \ud800 c"]}, 1),
+        ({"text": "a", "text_pair": "ab \udfff"}, 0),
+    ],
 )
 @pytest.mark.parametrize("offsets", [False, True])
 def test_half_a_character(
@@ -199,7 +236,9 @@ def test_half_a_character(
     """What SentencePiece cannot read is an error there too, but not one that says where."""
     with pytest.raises((TypeError, RuntimeError)):
         sides[family].published(**arguments)
-    with pytest.raises(TokenizationError, match=rf"^text {number} holds half a character.*at place 3 of 'ab"):
+    with pytest.raises(
+        TokenizationError, match=rf"^text {number} holds half a character.*at place 3 of 'ab"
+    ):
         sides[family].ours(**arguments, return_offsets_mapping=offsets)
     with pytest.raises(TokenizationError, match="at place 3"):
         sides[family].ours.tokenize("ab \ud800 c")
@@ -207,8 +246,12 @@ def test_half_a_character(
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_fewer_places_than_special_tokens(sides: dict[str, Sides], family: str, length: int) -> None:
-    """The published slow classes then leave a single text as it is, and empty both of a pair; the warning says so."""
+def test_fewer_places_than_special_tokens(
+    sides: dict[str, Sides], family: str, length: int
+) -> None:
+    """The published slow classes then leave a single text as it is, and empty both of a pair; the
+    warning says so.
+    """
     ours, slow = sides[family].ours, sides[family].published
     for texts in (("All human beings",), ("All human beings", "are born free")):
         arguments = {"truncation": True, "max_length": length}

@@ -30,7 +30,11 @@ def test_standard_input_and_files(sides: dict[str, Sides], tmp_path: Path) -> No
     directory = sides["xglm"].directory
     (tmp_path / "lines").write_text("Hello\nworld\n", encoding="utf-8")
     from_file = run(directory, "--file", tmp_path / "lines").output
-    assert from_file == run(directory, text="Hello\nworld\n").output == run(directory, "Hello", "world").output
+    assert (
+        from_file
+        == run(directory, text="Hello\nworld\n").output
+        == run(directory, "Hello", "world").output
+    )
     both = run(directory, "Hello", "--file", tmp_path / "lines")
     assert both.exit_code == 2 and "not from both" in both.output
 
@@ -44,7 +48,9 @@ def test_a_spec_with_its_vocabulary(sides: dict[str, Sides]) -> None:
 
 def test_no_divergence(sides: dict[str, Sides], tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("\n".join(SENTENCES.values()), encoding="utf-8")
-    result = run(sides["xlnet"].directory, "--compare", "transformers", "--file", tmp_path / "lines")
+    result = run(
+        sides["xlnet"].directory, "--compare", "transformers", "--file", tmp_path / "lines"
+    )
     assert result.exit_code == 0
     assert result.output.startswith(f"0 of {len(SENTENCES)} texts differ (0.00%)")
 
@@ -52,7 +58,12 @@ def test_no_divergence(sides: dict[str, Sides], tmp_path: Path) -> None:
 def test_the_first_divergence(sides: dict[str, Sides], tmp_path: Path) -> None:
     """Two families that share a piece model begin their sequences differently."""
     result = run(
-        sides["xglm"].directory, "Hello", "a  b", "Hello <mask>x ", "--compare", sides["xlm-roberta-xl"].directory
+        sides["xglm"].directory,
+        "Hello",
+        "a  b",
+        "Hello <mask>x ",
+        "--compare",
+        sides["xlm-roberta-xl"].directory,
     )
     assert result.exit_code == 1
     assert "3 of 3 texts differ (100.00%)" in result.output

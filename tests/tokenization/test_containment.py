@@ -19,8 +19,12 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("file", ["tokenizer.yaml", "spec.yaml"])
-@pytest.mark.parametrize("outside", ["../secret", "/etc/passwd", "..", "a/b", "a\\b", "C:x", ".hidden", "", "x" * 300])
-@pytest.mark.parametrize(("family", "field"), [(family, field) for family, names in FIELDS.items() for field in names])
+@pytest.mark.parametrize(
+    "outside", ["../secret", "/etc/passwd", "..", "a/b", "a\\b", "C:x", ".hidden", "", "x" * 300]
+)
+@pytest.mark.parametrize(
+    ("family", "field"), [(family, field) for family, names in FIELDS.items() for field in names]
+)
 def test_names_of_files_are_plain(
     sides: dict[str, Sides], tmp_path: Path, family: str, field: str, outside: str, file: str
 ) -> None:
@@ -30,7 +34,9 @@ def test_names_of_files_are_plain(
     (folder / "tokenizer.yaml").unlink()
     (folder / file).write_text(write_yaml({"name": family, "tokenizer": section}))
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(TokenizationError, match="must be the name of a file in the tokenizer's directory") as caught:
+    with pytest.raises(
+        TokenizationError, match="must be the name of a file in the tokenizer's directory"
+    ) as caught:
         load_tokenizer(folder).save(folder)
     assert "nobody" not in str(caught.value) and "root:" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
@@ -38,7 +44,9 @@ def test_names_of_files_are_plain(
         build_tokenizer(section, folder)
 
 
-@pytest.mark.parametrize("parent", ["../parent.yaml", "families/xglm", "/etc/passwd", "parent.yaml"])
+@pytest.mark.parametrize(
+    "parent", ["../parent.yaml", "families/xglm", "/etc/passwd", "parent.yaml"]
+)
 def test_the_spec_of_a_folder_extends_nothing(tmp_path: Path, parent: str) -> None:
     save_model(build_model("tiny/xglm", seed=0), folder := tmp_path / "folder")
     secret = "password: 1\n"
@@ -48,7 +56,8 @@ def test_the_spec_of_a_folder_extends_nothing(tmp_path: Path, parent: str) -> No
     calls: tuple[Any, ...] = (load_model, load_spec)
     for call in calls:
         with pytest.raises(
-            (SpecError, CheckpointError), match=r"spec\.yaml:1:1: extends: the spec in a model's folder"
+            (SpecError, CheckpointError),
+            match=r"spec\.yaml:1:1: extends: the spec in a model's folder",
         ) as caught:
             call(folder)
         assert "password" not in str(caught.value)

@@ -1,4 +1,6 @@
-"""Everything that describes a tokenizer is read, followed or refused; and what callers of transformers ask for."""
+"""Everything that describes a tokenizer is read, followed or refused; and what callers of
+transformers ask for.
+"""
 
 import json
 import shutil
@@ -54,15 +56,22 @@ def test_an_older_name_of_the_length(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("family", SENTENCEPIECE)
-def test_saved_for_transformers_both_ways(sides: dict[str, Sides], tmp_path: Path, family: str) -> None:
-    """The piece model for transformers 4, and the whole file, which is all that transformers 5 reads."""
+def test_saved_for_transformers_both_ways(
+    sides: dict[str, Sides], tmp_path: Path, family: str
+) -> None:
+    """The piece model for transformers 4, and the whole file, which is all that transformers 5
+    reads.
+    """
     ours = sides[family].ours
     ours.save(tmp_path, "huggingface")
     fast = published_class(family, fast=True)
     alone = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
     for texts in ([*NEWS], ["Hallo Welt", "ja"]):
         assert alone(texts).input_ids == fast.from_pretrained(tmp_path)(texts).input_ids
-        assert alone(texts).input_ids == load_tokenizer(tmp_path, backend="tokenizers")(texts).input_ids
+        assert (
+            alone(texts).input_ids
+            == load_tokenizer(tmp_path, backend="tokenizers")(texts).input_ids
+        )
 
 
 def test_an_older_piece_model_beside_a_newer_file(copied: Path, tmp_path: Path) -> None:
@@ -70,7 +79,9 @@ def test_an_older_piece_model_beside_a_newer_file(copied: Path, tmp_path: Path) 
         tmp_path / "new", "huggingface"
     )
     shutil.copy(tmp_path / "new" / "tokenizer.json", copied)
-    with pytest.warns(UserWarning, match=r"sentencepiece\.bpe\.model and tokenizer\.json hold other vocabularies"):
+    with pytest.warns(
+        UserWarning, match=r"sentencepiece\.bpe\.model and tokenizer\.json hold other vocabularies"
+    ):
         load_tokenizer(copied)
 
 
@@ -84,9 +95,16 @@ def test_a_file_of_the_library_is_followed_to_the_letter(tmp_path: Path) -> None
         single="<|text|> $A", pair="<|text|> $A <|text|> $B:1", special_tokens=[("<|text|>", 2)]
     )
     library.save(str(tmp_path / "tokenizer.json"))
-    roles = {"bos_token": "<|text|>", "eos_token": "<|text|>", "sep_token": "<|text|>", "cls_token": "<|text|>"}
+    roles = {
+        "bos_token": "<|text|>",
+        "eos_token": "<|text|>",
+        "sep_token": "<|text|>",
+        "cls_token": "<|text|>",
+    }
     roles |= {"unk_token": "<|unk|>", "pad_token": "<|pad|>"}
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "XGLMTokenizer", **roles}))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "XGLMTokenizer", **roles})
+    )
     ours = load_tokenizer(tmp_path)
     for text in ("Hallo Welt", *NEWS):
         assert ours(text).input_ids == library.encode(text).ids
@@ -105,7 +123,9 @@ FIXED = {
 
 
 @pytest.mark.parametrize("option", FIXED)
-def test_options_that_a_file_of_the_library_has_decided(copied: Path, tmp_path: Path, option: str) -> None:
+def test_options_that_a_file_of_the_library_has_decided(
+    copied: Path, tmp_path: Path, option: str
+) -> None:
     published_class("xglm", fast=True).from_pretrained(copied).save_pretrained(tmp_path / "json")
     (tmp_path / "json" / "sentencepiece.bpe.model").unlink(missing_ok=True)
     with pytest.raises(TokenizationError, match=option):
@@ -118,7 +138,11 @@ def test_options_change_a_converted_piece_model(sides: dict[str, Sides], tmp_pat
     shutil.copytree(sides["xlnet"].directory, tmp_path / "xlnet")
     (tmp_path / "xlnet" / "tokenizer.json").unlink()
     fast = load_tokenizer(tmp_path / "xlnet", backend="tokenizers")
-    assert fast.with_options(lower_case=True)("HALLO").input_ids == fast("hallo").input_ids != fast("HALLO").input_ids
+    assert (
+        fast.with_options(lower_case=True)("HALLO").input_ids
+        == fast("hallo").input_ids
+        != fast("HALLO").input_ids
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -135,13 +159,20 @@ def test_words_of_tokens(sides: dict[str, Sides], family: str) -> None:
     split = ours(["Ein", "langes Wort", "\u200b", "ja"], is_split_into_words=True)
     numbers = [word for word in split.word_ids() if word is not None]
     assert numbers == sorted(numbers) and {0, 1, 3} <= set(numbers) <= {0, 1, 2, 3}
-    assert all(word is None for word, kind in zip(split.word_ids(), _specials(ours, split), strict=True) if kind)
+    assert all(
+        word is None
+        for word, kind in zip(split.word_ids(), _specials(ours, split), strict=True)
+        if kind
+    )
 
 
 def _specials(ours: Any, encoding: Any) -> list[int]:
     """1 for tokens around the text; unknown ones stand in it."""
     mask = ours.get_special_tokens_mask(encoding.input_ids)
-    return [int(kind and token != ours.unk_id) for kind, token in zip(mask, encoding.input_ids, strict=True)]
+    return [
+        int(kind and token != ours.unk_id)
+        for kind, token in zip(mask, encoding.input_ids, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("family", SENTENCEPIECE)
@@ -158,13 +189,20 @@ def test_words_of_transformers(sides: dict[str, Sides]) -> None:
     both = sides["xlm"]
     assert both.ours.encode("Hallo", "Welt") == both.published.encode("Hallo", "Welt")
     one = both.ours.pad({"input_ids": [5, 6, 7]}, padding="max_length", max_length=5)
-    assert one.input_ids == both.published.pad({"input_ids": [5, 6, 7]}, padding="max_length", max_length=5).input_ids
+    assert (
+        one.input_ids
+        == both.published.pad(
+            {"input_ids": [5, 6, 7]}, padding="max_length", max_length=5
+        ).input_ids
+    )
     with pytest.raises(AttributeError, match=r"batch_encode_plus.*tokenizer\(texts\)"):
         _ = both.ours.batch_encode_plus
 
 
 @pytest.mark.parametrize("family", SENTENCEPIECE)
-def test_every_piece_of_a_character_that_becomes_several_has_its_span(sides: dict[str, Sides], family: str) -> None:
+def test_every_piece_of_a_character_that_becomes_several_has_its_span(
+    sides: dict[str, Sides], family: str
+) -> None:
     found = sides[family].ours("a … ½", return_offsets_mapping=True, add_special_tokens=False)
     spans = found.offset_mapping
     assert spans.count((2, 3)) == 3, spans  # three points

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from tests.tokenization.texts import AWKWARD, fragments, texts
 from tokenization.aligned import AlignedText
 from tokenization.character_edits import Decompose
-from tokenization.edits import CollapseSpace, LowerCase, Strip, Substitute, apply_edits, follow_edits
+from tokenization.edits import (
+    CollapseSpace,
+    LowerCase,
+    Strip,
+    Substitute,
+    apply_edits,
+    follow_edits,
+)
 from tokenization.moses import (
     DROP_NON_PRINTING,
     is_control,
@@ -62,11 +69,16 @@ def test_decomposed_characters_keep_their_origin(form: str, text: str) -> None:
 def test_punctuation_is_that_of_sacremoses(language: str, text: str) -> None:
     expected = sacremoses.MosesPunctNormalizer(lang=language).normalize(text)
     assert apply_edits(punctuation_edits(language), text) == expected
-    assert apply_edits([DROP_NON_PRINTING], text) == "".join(char for char in text if not is_control(char))
+    assert apply_edits([DROP_NON_PRINTING], text) == "".join(
+        char for char in text if not is_control(char)
+    )
 
 
 moses_texts = st.one_of(
-    texts, st.lists(st.sampled_from([*AWKWARD, "No.", "5", "etc.", "l'eau", "foo-bar", "X."])).map(" ".join)
+    texts,
+    st.lists(st.sampled_from([*AWKWARD, "No.", "5", "etc.", "l'eau", "foo-bar", "X."])).map(
+        " ".join
+    ),
 )
 
 
@@ -74,9 +86,14 @@ moses_texts = st.one_of(
 @pytest.mark.parametrize("dashes", [False, True])
 @pytest.mark.parametrize("protected", [(), ("<unk>", "<eos>", "a b", r"\d+", " <s>")])
 @given(text=moses_texts | fragments)
-def test_words_are_those_of_sacremoses(language: str, dashes: bool, protected: tuple[str, ...], text: str) -> None:
+def test_words_are_those_of_sacremoses(
+    language: str, dashes: bool, protected: tuple[str, ...], text: str
+) -> None:
     expected = _MOSES[language].tokenize(
-        text, aggressive_dash_splits=dashes, escape=False, protected_patterns=list(protected) or None
+        text,
+        aggressive_dash_splits=dashes,
+        escape=False,
+        protected_patterns=list(protected) or None,
     )
     assert word_splitter(language, dashes, protected)(text) == expected
 

@@ -1,4 +1,6 @@
-"""Slow and fast ways give the same: many texts at once or one by one, the library's merges or our own."""
+"""Slow and fast ways give the same: many texts at once or one by one, the library's merges or our
+own.
+"""
 
 import copy
 
@@ -23,7 +25,9 @@ def test_a_batch_is_its_texts(sides: dict[str, Sides], family: str, batch: list[
 
 @given(data=st.data())
 def test_library_merges_are_ours(data: st.DataObject) -> None:
-    """Any merges at all: the library is used where it is exact, and then it is exact for every word."""
+    """Any merges at all: the library is used where it is exact, and then it is exact for every
+    word.
+    """
     symbols = ["a", "b", "a</w>", "b</w>"]
     merges: list[tuple[str, str]] = []
     for _ in range(data.draw(st.integers(1, 6))):
@@ -37,9 +41,13 @@ def test_library_merges_are_ours(data: st.DataObject) -> None:
     assert (fast is not None) == in_creation_order(ranks)
     if fast is None:
         return
-    slow = BytePairAlgorithm(BytePairOptions(), {symbol: index for index, symbol in enumerate(symbols)}, merges)
+    slow = BytePairAlgorithm(
+        BytePairOptions(), {symbol: index for index, symbol in enumerate(symbols)}, merges
+    )
     words = [
-        word for word in data.draw(st.lists(st.text("abc", min_size=1, max_size=9), max_size=9)) if fast.knows(word)
+        word
+        for word in data.draw(st.lists(st.text("abc", min_size=1, max_size=9), max_size=9))
+        if fast.knows(word)
     ]
     assert fast.merge(words) == [slow.merge(word) for word in words]
 
@@ -61,5 +69,7 @@ def test_learned_merges_take_the_fast_way(sides: dict[str, Sides]) -> None:
     slow._fast = None
     assert ours.algorithm._fast is not None
     languages = ["en"] * len(CORPUS)
-    assert ours.algorithm.tokenize_batch(CORPUS, languages) == slow.tokenize_batch(CORPUS, languages)
+    assert ours.algorithm.tokenize_batch(CORPUS, languages) == slow.tokenize_batch(
+        CORPUS, languages
+    )
     assert any(ours.algorithm._fast.knows(word) for text in CORPUS for word in text.lower().split())

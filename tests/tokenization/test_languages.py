@@ -30,25 +30,37 @@ def test_one_id_for_each_token(ours: Tokenizer) -> None:
 
 
 def test_a_language_for_each_text(ours: Tokenizer) -> None:
-    batch = ours(["Hello", "Hallo schöne Welt"], lang=["en", "de"], padding=True, return_tensors="pt")
+    batch = ours(
+        ["Hello", "Hallo schöne Welt"], lang=["en", "de"], padding=True, return_tensors="pt"
+    )
     assert batch.langs.tolist() == [[0] * batch.langs.shape[1], [1] * batch.langs.shape[1]]
     assert batch.langs.shape == batch.input_ids.shape
 
 
 def test_a_pair_of_two_languages(ours: Tokenizer) -> None:
-    """Translation language modelling: each side, with the special token that closes it, in its own language."""
+    """Translation language modelling: each side, with the special token that closes it, in its own
+    language.
+    """
     encoding = ours("Hello", "Hallo", lang=("en", "de"))
     assert [kind for kind, _ in zip(encoding.langs, encoding.input_ids)] == encoding.token_type_ids
     assert ours(["Hello"], ["Hallo"], lang=[("en", "de")]).langs == [encoding.langs]
 
 
 def test_cut_and_in_windows(ours: Tokenizer) -> None:
-    encoding = ours("Hallo schöne Welt " * 5, lang="de", max_length=8, truncation=True, return_overflowing_tokens=True)
+    encoding = ours(
+        "Hallo schöne Welt " * 5,
+        lang="de",
+        max_length=8,
+        truncation=True,
+        return_overflowing_tokens=True,
+    )
     assert len(encoding.langs) > 2 and all(set(row) == {1} for row in encoding.langs)
 
 
 def test_a_wrong_or_missing_language(ours: Tokenizer) -> None:
-    with pytest.raises(TokenizationError, match=r"is not one of en, de, zh, ja, th\. Did you mean 'de'"):
+    with pytest.raises(
+        TokenizationError, match=r"is not one of en, de, zh, ja, th\. Did you mean 'de'"
+    ):
         ours("Hello", lang="dee")
     with pytest.warns(UserWarning, match="is not one of"):
         assert "langs" not in ours.with_options(unknown_language="warn")("Hello", lang="xx")
@@ -135,7 +147,9 @@ def test_the_packages_themselves(sides: dict[str, Sides], package: str, language
         pytest.skip(f"{package} is not installed")
     segmenter_words.cache_clear()
     both, text = sides["xlm"], SENTENCES[language]
-    assert both.ours.algorithm.tokenize(text, language) == both.published._tokenize(text, lang=language)
+    assert both.ours.algorithm.tokenize(text, language) == both.published._tokenize(
+        text, lang=language
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,7 +171,9 @@ def test_a_missing_package_names_its_extra(
     assert sides["xlm"].ours.with_options(splitting="spaces")("人 人", lang=language).input_ids
 
 
-def test_missing_sacremoses_names_its_extra(sides: dict[str, Sides], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sacremoses_names_its_extra(
+    sides: dict[str, Sides], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tokenization import moses
 
     monkeypatch.setitem(sys.modules, "sacremoses", None)
@@ -170,7 +186,9 @@ def test_missing_sacremoses_names_its_extra(sides: dict[str, Sides], monkeypatch
     assert sides["transformer-xl"].ours.with_options(splitting="delimiter")("hello").input_ids
 
 
-def test_kytea_without_its_model(monkeypatch: pytest.MonkeyPatch, sides: dict[str, Sides], tmp_path: Path) -> None:
+def test_kytea_without_its_model(
+    monkeypatch: pytest.MonkeyPatch, sides: dict[str, Sides], tmp_path: Path
+) -> None:
     install_fakes(monkeypatch, tmp_path)
     monkeypatch.setenv("KYTEA_MODEL", str(tmp_path / "nowhere.bin"))
     with pytest.raises(TokenizationError, match="KyTea needs its model file at"):
@@ -182,5 +200,7 @@ def test_a_segmenter_of_one_s_own(sides: dict[str, Sides]) -> None:
     register_segmenter("letters", lambda: list)
     ours = sides["xlm"].ours.with_options(segmenters={"ko": "letters"})
     assert ours.tokenize("abc", lang="ko") == ["a</w>", "b</w>", "c</w>"]
-    with pytest.raises(TokenizationError, match="is not one of jieba, kytea, letters, pythainlp, rjieba"):
+    with pytest.raises(
+        TokenizationError, match="is not one of jieba, kytea, letters, pythainlp, rjieba"
+    ):
         sides["xlm"].ours.with_options(segmenters={"ko": "other"})("a", lang="ko")

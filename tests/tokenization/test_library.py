@@ -1,4 +1,6 @@
-"""The backend `tokenizers` gives the results of the published fast classes, where they part from the piece model."""
+"""The backend `tokenizers` gives the results of the published fast classes, where they part from
+the piece model.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,19 +20,25 @@ SPACES = {"xlnet": "one"}
 
 
 @pytest.fixture(scope="module")
-def fast(sides: dict[str, Sides], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Tokenizer]]:
+def fast(
+    sides: dict[str, Sides], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Any, Tokenizer]]:
     """The published fast class, and ours on the same piece model."""
     made = {}
     for family in SENTENCEPIECE:
         directory = sides[family].directory
-        ours = load_tokenizer(directory, backend="tokenizers", library_spaces=SPACES.get(family, "mark"))
+        ours = load_tokenizer(
+            directory, backend="tokenizers", library_spaces=SPACES.get(family, "mark")
+        )
         made[family] = (published_class(family, fast=True).from_pretrained(directory), ours)
     return made
 
 
 @pytest.mark.parametrize("family", SENTENCEPIECE)
 @given(text=texts, pair=st.none() | texts)
-def test_ids_offsets_and_text(fast: dict[str, Any], family: str, text: str, pair: str | None) -> None:
+def test_ids_offsets_and_text(
+    fast: dict[str, Any], family: str, text: str, pair: str | None
+) -> None:
     theirs, ours = fast[family]
     # An empty second text is no text to the fast class's single call.
     arguments = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
@@ -40,7 +48,9 @@ def test_ids_offsets_and_text(fast: dict[str, Any], family: str, text: str, pair
     )
     assert ours.tokenize(text) == theirs.tokenize(text)
     for skip in (False, True):
-        assert ours.decode(found.input_ids[0], skip) == theirs.decode(found.input_ids[0], skip_special_tokens=skip)
+        assert ours.decode(found.input_ids[0], skip) == theirs.decode(
+            found.input_ids[0], skip_special_tokens=skip
+        )
 
 
 @pytest.mark.parametrize("family", SENTENCEPIECE)
@@ -71,7 +81,9 @@ def test_saved_for_the_fast_class(fast: dict[str, Any], family: str, tmp_path: P
 
 
 def test_where_the_published_classes_part(sides: dict[str, Sides], fast: dict[str, Any]) -> None:
-    """No tokenizer of the library is exactly a piece model (a space at the end is enough); we give both answers."""
+    """No tokenizer of the library is exactly a piece model (a space at the end is enough); we give
+    both answers.
+    """
     theirs, ours = fast["xlnet"]
     both = sides["xlnet"]
     for text in ("Hello ", "Hello <s>"):
@@ -82,9 +94,14 @@ def test_where_the_published_classes_part(sides: dict[str, Sides], fast: dict[st
 
 def test_trained_in_the_library() -> None:
     ours = train_tokenizer({**family_section("xglm"), "backend": "tokenizers"}, CORPUS, 500)
-    assert ours.decode(ours("All human beings").input_ids, skip_special_tokens=True) == "All human beings"
+    assert (
+        ours.decode(ours("All human beings").input_ids, skip_special_tokens=True)
+        == "All human beings"
+    )
     with pytest.raises(VocabularyError, match="only unigram models"):
-        train_tokenizer({**family_section("xglm"), "backend": "tokenizers", "model_type": "bpe"}, CORPUS, 500)
+        train_tokenizer(
+            {**family_section("xglm"), "backend": "tokenizers", "model_type": "bpe"}, CORPUS, 500
+        )
 
 
 @pytest.mark.parametrize("family", SENTENCEPIECE)
@@ -97,7 +114,10 @@ def test_threads_read_side_by_side(fast: dict[str, Any], family: str, tmp_path: 
         if number % 25 == 0:
             ours.save(tmp_path / str(number))
         rows = [ours(text, split_special_tokens=whole).input_ids for text in BATCH[:3]]
-        return rows == expected[whole][:3] and ours(BATCH, split_special_tokens=whole).input_ids == expected[whole]
+        return (
+            rows == expected[whole][:3]
+            and ours(BATCH, split_special_tokens=whole).input_ids == expected[whole]
+        )
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(read, range(100)))

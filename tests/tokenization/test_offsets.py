@@ -12,16 +12,18 @@ from tokenization.pieces import SPACE
 
 @pytest.mark.parametrize("family", FAMILIES)
 @given(text=texts)
-def test_the_same_tokens_with_spans_inside_the_text(sides: dict[str, Sides], family: str, text: str) -> None:
+def test_the_same_tokens_with_spans_inside_the_text(
+    sides: dict[str, Sides], family: str, text: str
+) -> None:
     ours = sides[family].ours
     encoding = ours(text, return_offsets_mapping=True, return_special_tokens_mask=True)
     assert encoding.input_ids == ours(text).input_ids
     spans = encoding.offset_mapping
     assert len(spans) == len(encoding.input_ids)
     assert all(0 <= start <= end <= len(text) for start, end in spans)
-    assert [span for span, special in zip(spans, encoding.special_tokens_mask) if special] == [(0, 0)] * sum(
-        encoding.special_tokens_mask
-    )
+    assert [span for span, special in zip(spans, encoding.special_tokens_mask) if special] == [
+        (0, 0)
+    ] * sum(encoding.special_tokens_mask)
 
 
 def bare(token: str) -> str:
@@ -38,26 +40,38 @@ def is_mark(char: str) -> bool:
 
 @pytest.mark.parametrize("language", SENTENCES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_text_of_a_span_is_its_token(sides: dict[str, Sides], family: str, language: str) -> None:
+def test_the_text_of_a_span_is_its_token(
+    sides: dict[str, Sides], family: str, language: str
+) -> None:
     ours, text = sides[family].ours, SENTENCES[language]
     encoding = ours(text, return_offsets_mapping=True, add_special_tokens=False)
     spans = encoding.offset_mapping
-    # A syllable that is taken apart lends its whole span to each part, so that a span can say more than its token.
-    assert all(bare(token) in bare(text[start:end]) for token, (start, end) in zip(ours.tokenize(text), spans))
+    # A syllable that is taken apart lends its whole span to each part, so that a span can say more
+    # than its token.
+    assert all(
+        bare(token) in bare(text[start:end])
+        for token, (start, end) in zip(ours.tokenize(text), spans)
+    )
     assert spans == sorted(spans)
     covered = {place for start, end in spans for place in range(start, end)}
-    assert all(text[place].isspace() or is_mark(text[place]) for place in set(range(len(text))) - covered)
+    assert all(
+        text[place].isspace() or is_mark(text[place]) for place in set(range(len(text))) - covered
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_normalization_changes_is_still_found(sides: dict[str, Sides], family: str) -> None:
     text = f"  {NEWS[0]}   {NEWS[2]}"
     ours = sides[family].ours
-    spans = [span for span in ours(text, return_offsets_mapping=True).offset_mapping if span[0] < span[1]]
+    spans = [
+        span for span in ours(text, return_offsets_mapping=True).offset_mapping if span[0] < span[1]
+    ]
     assert spans == sorted(spans)
     for wanted in ("23,000", "Smith", "director", "9.30"):
         place = text.index(wanted)
-        inside = "".join(text[start:end] for start, end in spans if place <= start and end <= place + len(wanted))
+        inside = "".join(
+            text[start:end] for start, end in spans if place <= start and end <= place + len(wanted)
+        )
         assert inside == wanted
 
 

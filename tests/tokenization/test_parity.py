@@ -35,18 +35,26 @@ CASES = [(family, variant) for family in FAMILIES for variant in VARIANTS[family
 
 def open_variant(sides: Sides, variant: dict) -> Sides:
     """Both sides under the published names of some options."""
-    ours = sides.ours.with_options(**{OURS.get(name, name): value for name, value in variant.items()})
-    return Sides(ours, sides.open_published(**variant) if variant else sides.published, sides.directory)
+    ours = sides.ours.with_options(
+        **{OURS.get(name, name): value for name, value in variant.items()}
+    )
+    return Sides(
+        ours, sides.open_published(**variant) if variant else sides.published, sides.directory
+    )
 
 
 @pytest.fixture(scope="module")
 def opened(sides: dict[str, Sides]) -> dict[str, Sides]:
-    return {f"{family} {variant}": open_variant(sides[family], variant) for family, variant in CASES}
+    return {
+        f"{family} {variant}": open_variant(sides[family], variant) for family, variant in CASES
+    }
 
 
 @pytest.mark.parametrize("case", [f"{family} {variant}" for family, variant in CASES])
 @given(text=texts, pair=st.none() | texts)
-def test_ids_types_masks_and_text(opened: dict[str, Sides], case: str, text: str, pair: str | None) -> None:
+def test_ids_types_masks_and_text(
+    opened: dict[str, Sides], case: str, text: str, pair: str | None
+) -> None:
     both = opened[case]
     ours = both.ours(text, pair, return_special_tokens_mask=True, return_token_type_ids=True)
     theirs = both.published(text, pair, return_special_tokens_mask=True, return_token_type_ids=True)
@@ -88,7 +96,9 @@ def test_any_ids_decode_alike(sides: dict[str, Sides], family: str, data: st.Dat
 @pytest.mark.parametrize("lower", [True, False])
 @given(text=texts)
 def test_xlm_languages(sides: dict[str, Sides], language: str, lower: bool, text: str) -> None:
-    """The published `tokenize` drops `lang`; its inner method is what shows the language's own rules."""
+    """The published `tokenize` drops `lang`; its inner method is what shows the language's own
+    rules.
+    """
     both = sides["xlm"]
     algorithm = both.ours.with_options(lower_case_and_remove_accents=lower).algorithm
     both.published.do_lowercase_and_remove_accent = lower
@@ -102,4 +112,6 @@ def test_xlm_languages(sides: dict[str, Sides], language: str, lower: bool, text
 def test_xlm_segmented_outside(sides: dict[str, Sides], text: str) -> None:
     both = sides["xlm"]
     algorithm = both.ours.with_options(splitting="spaces").algorithm
-    assert algorithm.tokenize(text, "zh") == both.published._tokenize(text, lang="zh", bypass_tokenizer=True)
+    assert algorithm.tokenize(text, "zh") == both.published._tokenize(
+        text, lang="zh", bypass_tokenizer=True
+    )

@@ -70,9 +70,13 @@ def test_published_pickles(tmp_path: Path, writer: str) -> None:
 
 
 @given(data=st.data(), protocol=st.integers(0, 5))
-def test_damaged_pickles(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, protocol: int) -> None:
+def test_damaged_pickles(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, protocol: int
+) -> None:
     """Whatever bytes are changed, the reader gives words or a clear error."""
-    content = bytearray(pickle.dumps({"idx2sym": ["a", "<unk>"], "counter": collections.Counter("ab")}, protocol))
+    content = bytearray(
+        pickle.dumps({"idx2sym": ["a", "<unk>"], "counter": collections.Counter("ab")}, protocol)
+    )
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("damaged") / "vocab.pkl"
@@ -84,7 +88,9 @@ def test_damaged_pickles(tmp_path_factory: pytest.TempPathFactory, data: st.Data
 
 
 def test_the_published_class_s_own_pickle(sides: dict[str, Sides], tmp_path: Path) -> None:
-    """It pickles its whole self, tries and Moses objects included; only the words are taken out, and kept as text."""
+    """It pickles its whole self, tries and Moses objects included; only the words are taken out,
+    and kept as text.
+    """
     both = sides["transformer-xl"]
     both.published.save_pretrained(tmp_path)
     assert (tmp_path / "vocab.pkl").exists() and not (tmp_path / "vocab.txt").exists()
@@ -96,7 +102,8 @@ def test_the_published_class_s_own_pickle(sides: dict[str, Sides], tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a pickle", pickle.dumps(["a"]), pickle.dumps({"idx2sym": [1]}), b"PK\x03\x04"]
+    "content",
+    [b"", b"not a pickle", pickle.dumps(["a"]), pickle.dumps({"idx2sym": [1]}), b"PK\x03\x04"],
 )
 def test_other_things_are_no_pickles(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "vocab.pkl").write_bytes(content)

@@ -1,4 +1,6 @@
-"""Plain YAML: the core schema of YAML 1.2, keys with their places, and the same from either parser of the library."""
+"""Plain YAML: the core schema of YAML 1.2, keys with their places, and the same from either parser
+of the library.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,13 +35,72 @@ SCALARS = [
     *((word, None) for word in ("~", "null", "Null", "NULL", "")),
     *((word, True) for word in ("true", "True", "TRUE")),
     *((word, False) for word in ("false", "False", "FALSE")),
-    *(("0", 0), ("-19", -19), ("+3", 3), ("010", 10), ("0o10", 8), ("0o7", 7), ("0x3A", 58), ("0xff", 255)),
-    *(("0.", 0.0), ("-0.0", -0.0), (".5", 0.5), ("+12e03", 12000.0), ("-2E+05", -200000.0), ("1e-5", 1e-5)),
-    *(("1.0e-12", 1e-12), (".inf", float("inf")), ("-.Inf", -float("inf")), ("+.INF", float("inf"))),
+    *(
+        ("0", 0),
+        ("-19", -19),
+        ("+3", 3),
+        ("010", 10),
+        ("0o10", 8),
+        ("0o7", 7),
+        ("0x3A", 58),
+        ("0xff", 255),
+    ),
+    *(
+        ("0.", 0.0),
+        ("-0.0", -0.0),
+        (".5", 0.5),
+        ("+12e03", 12000.0),
+        ("-2E+05", -200000.0),
+        ("1e-5", 1e-5),
+    ),
+    *(
+        ("1.0e-12", 1e-12),
+        (".inf", float("inf")),
+        ("-.Inf", -float("inf")),
+        ("+.INF", float("inf")),
+    ),
     *((word, float("nan")) for word in (".nan", ".NaN", ".NAN")),
-    *((word, word) for word in ("yes", "no", "on", "off", "y", "n", "nULL", "tRUE", "<s>", "1e", ".", "+", "-x")),
-    *((word, word) for word in ("1_000", "0b11", "1:30", "2001-01-01", "=", "<<", "0o8", "0xg", "-0x1", "-.nan")),
-    *(("'5'", "5"), ('"true"', "true"), ("''", ""), ("!!str 5", "5"), ("!!int '5'", 5), ("!!float 5", 5.0)),
+    *(
+        (word, word)
+        for word in (
+            "yes",
+            "no",
+            "on",
+            "off",
+            "y",
+            "n",
+            "nULL",
+            "tRUE",
+            "<s>",
+            "1e",
+            ".",
+            "+",
+            "-x",
+        )
+    ),
+    *(
+        (word, word)
+        for word in (
+            "1_000",
+            "0b11",
+            "1:30",
+            "2001-01-01",
+            "=",
+            "<<",
+            "0o8",
+            "0xg",
+            "-0x1",
+            "-.nan",
+        )
+    ),
+    *(
+        ("'5'", "5"),
+        ('"true"', "true"),
+        ("''", ""),
+        ("!!str 5", "5"),
+        ("!!int '5'", 5),
+        ("!!float 5", 5.0),
+    ),
     *(("!!null ''", None), ("!!bool 'true'", True), ("!!map {}", {}), ("!!seq []", [])),
 ]
 
@@ -57,10 +118,22 @@ WRONG = [
     ("d: {<<: 3}\n", 1, 9, "expected a mapping or list of mappings for merging", ("d",)),
     ("d: {<<: [3]}\n", 1, 10, "expected a mapping or list of mappings for merging", ("d",)),
     ("d: {<<: !made {x: 1}}\n", 1, 9, "expected a mapping or list of mappings for merging", ("d",)),
-    ("d: {<<: !made [{x: 1}]}\n", 1, 9, "expected a mapping or list of mappings for merging", ("d",)),
+    (
+        "d: {<<: !made [{x: 1}]}\n",
+        1,
+        9,
+        "expected a mapping or list of mappings for merging",
+        ("d",),
+    ),
     ("? [a, b]\n: 1\n", 1, 3, "a key should be a single value", ()),
     ("a: {b: !!set {x}}\n", 1, 5, "the tag !!set has no meaning here", ("a", "b")),
-    ("a: !!python/name:os.system ''\n", 1, 1, "the tag !!python/name:os.system has no meaning here", ("a",)),
+    (
+        "a: !!python/name:os.system ''\n",
+        1,
+        1,
+        "the tag !!python/name:os.system has no meaning here",
+        ("a",),
+    ),
     ("a: [x, !made {}]\n", 1, 1, "the tag !made has no meaning here", ("a", "1")),
     ("!made a: 1\n", 1, 1, "the tag !made has no meaning here", ()),
     ("--- !made\na: 1\n", 1, 5, "the tag !made has no meaning here", ()),
@@ -81,7 +154,9 @@ WRONG = [
 
 
 @both
-@pytest.mark.parametrize(("text", "line", "column", "problem", "path"), WRONG, ids=[row[0][:20] for row in WRONG])
+@pytest.mark.parametrize(
+    ("text", "line", "column", "problem", "path"), WRONG, ids=[row[0][:20] for row in WRONG]
+)
 def test_what_is_wrong_and_where(
     text: str, line: int, column: int, problem: str, path: tuple[str, ...], library: Any
 ) -> None:
@@ -98,14 +173,20 @@ class EarlierLimit(yaml.SafeLoader):
 
     def fetch_flow_collection_start(self, token: Any) -> None:
         if self.flow_level >= self.deepest:
-            raise yaml.scanner.ScannerError(None, None, "exceeded the library's depth", self.get_mark())
+            raise yaml.scanner.ScannerError(
+                None, None, "exceeded the library's depth", self.get_mark()
+            )
         super().fetch_flow_collection_start(token)
 
 
-@pytest.mark.parametrize("library", [*LIBRARIES, EarlierLimit, type("Low", (EarlierLimit,), {"deepest": 66})])
+@pytest.mark.parametrize(
+    "library", [*LIBRARIES, EarlierLimit, type("Low", (EarlierLimit,), {"deepest": 66})]
+)
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "[{b: "])
 @pytest.mark.parametrize("count", [66, 500, 999, 1002, 10**5])
-def test_the_limit_of_depth_is_ours_whatever_the_library_has(opening: str, count: int, library: Any) -> None:
+def test_the_limit_of_depth_is_ours_whatever_the_library_has(
+    opening: str, count: int, library: Any
+) -> None:
     error = failure(opening * count, library)
     assert error.problem == "nested more than 64 deep" and error.line == 1
     assert error.column is not None and error.column <= 64 * len(opening)
@@ -126,7 +207,9 @@ def test_a_library_with_a_lower_limit_is_quoted() -> None:
 @both
 @pytest.mark.parametrize("again", ["[*{0}, *{0}, *{0}, *{0}]", "{{<<: [*{0}, *{0}, *{0}, *{0}]}}"])
 def test_aliases_of_aliases_do_not_fill_the_memory(again: str, library: Any) -> None:
-    text = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {again.format(f'a{n - 1}')}\n" for n in range(1, 30))
+    text = "a0: &a0 {x: 1}\n" + "".join(
+        f"a{n}: &a{n} {again.format(f'a{n - 1}')}\n" for n in range(1, 30)
+    )
     assert "aliases make this text" in failure(text, library).problem
 
 
@@ -167,12 +250,30 @@ def test_shipped_specs_are_the_same_from_either_parser(path: Any) -> None:
     assert len({repr(parsed(text, library)) for library in LIBRARIES}) == 1
 
 
-AWKWARD = ["yes", "null", "~", "1e5", "1e-05", "0o10", "010", "1_0", "", "<s>", "<<", "=", "1:30", "2001-01-01", ".nan"]
+AWKWARD = [
+    "yes",
+    "null",
+    "~",
+    "1e5",
+    "1e-05",
+    "0o10",
+    "010",
+    "1_0",
+    "",
+    "<s>",
+    "<<",
+    "=",
+    "1:30",
+    "2001-01-01",
+    ".nan",
+]
 MARKS = " \t\n\r'\"#:-?a,[]{}&*!|>%@`\\\x00\x7f\x85\xa0\u2028\u2029\ufeff\ufffeé語😀"
 texts = st.text(max_size=200) | st.text(MARKS, max_size=200) | st.sampled_from(AWKWARD)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
 plain = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(texts | st.integers() | st.none(), inner), max_leaves=20
+    scalars,
+    lambda inner: st.lists(inner) | st.dictionaries(texts | st.integers() | st.none(), inner),
+    max_leaves=20,
 )
 styles = st.fixed_dictionaries(
     {
@@ -200,7 +301,9 @@ def test_readers_of_yaml_1_1_read_what_is_written(data: Any) -> None:
 @settings(max_examples=150)
 @given(data=plain, style=styles)
 def test_either_parser_gives_the_same(data: Any, style: dict[str, Any]) -> None:
-    """However a text is written, whoever reads it finds the same values at the same places, or the same error."""
+    """However a text is written, whoever reads it finds the same values at the same places, or the
+    same error.
+    """
 
     def outcome(read: Callable[[], Document]) -> Any:
         try:
@@ -209,13 +312,17 @@ def test_either_parser_gives_the_same(data: Any, style: dict[str, Any]) -> None:
             return error.line, error.column, error.path
 
     text = yaml.dump(data, Dumper=yaml.SafeDumper, **style)
-    assert len({outcome(lambda library=library: parsed(text, library)) for library in LIBRARIES}) == 1  # type: ignore[misc]
+    assert (
+        len({outcome(lambda library=library: parsed(text, library)) for library in LIBRARIES}) == 1
+    )  # type: ignore[misc]
 
 
 def test_keys_keep_their_order_unless_asked() -> None:
     data = {"b": {"d": 1, "c": [{"z": 1, "y": 2}]}, "a": 2}
     assert list(parse_yaml(write_yaml(data)).data) == ["b", "a"]
-    assert write_yaml(data, sort_keys=True) == write_yaml({"a": 2, "b": {"c": [{"y": 2, "z": 1}], "d": 1}})
+    assert write_yaml(data, sort_keys=True) == write_yaml(
+        {"a": 2, "b": {"c": [{"y": 2, "z": 1}], "d": 1}}
+    )
 
 
 def test_a_text_of_several_lines_is_written_within_double_quotes() -> None:

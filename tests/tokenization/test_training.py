@@ -1,4 +1,6 @@
-"""New vocabularies of each kind, random segmentations, and what a text keeps on the way there and back."""
+"""New vocabularies of each kind, random segmentations, and what a text keeps on the way there and
+back.
+"""
 
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +34,15 @@ def test_a_new_vocabulary(sides: dict[str, Sides], family: str) -> None:
 
 def test_published_ids_of_xlnet() -> None:
     ours = train_tokenizer(family_section("xlnet"), CORPUS, 400)
-    assert (ours.unk_id, ours.bos_id, ours.eos_id, ours.cls_id, ours.sep_id, ours.pad_id, ours.mask_id) == tuple(
-        range(7)
-    )
+    assert (
+        ours.unk_id,
+        ours.bos_id,
+        ours.eos_id,
+        ours.cls_id,
+        ours.sep_id,
+        ours.pad_id,
+        ours.mask_id,
+    ) == tuple(range(7))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,7 +66,10 @@ def test_one_string_is_no_corpus(sides: dict[str, Sides], family: str) -> None:
 
 def test_a_byte_pair_piece_model() -> None:
     ours = train_tokenizer({**family_section("xglm"), "model_type": "bpe"}, CORPUS, 500)
-    assert ours.decode(ours("All human beings").input_ids, skip_special_tokens=True) == "All human beings"
+    assert (
+        ours.decode(ours("All human beings").input_ids, skip_special_tokens=True)
+        == "All human beings"
+    )
 
 
 def test_languages_while_learning() -> None:
@@ -91,7 +102,8 @@ def test_byte_pairs_keep_the_words(sides: dict[str, Sides], text: str) -> None:
     assume("</w>" not in text)  # the one text that looks like the end of a word
     algorithm = _segmented_outside(sides["xlm"].ours)
     assert (
-        algorithm.join(algorithm.tokenize(text, None)).split() == "".join(f"{word} " for word in text.split()).split()
+        algorithm.join(algorithm.tokenize(text, None)).split()
+        == "".join(f"{word} " for word in text.split()).split()
     )
 
 
@@ -107,7 +119,9 @@ def test_decoding_is_stable(sides: dict[str, Sides], text: str) -> None:
 
 @pytest.mark.parametrize("family", SENTENCEPIECE)
 @pytest.mark.parametrize("nbest_size", [-1, 4])
-def test_sampling_is_that_of_the_published_class(sides: dict[str, Sides], family: str, nbest_size: int) -> None:
+def test_sampling_is_that_of_the_published_class(
+    sides: dict[str, Sides], family: str, nbest_size: int
+) -> None:
     sampling: dict[str, Any] = {"enable_sampling": True, "nbest_size": nbest_size, "alpha": 0.2}
     ours = sides[family].ours.with_options(sampling=sampling)
     theirs = sides[family].open_published(sp_model_kwargs=sampling)
@@ -115,9 +129,12 @@ def test_sampling_is_that_of_the_published_class(sides: dict[str, Sides], family
     drawn = []
     for side in (ours, theirs):
         sentencepiece.set_random_generator_seed(7)
-        # A thread's generator takes the seed when it is first used, so that each side draws in a thread of its own.
+        # A thread's generator takes the seed when it is first used, so that each side draws in a
+        # thread of its own.
         with ThreadPoolExecutor(1) as pool:
-            drawn.append(pool.submit(lambda side=side: [side(text).input_ids for _ in range(40)]).result())
+            drawn.append(
+                pool.submit(lambda side=side: [side(text).input_ids for _ in range(40)]).result()
+            )
     assert drawn[0] == drawn[1]
     assert len(set(map(tuple, drawn[0]))) > 1
     batch = ours([text] * 20, return_offsets_mapping=False).input_ids
@@ -126,7 +143,9 @@ def test_sampling_is_that_of_the_published_class(sides: dict[str, Sides], family
 
 @pytest.mark.parametrize("nbest_size", [0, 1])
 def test_sampling_among_one_is_none(sides: dict[str, Sides], nbest_size: int) -> None:
-    ours = sides["xglm"].ours.with_options(sampling={"enable_sampling": True, "nbest_size": nbest_size})
+    ours = sides["xglm"].ours.with_options(
+        sampling={"enable_sampling": True, "nbest_size": nbest_size}
+    )
     assert ours(NEWS).input_ids == sides["xglm"].ours(NEWS).input_ids
 
 
@@ -165,9 +184,13 @@ def test_a_format_needs_its_tokens(sides: dict[str, Sides]) -> None:
 
 def test_the_page_s_format_for_xglm(sides: dict[str, Sides]) -> None:
     """The page says <s> X </s>; the code emits </s> X. Both are a line of YAML."""
-    page = sides["xglm"].ours.with_options(format={"single": "bos A eos", "pair": "bos A eos eos B eos"})
+    page = sides["xglm"].ours.with_options(
+        format={"single": "bos A eos", "pair": "bos A eos eos B eos"}
+    )
     ids = page("Hello").input_ids
     assert (ids[0], ids[-1]) == (page.bos_id, page.eos_id)
-    roberta = transformers.XLMRobertaTokenizer(str(sides["xglm"].directory / "sentencepiece.bpe.model"))
+    roberta = transformers.XLMRobertaTokenizer(
+        str(sides["xglm"].directory / "sentencepiece.bpe.model")
+    )
     assert ids == roberta("Hello").input_ids
     assert page("Hello", "world").input_ids == roberta("Hello", "world").input_ids

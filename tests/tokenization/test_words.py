@@ -8,7 +8,13 @@ import pytest
 
 from tests.tokenization.sides import published_class
 from tests.tokenization.texts import CORPUS, NEWS
-from tokenization import TokenizationError, Tokenizer, load_tokenizer, parse_options, train_tokenizer
+from tokenization import (
+    TokenizationError,
+    Tokenizer,
+    load_tokenizer,
+    parse_options,
+    train_tokenizer,
+)
 from tokenization.published import family_section
 from tokenization.words import WordAlgorithm
 
@@ -33,7 +39,9 @@ def test_the_last_release_that_lived(name: str) -> None:
         assert ours.decode(ids, clean_up_spaces=True) == cleaned
 
 
-@pytest.mark.parametrize("published", [golden["options"] for golden in GOLDENS["vocabularies"].values()])
+@pytest.mark.parametrize(
+    "published", [golden["options"] for golden in GOLDENS["vocabularies"].values()]
+)
 def test_counting_is_that_of_the_published_class(published: dict[str, Any], tmp_path: Path) -> None:
     theirs = published_class("transformer-xl")(**published)
     (tmp_path / "corpus.txt").write_text("\n".join(CORPUS) + "\n", encoding="utf-8")
@@ -43,7 +51,9 @@ def test_counting_is_that_of_the_published_class(published: dict[str, Any], tmp_
 
 
 def test_the_authors_way_of_splitting(tmp_path: Path) -> None:
-    """Text that is already tokenized, as WikiText is, is only split at white space, or at the delimiter."""
+    """Text that is already tokenized, as WikiText is, is only split at white space, or at the
+    delimiter.
+    """
     section = {**family_section("transformer-xl"), "splitting": "delimiter"}
     ours = train_tokenizer(section, ["the = price = rose 5 @.@ 3 <unk> <eos>"])
     assert ours.tokenize("the  price rose 5 @.@ 3") == ["the", "price", "rose", "5", "@.@", "3"]
@@ -56,7 +66,10 @@ def test_the_authors_way_of_splitting(tmp_path: Path) -> None:
 
 
 def test_end_of_text_and_sizes() -> None:
-    section = {**family_section("transformer-xl"), "format": {"single": "A eos", "pair": "A eos B:1 eos:1"}}
+    section = {
+        **family_section("transformer-xl"),
+        "format": {"single": "A eos", "pair": "A eos B:1 eos:1"},
+    }
     ours = train_tokenizer(section, CORPUS, 60)
     assert len(ours) == 61 and ours.vocab_size == 60  # and <formula>, which no text holds
     assert ours(NEWS[0]).input_ids[-1] == ours.eos_id == 0
@@ -64,7 +77,9 @@ def test_end_of_text_and_sizes() -> None:
 
 @pytest.mark.parametrize("words", [["<UNK>", "a"], ["a", "<unk>"], ["<unk>", "<UNK>", "a"]])
 def test_the_word_for_unknown_ones(tmp_path: Path, words: list[str]) -> None:
-    """The vocabulary of the One Billion Word benchmark says <UNK>; the special token <unk> then is another one."""
+    """The vocabulary of the One Billion Word benchmark says <UNK>; the special token <unk> then is
+    another one.
+    """
     (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "TransfoXLTokenizer"}')
     theirs = published_class("transformer-xl")(vocab_file=str(tmp_path / "vocab.txt"))

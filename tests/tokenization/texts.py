@@ -1,8 +1,11 @@
-"""Texts for the tokenizer tests: real sentences of many languages, and pieces that upset tokenizers."""
+"""Texts for the tokenizer tests: real sentences of many languages, and pieces that upset
+tokenizers.
+"""
 
 from hypothesis import strategies as st
 
-# The first article of the Universal Declaration of Human Rights (United Nations, public domain), and our own lines.
+# The first article of the Universal Declaration of Human Rights (United Nations, public domain),
+# and our own lines.
 SENTENCES = {
     "en": "All human beings are born free and equal in dignity and rights. They are endowed with reason and conscience "
     "and should act towards one another in a spirit of brotherhood.",
@@ -49,7 +52,9 @@ AWKWARD = [
 
 characters = st.characters(exclude_categories=["Cs"])
 words = st.sampled_from([word for text in [*SENTENCES.values(), *NEWS] for word in text.split()])
-fragments = st.one_of(st.sampled_from(AWKWARD), words, st.text(characters, max_size=6), words.map(" {}".format))
+fragments = st.one_of(
+    st.sampled_from(AWKWARD), words, st.text(characters, max_size=6), words.map(" {}".format)
+)
 texts = st.one_of(
     st.text(characters, max_size=30),
     st.lists(fragments, max_size=10).map("".join),

@@ -86,7 +86,9 @@ def test_a_loss_that_is_not_finite_stops_the_training():
 
 
 def test_memory_is_carried_from_segment_to_segment(monkeypatch):
-    model = small("transformer-xl", **{"memory.length": 8, "embeddings.tables.tokens.cutoffs": [20, 40]})
+    model = small(
+        "transformer-xl", **{"memory.length": 8, "embeddings.tables.tokens.cutoffs": [20, 40]}
+    )
     monkeypatch.setattr(model, "forward", spy := Spy(model.forward))
     text = torch.randint(0, 60, (64,), generator=torch.Generator().manual_seed(0))
     segments = list(stream(text, 2, 8))

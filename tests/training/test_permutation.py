@@ -1,4 +1,6 @@
-"""Permutation language modelling: any length, real tokens only, and no leak of a target to its own query."""
+"""Permutation language modelling: any length, real tokens only, and no leak of a target to its own
+query.
+"""
 
 import pytest
 import torch
@@ -24,7 +26,11 @@ def orders(draw):
     real = torch.rand(shape, generator=generator) < draw(st.sampled_from([0.0, 0.7, 1.0]))
     reuse = draw(st.integers(0, shape[1]))
     context, longest = draw(st.integers(1, 7)), draw(st.integers(1, 6))
-    return real, draw_factorization(real, generator, context=context, longest_span=longest, reuse=reuse), reuse
+    return (
+        real,
+        draw_factorization(real, generator, context=context, longest_span=longest, reuse=reuse),
+        reuse,
+    )
 
 
 @given(orders())
@@ -66,7 +72,9 @@ def test_labels_are_the_tokens_that_are_asked(drawn):
     ids = torch.arange(real.numel()).view(real.shape) + 1
     asked = permutation_targets(ids, order)
     mapping, labels = asked["target_mapping"], asked["labels"]
-    assert mapping.shape[:2] == labels.shape and labels.shape[1] == max(1, int(order.targets.sum(1).max()))
+    assert mapping.shape[:2] == labels.shape and labels.shape[1] == max(
+        1, int(order.targets.sum(1).max())
+    )
     for row in range(len(ids)):
         assert labels[row][labels[row] != -100].tolist() == ids[row][order.targets[row]].tolist()
     assert torch.equal(mapping.sum(-1) > 0, labels != -100)
@@ -74,7 +82,9 @@ def test_labels_are_the_tokens_that_are_asked(drawn):
 
 @pytest.mark.parametrize("length", [1, 2, 7, 16, 23])
 def test_a_prediction_does_not_depend_on_its_token_nor_on_later_ones(length):
-    """The leak test: through the whole network, changing a target changes no answer up to and with its own."""
+    """The leak test: through the whole network, changing a target changes no answer up to and with
+    its own.
+    """
     model = build_model("tiny/xlnet", seed=1).eval()
     generator = torch.Generator().manual_seed(length)
     real = torch.ones(1, length, dtype=torch.bool)
@@ -103,7 +113,9 @@ def test_the_share_of_targets_follows_the_context():
 
 def test_the_same_seed_draws_the_same_order():
     real = torch.ones(2, 40, dtype=torch.bool)
-    first, again, other = (draw_factorization(real, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    first, again, other = (
+        draw_factorization(real, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+    )
     assert torch.equal(first.rank, again.rank) and torch.equal(first.targets, again.targets)
     assert not torch.equal(first.rank, other.rank)
 

@@ -1,4 +1,5 @@
-"""Write word_goldens.json: what transformers 4.35.0, the last release with a living Transformer-XL, makes of texts.
+"""Write word_goldens.json: what transformers 4.35.0, the last release with a living Transformer-XL,
+makes of texts.
 
 python3.11 -m venv /somewhere/else
 /somewhere/else/bin/pip install torch==2.13.0 transformers==4.35.0 'numpy<2' sacremoses==0.2.0
@@ -23,7 +24,10 @@ VOCABULARIES: dict[str, dict[str, Any]] = {
     "few words": {"special": ["<unk>", "<eos>"], "max_size": 50, "lower_case": True},
     "characters": {"special": ["<eos>", "<unk>"], "delimiter": ""},
     "German": {"special": ["<eos>", "<unk>"], "language": "de"},
-    "never split": {"special": ["<eos>", "<unk>"], "never_split": ["<formula>", r"\d+[.,]\d+", "human beings"]},
+    "never split": {
+        "special": ["<eos>", "<unk>"],
+        "never_split": ["<formula>", r"\d+[.,]\d+", "human beings"],
+    },
 }
 
 
@@ -37,16 +41,25 @@ def build(options: dict[str, Any], corpus: list[str], texts: list[str]) -> dict[
     tokenizer.build_vocab()
     words = list(tokenizer.idx2sym)
     with tempfile.TemporaryDirectory() as directory:
-        # Only what the published vocabularies hold: the class's own pickle also keeps ids from before the counting.
+        # Only what the published vocabularies hold: the class's own pickle also keeps ids from
+        # before the counting.
         path = Path(directory) / "vocab.pkl"
-        path.write_bytes(pickle.dumps({"idx2sym": words, "sym2idx": tokenizer.sym2idx, "unk_idx": tokenizer.unk_idx}))
+        path.write_bytes(
+            pickle.dumps(
+                {"idx2sym": words, "sym2idx": tokenizer.sym2idx, "unk_idx": tokenizer.unk_idx}
+            )
+        )
         reopened = TransfoXLTokenizer(pretrained_vocab_file=str(path), **options)
-        # This release forgets the list while it reads a pickle, so that nothing decodes; later ones do not.
+        # This release forgets the list while it reads a pickle, so that nothing decodes; later ones
+        # do not.
         reopened.idx2sym = words
     cases = []
     for text in texts:
         ids = reopened(text)["input_ids"]
-        decoded = [reopened.decode(ids, clean_up_tokenization_spaces=clean_up) for clean_up in (False, True)]
+        decoded = [
+            reopened.decode(ids, clean_up_tokenization_spaces=clean_up)
+            for clean_up in (False, True)
+        ]
         cases.append([text, reopened.tokenize(text), ids, *decoded])
     return {"options": options, "words": words, "cases": cases}
 
@@ -56,10 +69,18 @@ def main() -> None:
     from tests.tokenization.texts import AWKWARD, NEWS, SENTENCES
 
     corpus = [*SENTENCES.values(), *NEWS] * 3
-    texts = [*SENTENCES.values(), *NEWS, " ".join(AWKWARD), "".join(AWKWARD), "<formula> of <unk>,<eos> human beings"]
+    texts = [
+        *SENTENCES.values(),
+        *NEWS,
+        " ".join(AWKWARD),
+        "".join(AWKWARD),
+        "<formula> of <unk>,<eos> human beings",
+    ]
     goldens = {name: build(options, corpus, texts) for name, options in VOCABULARIES.items()}
     content = {"corpus": corpus, "vocabularies": goldens}
-    (HERE / "word_goldens.json").write_text(json.dumps(content, ensure_ascii=True) + "\n", encoding="ascii")
+    (HERE / "word_goldens.json").write_text(
+        json.dumps(content, ensure_ascii=True) + "\n", encoding="ascii"
+    )
 
 
 if __name__ == "__main__":

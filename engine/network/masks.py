@@ -17,9 +17,10 @@ BLOCK = 128  # rows; measured fastest among 32 … 512 for relative attention ov
 class Grid:
     """The rows that ask and the columns that are asked in self-attention.
 
-    Columns are `remembered` tokens followed by `content` tokens. Rows are the content tokens, then one query row a
-    prediction; `targets` (b p) is the content position of each query row, and -1 for a row that asks nobody. Targets
-    reach up to `ahead` places past the content: the place that a decoder fills next.
+    Columns are `remembered` tokens followed by `content` tokens. Rows are the content tokens, then
+    one query row a prediction; `targets` (b p) is the content position of each query row, and -1
+    for a row that asks nobody. Targets reach up to `ahead` places past the content: the place that
+    a decoder fills next.
     """
 
     content: int
@@ -29,7 +30,9 @@ class Grid:
 
     @property
     def shifted(self) -> int:
-        """How many content rows find their distances by a shift; query rows look theirs up, and a lone token beside them."""
+        """How many content rows find their distances by a shift; query rows look theirs up, and a
+        lone token beside them.
+        """
         return self.content if self.targets is None or transformed() or self.content > 1 else 0
 
     @property
@@ -62,14 +65,17 @@ class Grid:
         return distance[None] if distance.dim() == 2 else distance
 
     def by_rows(self, rule: Tensor, rows: slice, beyond: bool = True) -> Tensor:
-        """A rule (b i j) over content rows for these rows, of which query rows stand where their targets do.
+        """A rule (b i j) over content rows for these rows, of which query rows stand where their
+        targets do.
 
         `beyond` is what it says of rows past the content.
         """
         content = rule[:, rows.start : min(rows.stop, self.content)]
         if self.targets is None or rows.stop <= self.content:
             return content
-        targets = self.targets[:, max(0, rows.start - self.content) : rows.stop - self.content, None]
+        targets = self.targets[
+            :, max(0, rows.start - self.content) : rows.stop - self.content, None
+        ]
         found = rule.gather(1, targets.clamp(0, self.content - 1).expand(-1, -1, rule.shape[-1]))
         found = found.masked_fill(targets >= self.content, beyond) if self.ahead else found
         return torch.cat((content, found), dim=1) if content.shape[1] else found
@@ -86,7 +92,9 @@ class Cut:
 
     @property
     def rows(self) -> slice:
-        """The rows, made anew, since a compiler binds the sizes in a slice that it finds in a value."""
+        """The rows, made anew, since a compiler binds the sizes in a slice that it finds in a
+        value.
+        """
         return slice(self.first_row, self.last_row)
 
     @property
@@ -96,10 +104,11 @@ class Cut:
 
 
 def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[Cut, ...]:
-    """The rows in blocks, each with the columns that its rules leave: scores stay small, and near in memory.
+    """The rows in blocks, each with the columns that its rules leave: scores stay small, and near
+    in memory.
 
-    The fused kernel blocks plain content scores by itself: only other terms need the blocks, and scores or masks too
-    `large` to be made at once. `whole` keeps every row and column together.
+    The fused kernel blocks plain content scores by itself: only other terms need the blocks, and
+    scores or masks too `large` to be made at once. `whole` keeps every row and column together.
     """
     rows = grid.whole.rows.stop
     fused = set(spec.attention.score) == {"content"} and not large
@@ -110,11 +119,16 @@ def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[
     for start in range(0, grid.content, BLOCK):
         stop = min(start + BLOCK, grid.content)
         first = 0 if span is None else max(0, grid.remembered + start - span + 1)
-        last = grid.columns if span is None else min(grid.columns, grid.remembered + stop + span - 1)
+        last = (
+            grid.columns if span is None else min(grid.columns, grid.remembered + stop + span - 1)
+        )
         cuts.append(Cut(start, stop, first, grid.remembered + stop if causal else last))
     return (
         *cuts,
-        *(Cut(start, min(start + BLOCK, rows), 0, grid.columns) for start in range(grid.content, rows, BLOCK)),
+        *(
+            Cut(start, min(start + BLOCK, rows), 0, grid.columns)
+            for start in range(grid.content, rows, BLOCK)
+        ),
     )
 
 
@@ -122,8 +136,9 @@ def cut_rows(spec: Spec, grid: Grid, whole: bool, large: bool = False) -> tuple[
 class Rules:
     """What decides who may see whom in one call.
 
-    `padding` (b j) or (b i j) is True for columns that are real; `permutation` (b i i) is not 0 where content token i may
-    not see content token j; `vacant` (b) counts the oldest remembered places of each row that hold nothing.
+    `padding` (b j) or (b i j) is True for columns that are real; `permutation` (b i i) is not 0
+    where content token i may not see content token j; `vacant` (b) counts the oldest remembered
+    places of each row that hold nothing.
     """
 
     spec: Spec
@@ -135,7 +150,8 @@ class Rules:
     vacant: Tensor | None = None
 
     def visible(self, cut: Cut) -> Tensor | None:
-        """True where a row of a cut may see a column, (b or 1, 1, i or 1, j); None where everybody sees everybody.
+        """True where a row of a cut may see a column, (b or 1, 1, i or 1, j); None where everybody
+        sees everybody.
 
         causal, 2 remembered      same_length 2       window 2            window alone        padding on the left
         1 1 1 . . .               . 1 1 . . .         . 1 1 . . .         . 1 1 1 . .         . . 1 1
@@ -145,7 +161,9 @@ class Rules:
         Without the rule causal a window reaches as far ahead as back (Beltagy et al. 2020, 3.1).
         """
         grid, names, span = self.grid, self.spec.attention.mask, _span(self.spec, self.grid)
-        causal = "causal" in names and (transformed() or grid.content > 1 or grid.targets is not None)
+        causal = "causal" in names and (
+            transformed() or grid.content > 1 or grid.targets is not None
+        )
         # A text that the window spans is not bounded by it, on either side.
         near = span is not None and (transformed() or span <= grid.farthest)
         distance = grid.distances(cut, self.device) if causal or near else None
@@ -197,21 +215,29 @@ class Rules:
 
     @property
     def large(self) -> bool:
-        """Whether what is added to the scores of all pairs of a batch would be too large to be made at once."""
-        by_pair = self.permutation is not None or (self.padding is not None and self.padding.dim() == 3)
+        """Whether what is added to the scores of all pairs of a batch would be too large to be made
+        at once.
+        """
+        by_pair = self.permutation is not None or (
+            self.padding is not None and self.padding.dim() == 3
+        )
         if set(self.spec.attention.mask) <= {"padding"} and not by_pair:
             return False
-        whole, given = self.grid.whole, (self.padding, self.permutation, self.grid.targets, self.vacant)
+        whole, given = (
+            self.grid.whole,
+            (self.padding, self.permutation, self.grid.targets, self.vacant),
+        )
         batch = max(1 if tensor is None else tensor.shape[0] for tensor in given)
         return bool(batch * whole.rows.stop * whole.columns.stop * self.dtype.itemsize > AT_ONCE)
 
 
 @dataclass(frozen=True)
 class Added:
-    """What is added to `scores`, (b or 1, 1, i or 1, j): 0 where a row may see a column, minus infinity elsewhere.
+    """What is added to `scores`, (b or 1, 1, i or 1, j): 0 where a row may see a column, minus
+    infinity elsewhere.
 
-    A row that sees nobody has zeros there, and `sighted` (b or 1, 1, i or 1, 1), by which weights are multiplied, is 0 for
-    it and 1 for others; None where every row sees somebody.
+    A row that sees nobody has zeros there, and `sighted` (b or 1, 1, i or 1, 1), by which weights
+    are multiplied, is 0 for it and 1 for others; None where every row sees somebody.
     """
 
     scores: Tensor
@@ -220,12 +246,17 @@ class Added:
     def over(self, cut: Cut) -> "Added":
         """The part for a cut."""
         rows = cut.rows if self.scores.shape[2] > 1 else slice(None)
-        return Added(self.scores[:, :, rows, cut.columns], None if self.sighted is None else self.sighted[:, :, rows])
+        return Added(
+            self.scores[:, :, rows, cut.columns],
+            None if self.sighted is None else self.sighted[:, :, rows],
+        )
 
 
 @dataclass(frozen=True)
 class Mask:
-    """What is added to scores, made once for all blocks of a call, or (`rules`) anew for each cut where it is large."""
+    """What is added to scores, made once for all blocks of a call, or (`rules`) anew for each cut
+    where it is large.
+    """
 
     whole: Added | None
     rules: Rules | None = None
@@ -257,7 +288,9 @@ def _known(every: Tensor) -> bool:
 
 
 def _span(spec: Spec, grid: Grid) -> int | None:
-    """How many tokens, itself included, a row sees back, and ahead where it may; None where there is no such rule."""
+    """How many tokens, itself included, a row sees back, and ahead where it may; None where there
+    is no such rule.
+    """
     spans = [spec.attention.window] if "window" in spec.attention.mask else []
     if "same_length" in spec.attention.mask:
         kept = spec.memory.length if isinstance(spec.memory, axes.Recurrent) else None

@@ -1,4 +1,6 @@
-"""From the arguments of a call to checked tensors; an argument that the spec cannot honour is an error."""
+"""From the arguments of a call to checked tensors; an argument that the spec cannot honour is an
+error.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -60,7 +62,9 @@ class Inputs:
         return given.device
 
     def padding(self, spec: Spec) -> Tensor | None:
-        """True for real tokens (b i), or for visible pairs (b i j) as given; None where nothing says otherwise."""
+        """True for real tokens (b i), or for visible pairs (b i j) as given; None where nothing
+        says otherwise.
+        """
         if self.attention_mask is not None:
             return self.attention_mask > 0
         if self.input_mask is not None:
@@ -69,7 +73,9 @@ class Inputs:
         if self.lengths is not None:
             return columns < self.lengths[:, None]
         if spec.attention.infer_padding == "count" and self.input_ids is not None:
-            return columns < self.input_ids.ne(spec.embeddings.tables.tokens.padding or 0).sum(1, keepdim=True)
+            return columns < self.input_ids.ne(spec.embeddings.tables.tokens.padding or 0).sum(
+                1, keepdim=True
+            )
         return None
 
     def turned(self, spec: Spec) -> bool:
@@ -116,7 +122,9 @@ FLAGS = ("output_hidden_states", "output_attentions")
 
 
 def read_inputs(inputs: Inputs, device: torch.device) -> Inputs:
-    """The same call in tensors, ids as int64; raises InputError for what cannot be read in one way only."""
+    """The same call in tensors, ids as int64; raises InputError for what cannot be read in one way
+    only.
+    """
     changes: dict[str, Tensor] = {}
     for names, read in ((IDS, read_ids), (MASKS, read_mask), (STATES, read_tensor)):
         for name in names:
@@ -127,7 +135,9 @@ def read_inputs(inputs: Inputs, device: torch.device) -> Inputs:
 
 
 def unknown(name: str, taken: Iterable[str] | None, inputs: Inputs) -> InputError:
-    """What to say of an argument that neither the body nor a head that has `taken` some takes (None: a bare body)."""
+    """What to say of an argument that neither the body nor a head that has `taken` some takes
+    (None: a bare body).
+    """
     if name in ELSEWHERE:
         return InputError(f"a call takes no '{name}': {ELSEWHERE[name]}")
     if taken is None:
@@ -137,7 +147,9 @@ def unknown(name: str, taken: Iterable[str] | None, inputs: Inputs) -> InputErro
 
 
 def says_nothing(name: str, given: object) -> bool:
-    """Whether an argument of transformers asks for what happens anyway, as wrappers around models pass it on."""
+    """Whether an argument of transformers asks for what happens anyway, as wrappers around models
+    pass it on.
+    """
     return name in ELSEWHERE and (given is None or (name == "return_dict" and given is True))
 
 
@@ -153,7 +165,9 @@ def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
     if (inputs.input_ids is None) == (inputs.inputs_embeds is None):
         raise InputError("give exactly one of input_ids and inputs_embeds")
     if inputs.memory is not None and not isinstance(inputs.memory, Memory):
-        raise InputError(f"memory is a {type(inputs.memory).__name__}, expected the Memory that a call gave")
+        raise InputError(
+            f"memory is a {type(inputs.memory).__name__}, expected the Memory that a call gave"
+        )
     for name in FLAGS:
         check_flag(name, getattr(inputs, name))
     _check_tokens(spec, inputs)
@@ -169,7 +183,9 @@ def takes_mask(spec: Spec) -> bool:
 
 
 def in_range(name: str, ids: Tensor, limit: int, axis: str, ignored: int | None = None) -> None:
-    """Raise InputError where ids leave [0, limit); `ignored` is let through. Skipped where values cannot be read."""
+    """Raise InputError where ids leave [0, limit); `ignored` is let through. Skipped where values
+    cannot be read.
+    """
     if not readable(ids) or not ids.numel():
         return
     if ids.is_floating_point() or ids.dtype == torch.bool:
@@ -188,17 +204,26 @@ def expect(name: str, tensor: Tensor | None, *shapes: tuple[int, ...]) -> None:
 
 
 def _same(found: torch.Size, expected: tuple[int, ...]) -> bool:
-    """Whether shapes agree; sizes are compared only where there are as many, as a comparison binds symbols."""
-    return len(found) == len(expected) and all(one == other for one, other in zip(found, expected, strict=True))
+    """Whether shapes agree; sizes are compared only where there are as many, as a comparison binds
+    symbols.
+    """
+    return len(found) == len(expected) and all(
+        one == other for one, other in zip(found, expected, strict=True)
+    )
 
 
 def _check_tokens(spec: Spec, inputs: Inputs) -> None:
     if inputs.input_ids is not None:
         if inputs.input_ids.dim() != 2:
-            raise InputError(f"input_ids has shape {tuple(inputs.input_ids.shape)}, expected (batch, length)")
+            raise InputError(
+                f"input_ids has shape {tuple(inputs.input_ids.shape)}, expected (batch, length)"
+            )
         in_range("input_ids", inputs.input_ids, spec.dims.vocab, "dims.vocab")
     elif inputs.inputs_embeds is not None:
-        if inputs.inputs_embeds.dim() != 3 or inputs.inputs_embeds.shape[-1] != spec.embedding_width:
+        if (
+            inputs.inputs_embeds.dim() != 3
+            or inputs.inputs_embeds.shape[-1] != spec.embedding_width
+        ):
             raise InputError(
                 f"inputs_embeds has shape {tuple(inputs.inputs_embeds.shape)}, expected (batch, length, {spec.embedding_width})"
             )
@@ -210,8 +235,14 @@ def check_vectors(name: str, given: Tensor | None, dtype: torch.dtype) -> None:
     """Raise InputError for vectors of another dtype than that of the network's weights."""
     if given is not None and not given.is_floating_point():
         raise InputError(f"{name} must hold floating-point numbers, found {given.dtype}")
-    if given is not None and given.dtype != dtype and not torch.is_autocast_enabled(given.device.type):
-        raise InputError(f"{name} is {given.dtype}, the network's weights are {dtype}: cast one to the other")
+    if (
+        given is not None
+        and given.dtype != dtype
+        and not torch.is_autocast_enabled(given.device.type)
+    ):
+        raise InputError(
+            f"{name} is {given.dtype}, the network's weights are {dtype}: cast one to the other"
+        )
 
 
 def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
@@ -221,7 +252,11 @@ def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
         check_vectors(name, getattr(inputs, name), dtype)
     states, mask = inputs.encoder_hidden_states, inputs.encoder_attention_mask
     if states is not None:
-        expect("encoder_hidden_states", states, (batch, states.shape[1] if states.dim() > 1 else 0, spec.dims.model))
+        expect(
+            "encoder_hidden_states",
+            states,
+            (batch, states.shape[1] if states.dim() > 1 else 0, spec.dims.model),
+        )
     if mask is not None:
         held = None if inputs.memory is None else inputs.memory.layers[0].cross_keys
         if held is not None:
@@ -229,7 +264,9 @@ def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
         elif states is not None:
             count = states.shape[1]
         else:
-            raise InputError("encoder_attention_mask needs encoder_hidden_states, given here or held by memory")
+            raise InputError(
+                "encoder_attention_mask needs encoder_hidden_states, given here or held by memory"
+            )
         expect("encoder_attention_mask", mask, (batch, count), (batch, length, count))
 
 
@@ -244,15 +281,21 @@ def _check_axes(spec: Spec, inputs: Inputs) -> None:
         expect("token_type_ids", inputs.token_type_ids, shape)
         if tables.segments is not None:
             limit = tables.segments.count or spec.dims.vocab
-            in_range("token_type_ids", inputs.token_type_ids, limit, "embeddings.tables.segments.count")
+            in_range(
+                "token_type_ids", inputs.token_type_ids, limit, "embeddings.tables.segments.count"
+            )
     if inputs.langs is not None:
         languages = tables.languages
         if languages is None or not languages.embed or languages.count < 2:
-            raise InputError("langs needs embeddings.tables.languages with embed true and a count above 1")
+            raise InputError(
+                "langs needs embeddings.tables.languages with embed true and a count above 1"
+            )
         expect("langs", inputs.langs, shape)
         in_range("langs", inputs.langs, languages.count, "embeddings.tables.languages.count")
     if inputs.position_ids is not None:
-        if not isinstance(position, axes.LearnedPosition | axes.SinusoidPosition | axes.RotaryPosition):
+        if not isinstance(
+            position, axes.LearnedPosition | axes.SinusoidPosition | axes.RotaryPosition
+        ):
             raise InputError(
                 f"position_ids needs position.kind learned, sinusoid or rotary; this spec has {position.kind}"
             )
@@ -267,21 +310,39 @@ def _check_axes(spec: Spec, inputs: Inputs) -> None:
             if getattr(inputs, name) is not None:
                 raise InputError(f"{name} needs two streams: this spec has streams.kind one")
     if inputs.encoder_hidden_states is not None and not spec.attention.cross:
-        raise InputError("encoder_hidden_states needs cross-attention: this spec has attention.cross false")
+        raise InputError(
+            "encoder_hidden_states needs cross-attention: this spec has attention.cross false"
+        )
     if isinstance(position, axes.RelativePosition) and position.reversed_half and shape[0] % 2:
-        raise InputError(f"position.reversed_half mirrors half the batch and needs an even one, found {shape[0]} rows")
+        raise InputError(
+            f"position.reversed_half mirrors half the batch and needs an even one, found {shape[0]} rows"
+        )
 
 
 def _check_masks(spec: Spec, inputs: Inputs) -> None:
     batch, length = inputs.shape
     remembered = inputs.memory.length if inputs.memory is not None else 0
-    given = [name for name in ("attention_mask", "input_mask", "lengths") if getattr(inputs, name) is not None]
+    given = [
+        name
+        for name in ("attention_mask", "input_mask", "lengths")
+        if getattr(inputs, name) is not None
+    ]
     if len(given) > 1:
-        raise InputError(f"give only one of attention_mask, input_mask and lengths, found {' and '.join(given)}")
+        raise InputError(
+            f"give only one of attention_mask, input_mask and lengths, found {' and '.join(given)}"
+        )
     if given and not takes_mask(spec):
-        raise InputError(f"{given[0]} needs the mask rule padding; attention.mask has {list(spec.attention.mask)}")
+        raise InputError(
+            f"{given[0]} needs the mask rule padding; attention.mask has {list(spec.attention.mask)}"
+        )
     pairs = ((batch, length, length), (batch, length, remembered + length))
-    expect("attention_mask", inputs.attention_mask, (batch, length), (batch, remembered + length), *pairs)
+    expect(
+        "attention_mask",
+        inputs.attention_mask,
+        (batch, length),
+        (batch, remembered + length),
+        *pairs,
+    )
     expect("input_mask", inputs.input_mask, (batch, length))
     expect("lengths", inputs.lengths, (batch,))
     if inputs.lengths is not None:
@@ -296,15 +357,23 @@ def _check_masks(spec: Spec, inputs: Inputs) -> None:
     if inputs.target_mapping is not None:
         if inputs.target_mapping.dim() != 3:
             shape = tuple(inputs.target_mapping.shape)
-            raise InputError(f"target_mapping has shape {shape}, expected (batch, predictions, length)")
+            raise InputError(
+                f"target_mapping has shape {shape}, expected (batch, predictions, length)"
+            )
         places = max(length, inputs.target_mapping.shape[-1])
-        expect("target_mapping", inputs.target_mapping, (batch, inputs.target_mapping.shape[1], places))
+        expect(
+            "target_mapping", inputs.target_mapping, (batch, inputs.target_mapping.shape[1], places)
+        )
         if not inputs.target_mapping.shape[1]:
-            raise InputError("target_mapping has no rows: leave it out, or ask for at least one token")
+            raise InputError(
+                "target_mapping has no rows: leave it out, or ask for at least one token"
+            )
         if readable(inputs.target_mapping):
             mapping = _numbers(inputs.target_mapping)
             if bool((mapping * (mapping - 1)).any()) or bool((mapping.sum(-1) > 1).any()):
-                raise InputError("each row of target_mapping is one-hot over the tokens, or all zero for no prediction")
+                raise InputError(
+                    "each row of target_mapping is one-hot over the tokens, or all zero for no prediction"
+                )
     dims = spec.dims
     expect("head_mask", inputs.head_mask, (dims.heads,), (dims.layers, dims.heads))
     expect("cross_head_mask", inputs.cross_head_mask, (dims.heads,), (dims.layers, dims.heads))
@@ -316,7 +385,9 @@ def _check_memory(spec: Spec, inputs: Inputs) -> None:
     memory = inputs.memory
     asked = inputs.use_memory
     forms = get_args(Form)
-    if not (asked is None or isinstance(asked, bool) or (isinstance(asked, str) and asked in forms)):
+    if not (
+        asked is None or isinstance(asked, bool) or (isinstance(asked, str) and asked in forms)
+    ):
         allowed = " or ".join(f"'{form}'" for form in forms)
         raise InputError(f"use_memory is {asked!r}, expected True, False, None or {allowed}")
     if asked and spec.memory.kind == "none":

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from engine.feed_forward import ACTIVATIONS
 from engine.kernels.linear import build_linear, linear
+from engine.network.feed_forward import ACTIVATIONS
 from engine.spec.axes import Activation
 
 

@@ -7,16 +7,18 @@ from torch.nn import functional
 from engine.errors import InputError
 from engine.kernels.dropout import Dropout
 from engine.kernels.linear import product
-from engine.norms import build_norm
-from engine.offloading import Parameters, with_weights
-from engine.positions import PositionTable
+from engine.network.norms import build_norm
+from engine.network.positions import PositionTable
+from engine.parameters.offloading import Parameters, with_weights
 from engine.spec import Spec, axes
 
 
 class TokenEmbedding(nn.Module):
-    """Token vectors (b i d) of ids (b i): one table, a narrow table projected up, or a table a cluster of frequencies.
+    """Token vectors (b i d) of ids (b i): one table, a narrow table projected up, or a table a
+    cluster of frequencies.
 
-    Adaptive input of Baevski and Auli (2019), as in Transformer-XL: cluster n is `divisor` to the n times narrower.
+    Adaptive input of Baevski and Auli (2019), as in Transformer-XL: cluster n is `divisor` to the n
+    times narrower.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -31,24 +33,36 @@ class TokenEmbedding(nn.Module):
             nn.Parameter(torch.empty(size, wide)) for size, wide in zip(sizes, widths, strict=True)
         )
         projected = tokens.divisor > 1 or width != model
-        self.projections = Parameters(nn.Parameter(torch.empty(model, wide)) for wide in widths if projected)
-        self.projection_bias = nn.Parameter(torch.empty(model)) if projected and tokens.projection_bias else None
+        self.projections = Parameters(
+            nn.Parameter(torch.empty(model, wide)) for wide in widths if projected
+        )
+        self.projection_bias = (
+            nn.Parameter(torch.empty(model)) if projected and tokens.projection_bias else None
+        )
 
     def forward(self, ids: Tensor) -> Tensor:
         if len(self.tables) == 1:
-            return self._project(functional.embedding(ids, self.tables[0], padding_idx=self.padding_row(0)), 0)
+            return self._project(
+                functional.embedding(ids, self.tables[0], padding_idx=self.padding_row(0)), 0
+            )
         states = self.projections[0].new_zeros(*ids.shape, self.projections[0].shape[0])
         for cluster, (start, end) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
             inside = (ids >= start) & (ids < end)
             rows = torch.where(inside, ids - start, 0)
-            vectors = functional.embedding(rows, self.tables[cluster], padding_idx=self.padding_row(cluster))
+            vectors = functional.embedding(
+                rows, self.tables[cluster], padding_idx=self.padding_row(cluster)
+            )
             states = torch.where(inside[..., None], self._project(vectors, cluster), states)
         return states
 
     def padding_row(self, cluster: int) -> int | None:
         """Where the padding id lies in the table of a cluster, or None."""
         start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
-        return self.padding - start if self.padding is not None and start <= self.padding < end else None
+        return (
+            self.padding - start
+            if self.padding is not None and start <= self.padding < end
+            else None
+        )
 
     def _project(self, vectors: Tensor, cluster: int) -> Tensor:
         if not len(self.projections):
@@ -57,7 +71,8 @@ class TokenEmbedding(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sums token, position, segment and language vectors, then norm, dropout and, from narrow tables, a projection.
+    """Sums token, position, segment and language vectors, then norm, dropout and, from narrow
+    tables, a projection.
 
     Holds the query stream's first state.
     """
@@ -72,11 +87,15 @@ class Embeddings(nn.Module):
         self.segments: nn.Parameter | None = None
         if segments is not None and segments.count is not None:
             self.segments = nn.Parameter(torch.empty(segments.count, model))
-        self.segments_are_tokens = tables.segments is not None and tables.segments.source == "tokens"
+        self.segments_are_tokens = (
+            tables.segments is not None and tables.segments.source == "tokens"
+        )
         self.languages: nn.Parameter | None = None
         if languages is not None and languages.embed and languages.count > 1:
             self.languages = nn.Parameter(torch.empty(languages.count, model))
-        self.query_start = nn.Parameter(torch.empty(spec.dims.model)) if spec.streams.kind == "two" else None
+        self.query_start = (
+            nn.Parameter(torch.empty(spec.dims.model)) if spec.streams.kind == "two" else None
+        )
         self.norm = build_norm(spec.norm, model) if spec.embeddings.norm else None
         self.projection = nn.Linear(model, spec.dims.model) if model != spec.dims.model else None
         self.scale = model**0.5 if spec.embeddings.scale == "sqrt_model" else 1.0
@@ -95,12 +114,16 @@ class Embeddings(nn.Module):
         languages: Tensor | None,
         real: Tensor | None,
     ) -> Tensor:
-        """Token vectors (b i d), positions, token types and languages (b i) to the first states (b i d)."""
+        """Token vectors (b i d), positions, token types and languages (b i) to the first states (b
+        i d).
+        """
         if self.positions is not None and positions is not None:
             states = states + self.positions(positions, states.dtype)
         if self.segments is not None:
             types = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
-            states = states + functional.embedding(types if token_types is None else token_types, self.segments)
+            states = states + functional.embedding(
+                types if token_types is None else token_types, self.segments
+            )
         elif self.segments_are_tokens and token_types is not None:
             states = states + self.embed(token_types)
         if self.languages is not None and languages is not None:

@@ -13,7 +13,8 @@ from engine.kernels.watched import transformed
 class Room:
     """Keys and values in buffers (b g c k) wider than what they hold.
 
-    Values that view the same buffers differ in how far they reach; only the one that reaches `filled` may grow in place.
+    Values that view the same buffers differ in how far they reach; only the one that reaches
+    `filled` may grow in place.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, more: int) -> None:
@@ -23,7 +24,9 @@ class Room:
         self.filled = length
 
     def fits(self, stop: int, more: int) -> bool:
-        """Whether a value that reaches `stop` can take `more` tokens here without touching what another one holds."""
+        """Whether a value that reaches `stop` can take `more` tokens here without touching what
+        another one holds.
+        """
         writable = torch.is_inference_mode_enabled() or not self.keys.is_inference()
         return writable and stop == self.filled and stop + more <= self.keys.shape[-2]
 
@@ -37,7 +40,9 @@ class Room:
 
 @dataclass(frozen=True)
 class DistanceKeys:
-    """Projected and scaled keys of relative distances, (s h r k), one a step down from distance `high`: the same for every row."""
+    """Projected and scaled keys of relative distances, (s h r k), one a step down from distance
+    `high`: the same for every row.
+    """
 
     keys: Tensor
     high: int
@@ -53,9 +58,11 @@ class DistanceKeys:
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """One block's share: its inputs `hidden` (b m d), or `keys` and `values` (b g m k), and those of an encoder.
+    """One block's share: its inputs `hidden` (b m d), or `keys` and `values` (b g m k), and those
+    of an encoder.
 
-    `distances` are projected once and serve every later step. `room` is the buffer that keys and values view up to `stop`.
+    `distances` are projected once and serve every later step. `room` is the buffer that keys and
+    values view up to `stop`.
     """
 
     hidden: Tensor | None = None
@@ -85,8 +92,8 @@ class LayerMemory:
     def extended(self, keys: Tensor, values: Tensor) -> "LayerMemory":
         """This memory longer by new keys and values (b g i k).
 
-        Outside autograd nothing of the past is copied while the shared buffer has room; appending to the same value twice
-        copies.
+        Outside autograd nothing of the past is copied while the shared buffer has room; appending
+        to the same value twice copies.
         """
         if self.keys is None or self.values is None:
             return LayerMemory(keys=keys, values=values)
@@ -98,7 +105,12 @@ class LayerMemory:
         if room is None or not room.fits(self.stop, more):
             room, start = Room(self.keys, self.values, more), 0
         stop = room.write(keys, values)
-        return LayerMemory(keys=room.keys[:, :, start:stop], values=room.values[:, :, start:stop], room=room, stop=stop)
+        return LayerMemory(
+            keys=room.keys[:, :, start:stop],
+            values=room.values[:, :, start:stop],
+            room=room,
+            stop=stop,
+        )
 
     def between(self, start: int, stop: int) -> "LayerMemory":
         """Remembered tokens `start` to `stop`, a view."""
@@ -108,7 +120,10 @@ class LayerMemory:
             return self
         end = self.stop - (self.keys.shape[-2] - stop)
         return replace(
-            self, keys=self.keys[:, :, start:stop], values=self.values[:, :, start:stop], stop=end if self.room else 0
+            self,
+            keys=self.keys[:, :, start:stop],
+            values=self.values[:, :, start:stop],
+            stop=end if self.room else 0,
         )
 
 

@@ -5,21 +5,28 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from engine.context import Context, Turns
-from engine.embeddings import Embeddings
 from engine.errors import InputError
-from engine.inputs import Inputs
 from engine.kernels.watched import transformed
-from engine.masks import AT_ONCE, BLOCK, Grid, Mask, Rules, additive, cut_rows
 from engine.memory import Memory, entering, join_masks, zero_memory
-from engine.positions import FromEndPositions, count_positions, remembered_positions, rotation
-from engine.scores import build_frame
+from engine.network.context import Context, Turns
+from engine.network.embeddings import Embeddings
+from engine.network.inputs import Inputs
+from engine.network.masks import AT_ONCE, BLOCK, Grid, Mask, Rules, additive, cut_rows
+from engine.network.positions import (
+    FromEndPositions,
+    count_positions,
+    remembered_positions,
+    rotation,
+)
+from engine.network.scores import build_frame
 from engine.spec import Spec, axes
 
 
 @dataclass(frozen=True)
 class Begun:
-    """First states (b i+p d), memory, shared context, mask of remembered and new tokens (b m+i), positions given out."""
+    """First states (b i+p d), memory, shared context, mask of remembered and new tokens (b m+i),
+    positions given out.
+    """
 
     states: Tensor
     memory: Memory | None
@@ -30,7 +37,9 @@ class Begun:
 
 @dataclass(frozen=True)
 class _Padding:
-    """What is known of padding: by pair (b i j), for the new tokens (b i), and whether it speaks of remembered ones."""
+    """What is known of padding: by pair (b i j), for the new tokens (b i), and whether it speaks of
+    remembered ones.
+    """
 
     pairs: Tensor | None
     real: Tensor | None
@@ -41,7 +50,9 @@ class _Padding:
         given, length = inputs.padding(spec), inputs.shape[1]
         if given is None or given.dim() == 3:
             return _Padding(given, None, None)
-        return _Padding(None, given[:, -length:], given[:, :remembered] if given.shape[1] > length else None)
+        return _Padding(
+            None, given[:, -length:], given[:, :remembered] if given.shape[1] > length else None
+        )
 
 
 def begin(
@@ -52,14 +63,20 @@ def begin(
     training: bool,
     recompute: bool = False,
 ) -> Begun:
-    """The first states, and the masks, distances and counts that all blocks share (raises InputError)."""
+    """The first states, and the masks, distances and counts that all blocks share (raises
+    InputError).
+    """
     (batch, length), device = inputs.shape, inputs.device
     states = inputs.inputs_embeds
     if states is None:
         assert inputs.input_ids is not None
         states = embeddings.embed(inputs.input_ids)
     memory = inputs.memory if inputs.memory is not None else zero_memory(spec, batch, states)
-    if memory is not None and memory.dtype != states.dtype and not torch.is_autocast_enabled(device.type):
+    if (
+        memory is not None
+        and memory.dtype != states.dtype
+        and not torch.is_autocast_enabled(device.type)
+    ):
         raise InputError(
             f"this memory holds {memory.dtype}, the network computes in {states.dtype}: memory.to(dtype) casts it"
         )
@@ -75,7 +92,10 @@ def begin(
         states = torch.cat((states, embeddings.query_rows(batch, targets.shape[1])), dim=1)
     grid = Grid(length, memory.length if memory is not None else 0, targets, inputs.ahead)
     columns = _columns(spec, grid, padding, mask)
-    plain = set(spec.attention.mask) in ({"causal"}, {"padding", "causal"}) and spec.attention.score == ("content",)
+    plain = set(spec.attention.mask) in (
+        {"causal"},
+        {"padding", "causal"},
+    ) and spec.attention.score == ("content",)
     vacant = None if memory is None else memory.vacant
     rules = Rules(spec, grid, columns, inputs.perm_mask, device, states.dtype, vacant)
     drops, half = training and spec.dropout.attention > 0, _better_in_steps(states, grid)
@@ -88,17 +108,26 @@ def begin(
     context = Context(
         grid=grid,
         frame=build_frame(
-            spec, grid, inputs.token_type_ids, states, memory, spec.dropout.positions if training else 0.0
+            spec,
+            grid,
+            inputs.token_type_ids,
+            states,
+            memory,
+            spec.dropout.positions if training else 0.0,
         ),
         mask=_mask(rules, causal, len(cuts)),
         cuts=cuts,
         recompute=recompute,
         causal=causal,
-        real=real if real is None or targets is None else grid.by_rows(real[..., None], grid.whole.rows).squeeze(-1),
+        real=real
+        if real is None or targets is None
+        else grid.by_rows(real[..., None], grid.whole.rows).squeeze(-1),
         row_turns=None if turns is None else turns[0],
         column_turns=None if turns is None else turns[1],
         encoder_states=inputs.encoder_hidden_states,
-        encoder_mask=None if encoder is None else additive(_by_row(grid, encoder) > 0, states.dtype),
+        encoder_mask=None
+        if encoder is None
+        else additive(_by_row(grid, encoder) > 0, states.dtype),
         keep_attentions=inputs.output_attentions,
         in_steps=in_steps,
     )
@@ -106,13 +135,21 @@ def begin(
 
 
 def _better_in_steps(states: Tensor, grid: Grid) -> bool:
-    """Whether the processor makes bfloat16 scores of more than a few rows faster than its fused kernel does without."""
-    half = states.dtype == torch.bfloat16 and states.device.type == "cpu" and not torch.is_grad_enabled()
+    """Whether the processor makes bfloat16 scores of more than a few rows faster than its fused
+    kernel does without.
+    """
+    half = (
+        states.dtype == torch.bfloat16
+        and states.device.type == "cpu"
+        and not torch.is_grad_enabled()
+    )
     return half and not transformed() and grid.whole.rows.stop >= BLOCK // 2
 
 
 def _alone(grid: Grid, memory: Memory | None) -> bool:
-    """Whether several tokens see each other only, so that a triangle says who sees whom; sizes are read where they may be."""
+    """Whether several tokens see each other only, so that a triangle says who sees whom; sizes are
+    read where they may be.
+    """
     return (grid.remembered == 0 and grid.content > 1) if not transformed() else memory is None
 
 
@@ -123,7 +160,9 @@ def _mask(rules: Rules, causal: bool, cuts: int) -> Mask:
 
 
 def _by_row(grid: Grid, mask: Tensor) -> Tensor:
-    """A mask of an encoder's states (b s), or by content row (b i s), for all rows, (b 1 i+p s) or (b 1 1 s)."""
+    """A mask of an encoder's states (b s), or by content row (b i s), for all rows, (b 1 i+p s) or
+    (b 1 1 s).
+    """
     return grid.by_rows(mask, grid.whole.rows)[:, None] if mask.dim() == 3 else mask[:, None, None]
 
 
@@ -141,15 +180,23 @@ def _columns(spec: Spec, grid: Grid, padding: _Padding, mask: Tensor | None) -> 
 def _positions(
     spec: Spec, embeddings: Embeddings, inputs: Inputs, real: Tensor | None, memory: Memory | None
 ) -> tuple[Tensor | None, tuple[Turns, Turns] | None, Tensor | int]:
-    """Rows of the position table (b i), rotary turns of rows and columns, and how many positions were given out."""
+    """Rows of the position table (b i), rotary turns of rows and columns, and how many positions
+    were given out.
+    """
     position = spec.position
     table = embeddings.positions
     padding = spec.embeddings.tables.tokens.padding
     tokens = None if inputs.input_ids is None or padding is None else inputs.input_ids != padding
-    counts = position.count if isinstance(position, axes.LearnedPosition | axes.SinusoidPosition) else "all"
+    counts = (
+        position.count
+        if isinstance(position, axes.LearnedPosition | axes.SinusoidPosition)
+        else "all"
+    )
     seen = memory.seen if memory is not None else 0
     kept = entering(spec, memory, inputs.shape[1])
-    counted, after = count_positions(counts, real, tokens, inputs.shape[1], seen, inputs.device, kept)
+    counted, after = count_positions(
+        counts, real, tokens, inputs.shape[1], seen, inputs.device, kept
+    )
     given = inputs.position_ids is not None
     positions = inputs.position_ids if inputs.position_ids is not None else counted
     if isinstance(position, axes.RotaryPosition):
@@ -158,7 +205,11 @@ def _positions(
 
 
 def _turns(
-    spec: Spec, position: axes.RotaryPosition, positions: Tensor, inputs: Inputs, memory: Memory | None
+    spec: Spec,
+    position: axes.RotaryPosition,
+    positions: Tensor,
+    inputs: Inputs,
+    memory: Memory | None,
 ) -> tuple[Turns, Turns]:
     """Turns of all asking rows, and of the asked tokens whose keys are not yet made."""
     rows, columns, targets = positions, positions, inputs.targets()

@@ -19,8 +19,9 @@ def shared_names(model: nn.Module) -> dict[str, list[str]]:
 def copy_further_names(model: nn.Module, state: dict[str, Any], prefix: str, _: object) -> None:
     """After a state is read: further names of a tied parameter hold copies of it.
 
-    Some readers look up every name (accelerate's offloading), and some writers refuse tensors that share memory
-    (safetensors, and with it transformers' Trainer). States that keep their variables are left as they are.
+    Some readers look up every name (accelerate's offloading), and some writers refuse tensors that
+    share memory (safetensors, and with it transformers' Trainer). States that keep their variables
+    are left as they are.
     """
     for _, *further in shared_names(model).values():
         for name in further:
@@ -41,7 +42,8 @@ def fit_state(
 ) -> None:
     """Before a state is loaded: a tied parameter under one of its names counts under all of them.
 
-    Adds to `errors` where tied names hold different values, or where no name is one of this network.
+    Adds to `errors` where tied names hold different values, or where no name is one of this
+    network.
     """
     groups = shared_names(model)
     ours = {name for names in groups.values() for name in names}
@@ -56,14 +58,20 @@ def fit_state(
         if not held or len(names) == 1:
             continue
         values = [state[prefix + name] for name in held]
-        if unlike := [name for name, value in zip(held, values, strict=True) if not _same(values[0], value)]:
-            errors.append(f"{', '.join([held[0], *unlike])} are tied here, but hold different values")
+        if unlike := [
+            name for name, value in zip(held, values, strict=True) if not _same(values[0], value)
+        ]:
+            errors.append(
+                f"{', '.join([held[0], *unlike])} are tied here, but hold different values"
+            )
         state.update({prefix + name: values[0] for name in names})
 
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two plain tensors hold the same values; of others, of which nothing is read, True."""
-    plain = all(type(value) in (Tensor, nn.Parameter) and not value.is_meta for value in (one, other))
+    plain = all(
+        type(value) in (Tensor, nn.Parameter) and not value.is_meta for value in (one, other)
+    )
     if one is other or not plain or one.shape != other.shape or one.data_ptr() == other.data_ptr():
         return True
     return torch.equal(one.detach(), other.detach().to(one.device, one.dtype))

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from engine.masks import Added, Cut, Grid, Mask
-from engine.scores import Frame
+from engine.network.masks import Added, Cut, Grid, Mask
+from engine.network.scores import Frame
 
 Turns = tuple[Tensor, Tensor]
 
@@ -14,11 +14,11 @@ Turns = tuple[Tensor, Tensor]
 class Context:
     """Masks, distances and encoder states of one call; every block reads it and none changes it.
 
-    `mask` says who sees whom, unless `causal` says it;
-    `cuts` are the blocks of rows that attention takes at a time, several of them made again in the backward pass under
-    `recompute`; rows before `first_row` are asked but do not ask;
-    `real` (b i+p) is True for rows at tokens that are no padding; `row_turns`, `column_turns` are rotary cosines and sines;
-    `head_mask` (h) is that of the block at hand; `in_steps` makes scores that a fused kernel would not.
+    `mask` says who sees whom, unless `causal` says it; `cuts` are the blocks of rows that attention
+    takes at a time, several of them made again in the backward pass under `recompute`; rows before
+    `first_row` are asked but do not ask; `real` (b i+p) is True for rows at tokens that are no
+    padding; `row_turns`, `column_turns` are rotary cosines and sines; `head_mask` (h) is that of
+    the block at hand; `in_steps` makes scores that a fused kernel would not.
     """
 
     grid: Grid
@@ -43,7 +43,9 @@ class Context:
         return states[:, self.first_row :] if self.first_row else states
 
     def only_queries(self) -> "Context":
-        """The same call where content rows are only asked, as in a last block whose content nobody reads."""
+        """The same call where content rows are only asked, as in a last block whose content nobody
+        reads.
+        """
         first = self.grid.content
         cuts = [replace(cut, first_row=max(first, cut.first_row)) for cut in self.cuts]
         turns, asking = self.row_turns, Cut(first, None, 0, None)

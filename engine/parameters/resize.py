@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from engine.errors import InputError
-from engine.init import initialize
 from engine.kernels.int8 import holds_int8
+from engine.parameters.init import initialize
 from engine.spec import Spec, load_spec
 
 if TYPE_CHECKING:
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def resize_vocabulary(model: "Model", size: int) -> None:
-    """Give every table and bias that has a row a token `size` rows; an adaptive vocabulary changes in its last cluster.
+    """Give every table and bias that has a row a token `size` rows; an adaptive vocabulary changes
+    in its last cluster.
 
-    Rows that stay keep their values, new ones are drawn as the spec's `init` says, and ties hold. Parameters that change
-    shape are new objects, so an optimizer must be made afterwards. Raises InputError for a model on the meta device or with
-    8-bit weights, and SpecError where the spec cannot have that vocabulary.
+    Rows that stay keep their values, new ones are drawn as the spec's `init` says, and ties hold.
+    Parameters that change shape are new objects, so an optimizer must be made afterwards. Raises
+    InputError for a model on the meta device or with 8-bit weights, and SpecError where the spec
+    cannot have that vocabulary.
     """
     if next(model.parameters()).is_meta:
         raise InputError(
@@ -35,7 +37,9 @@ def resize_vocabulary(model: "Model", size: int) -> None:
         head = None if model.head is None else type(model.head)(spec, model.head.options)
         wanted = type(model)(spec, head)
     changed = [
-        name for name, parameter in wanted.named_parameters() if parameter.shape != model.get_parameter(name).shape
+        name
+        for name, parameter in wanted.named_parameters()
+        if parameter.shape != model.get_parameter(name).shape
     ]
     old = {name: model.get_parameter(name) for name in changed}
     for name, before in old.items():
@@ -60,5 +64,9 @@ def _settle(model: "Model", wanted: "Model", spec: Spec) -> None:
     model.spec = spec
     for path, module in wanted.named_modules():
         if path.split(".")[0] in ("embeddings", "head"):
-            known = {name: value for name, value in vars(module).items() if name != "training" and name[0] != "_"}
+            known = {
+                name: value
+                for name, value in vars(module).items()
+                if name != "training" and name[0] != "_"
+            }
             vars(model.get_submodule(path)).update(known)

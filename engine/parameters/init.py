@@ -5,8 +5,8 @@ from collections.abc import Container
 import torch
 from torch import Tensor, nn
 
-from engine.embeddings import Embeddings, TokenEmbedding
-from engine.positions import PositionTable, sinusoid
+from engine.network.embeddings import Embeddings, TokenEmbedding
+from engine.network.positions import PositionTable, sinusoid
 from engine.spec import Spec
 from engine.spec.axes import Init
 
@@ -15,11 +15,15 @@ ZERO_NAMES = ("bias", "biases", "table_bias", "cluster_bias", "projection_bias")
 
 @torch.no_grad()
 def initialize(
-    model: nn.Module, spec: Spec, only: Container[str] | None = None, generator: torch.Generator | None = None
+    model: nn.Module,
+    spec: Spec,
+    only: Container[str] | None = None,
+    generator: torch.Generator | None = None,
 ) -> None:
     """Fill parameters as the spec's `init` says; padding rows and plain biases with zeros.
 
-    `only` names the parameters to fill (None: all). `generator` draws them (None: the process's own).
+    `only` names the parameters to fill (None: all). `generator` draws them (None: the process's
+    own).
     """
     for name, parameter in model.named_parameters():
         if only is None or name in only:
@@ -32,7 +36,12 @@ def initialize(
 
 
 def _fill(
-    module: nn.Module, name: str, index: int, parameter: Tensor, init: Init, generator: torch.Generator | None
+    module: nn.Module,
+    name: str,
+    index: int,
+    parameter: Tensor,
+    init: Init,
+    generator: torch.Generator | None,
 ) -> None:
     if isinstance(module, nn.LayerNorm | nn.RMSNorm) and name == "weight":
         nn.init.normal_(parameter, 1.0, init.norm, generator)
@@ -40,14 +49,28 @@ def _fill(
         nn.init.zeros_(parameter)
     elif isinstance(module, PositionTable) and module.position.kind == "sinusoid":
         parameter.copy_(
-            sinusoid(torch.arange(len(parameter), device=parameter.device), module.width, module.position.basis)
+            sinusoid(
+                torch.arange(len(parameter), device=parameter.device),
+                module.width,
+                module.position.basis,
+            )
         )
         if module.zero_row is not None and module.zero_row < len(parameter):
             parameter[module.zero_row] = 0
     elif name in ("projection", "projections"):
-        _draw(parameter, init.std if init.projections is None else init.projections, "normal", generator)
+        _draw(
+            parameter,
+            init.std if init.projections is None else init.projections,
+            "normal",
+            generator,
+        )
     elif isinstance(module, Embeddings | TokenEmbedding | PositionTable):
-        _draw(parameter, init.std if init.embeddings is None else init.embeddings, init.kind, generator)
+        _draw(
+            parameter,
+            init.std if init.embeddings is None else init.embeddings,
+            init.kind,
+            generator,
+        )
         row = module.padding_row(index) if isinstance(module, TokenEmbedding) else None
         row = module.padding if isinstance(module, PositionTable) else row
         if row is not None:

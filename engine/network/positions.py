@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from engine.errors import InputError
 from engine.kernels.watched import transformed
 from engine.memory import LayerMemory
-from engine.offloading import Parameters
+from engine.parameters.offloading import Parameters
 from engine.spec import Spec, axes
 
 
 def sinusoid(positions: Tensor, width: int, basis: str) -> Tensor:
     """Sines and cosines of positions (...) as (... width), float32 (Vaswani et al. 2017, 3.5).
 
-    `interleaved` alternates sine and cosine; `half_split` puts all sines first; `tensor2tensor` does so with frequencies
-    spread to the last one.
+    `interleaved` alternates sine and cosine; `half_split` puts all sines first; `tensor2tensor`
+    does so with frequencies spread to the last one.
     """
     half = width // 2
     steps = torch.arange(half, dtype=torch.float32, device=positions.device)
@@ -40,11 +40,13 @@ def count_positions(
     device: torch.device,
     kept: int | None = None,
 ) -> tuple[Tensor, Tensor | int]:
-    """Positions (b or 1, i) counted from zero, and how many have been given out up to the last of the `kept` first tokens.
+    """Positions (b or 1, i) counted from zero, and how many have been given out up to the last of
+    the `kept` first tokens.
 
-    `real` (b i) is True for tokens that are no padding by the mask, `tokens` (b i) by their id. Counting starts at the
-    first real token, so that padding side changes nothing; `columns` starts at the left edge, as some published code does;
-    `real` steps over padding ids, which get position -1; `ids` does so and looks at no mask, as published for RoBERTa.
+    `real` (b i) is True for tokens that are no padding by the mask, `tokens` (b i) by their id.
+    Counting starts at the first real token, so that padding side changes nothing; `columns` starts
+    at the left edge, as some published code does; `real` steps over padding ids, which get position
+    -1; `ids` does so and looks at no mask, as published for RoBERTa.
     """
     columns = torch.arange(length, device=device)
     kept = length if kept is None else kept
@@ -63,7 +65,9 @@ def count_positions(
 
 def _started(real: Tensor, seen: Tensor | int) -> Tensor:
     """True from the first real token of a row on, or from the start where earlier tokens were seen."""
-    earlier = (seen > 0)[:, None] if isinstance(seen, Tensor) else torch.full_like(real[:, :1], seen > 0)
+    earlier = (
+        (seen > 0)[:, None] if isinstance(seen, Tensor) else torch.full_like(real[:, :1], seen > 0)
+    )
     return (real.long().cumsum(-1) > 0) | earlier
 
 
@@ -72,7 +76,9 @@ def _after(seen: Tensor | int, steps: Tensor) -> Tensor:
 
 
 def remembered_positions(seen: Tensor | int, length: int, device: torch.device) -> Tensor:
-    """Positions (b or 1, m) of the last `length` tokens of which `seen` were counted; padding before them gets any."""
+    """Positions (b or 1, m) of the last `length` tokens of which `seen` were counted; padding
+    before them gets any.
+    """
     given = seen if isinstance(seen, Tensor) else torch.tensor([seen], device=device)
     return given[:, None] - torch.arange(length, 0, -1, device=device)
 
@@ -90,7 +96,9 @@ class PositionTable(nn.Module):
         self.position, self.width = position, spec.embedding_width
         after = position.start == "after_padding"
         self.padding = spec.embeddings.tables.tokens.padding if after else None
-        self.start = int(position.start) if position.start != "after_padding" else (self.padding or 0) + 1
+        self.start = (
+            int(position.start) if position.start != "after_padding" else (self.padding or 0) + 1
+        )
         self.zero_row: int | None = None
         if isinstance(position, axes.SinusoidPosition) and position.padding_row == "zero":
             self.zero_row = spec.embeddings.tables.tokens.padding
@@ -101,8 +109,14 @@ class PositionTable(nn.Module):
             self.weight = nn.Parameter(torch.empty(position.size, self.width), requires_grad=False)
 
     def rows(self, positions: Tensor, given: bool) -> Tensor:
-        """Rows of the table for positions that were counted, or `given` by the caller (raises InputError outside it)."""
-        as_rows = given and isinstance(self.position, axes.LearnedPosition) and self.position.ids == "rows"
+        """Rows of the table for positions that were counted, or `given` by the caller (raises
+        InputError outside it).
+        """
+        as_rows = (
+            given
+            and isinstance(self.position, axes.LearnedPosition)
+            and self.position.ids == "rows"
+        )
         rows = positions if as_rows else positions + self.start
         rows = rows if given else rows.clamp(min=0)  # padding that is not counted
         size = self.position.size
@@ -128,10 +142,12 @@ class PositionTable(nn.Module):
 
 
 class FromEndPositions(nn.Module):
-    """Positions counted back from the newest token, added to states and to what blocks remember of earlier ones.
+    """Positions counted back from the newest token, added to states and to what blocks remember of
+    earlier ones.
 
-    The authors' Transformer-XL types 2 (sinusoids, part of the sum at the bottom and of its dropout; remembered states of
-    the first block) and 3 (a learned table (size d) each block; tokens past the table share its first row).
+    The authors' Transformer-XL types 2 (sinusoids, part of the sum at the bottom and of its
+    dropout; remembered states of the first block) and 3 (a learned table (size d) each block;
+    tokens past the table share its first row).
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -140,10 +156,13 @@ class FromEndPositions(nn.Module):
         self.position, self.width = spec.position, spec.dims.model
         learned = spec.position.table == "learned"
         shape = (spec.position.size or 0, spec.dims.model)
-        self.tables = Parameters(nn.Parameter(torch.empty(shape)) for _ in range(spec.dims.layers if learned else 0))
+        self.tables = Parameters(
+            nn.Parameter(torch.empty(shape)) for _ in range(spec.dims.layers if learned else 0)
+        )
 
     def bottom(self, states: Tensor, real: Tensor | None = None) -> Tensor:
-        """Token vectors (b i d) with their sinusoids; unchanged where tables are learned and wait for their blocks.
+        """Token vectors (b i d) with their sinusoids; unchanged where tables are learned and wait
+        for their blocks.
 
         `real` (b m+i) is True for tokens that are no padding: the newest of these has position 0.
         """
@@ -152,7 +171,9 @@ class FromEndPositions(nn.Module):
     def forward(
         self, block: int, states: Tensor, past: LayerMemory, real: Tensor | None = None
     ) -> tuple[Tensor, LayerMemory]:
-        """States (b i d) and remembered states (b m d) of a block with the positions that they lack; `real` as above."""
+        """States (b i d) and remembered states (b m d) of a block with the positions that they
+        lack; `real` as above.
+        """
         remembered = past.hidden.shape[1] if past.hidden is not None else 0
         if not len(self.tables) and (block > 0 or not remembered):
             return states, past
@@ -178,19 +199,25 @@ class FromEndPositions(nn.Module):
 def rotation(position: axes.RotaryPosition, positions: Tensor, head: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines (b 1 i k/2) of the angles of rotary positions (Su et al. 2021, 3.2)."""
     width = position.width or int(head * position.fraction)
-    frequencies = 1 / position.base ** (torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width)
+    frequencies = 1 / position.base ** (
+        torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width
+    )
     angles = positions.float()[..., None] * frequencies
     return angles.cos()[:, None], angles.sin()[:, None]
 
 
 def rotate(states: Tensor, turns: tuple[Tensor, Tensor], interleaved: bool) -> Tensor:
-    """Queries or keys (b h i k) turned by their positions; the part past the rotary width stays as it is."""
+    """Queries or keys (b h i k) turned by their positions; the part past the rotary width stays as
+    it is.
+    """
     cosine, sine = (turn.to(states.dtype) for turn in turns)
     width = 2 * cosine.shape[-1]
     turned, rest = states[..., :width], states[..., width:]
     if interleaved:
         first, second = turned[..., 0::2], turned[..., 1::2]
-        pairs = torch.stack((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+        pairs = torch.stack(
+            (first * cosine - second * sine, second * cosine + first * sine), dim=-1
+        )
         turned = pairs.flatten(-2)
     else:
         first, second = turned.chunk(2, dim=-1)

@@ -4,15 +4,16 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from engine.embeddings import TokenEmbedding
+from engine.network.embeddings import TokenEmbedding
 from engine.spec import HeadOptions, Spec
 
 
 class Head(nn.Module):
     """What stands on a body: pooling × projection × loss.
 
-    A subclass names the `inputs` that it takes beside the body's and its `Options`, and maps (body, inputs, those) to an
-    Output: it calls `body(inputs)`, which gives the states (b i d). `needs_pooler` keeps the body's pooler beneath it.
+    A subclass names the `inputs` that it takes beside the body's and its `Options`, and maps (body,
+    inputs, those) to an Output: it calls `body(inputs)`, which gives the states (b i d).
+    `needs_pooler` keeps the body's pooler beneath it.
     """
 
     Options: ClassVar[type[HeadOptions]] = HeadOptions

@@ -1,4 +1,6 @@
-"""Weights that are kept elsewhere until a module is called: on another device (accelerate), or in shards (FSDP2)."""
+"""Weights that are kept elsewhere until a module is called: on another device (accelerate), or in
+shards (FSDP2).
+"""
 
 import sys
 from collections.abc import Callable
@@ -13,9 +15,11 @@ T = TypeVar("T")
 
 
 def with_weights(method: Callable[P, T]) -> Callable[P, T]:
-    """A method that reads its module's own parameters outside forward: they are there while it runs.
+    """A method that reads its module's own parameters outside forward: they are there while it
+    runs.
 
-    accelerate brings them before forward and takes them away behind it, through the hook that it puts on a module.
+    accelerate brings them before forward and takes them away behind it, through the hook that it
+    puts on a module.
     """
 
     @wraps(method)
@@ -51,7 +55,9 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def gather_for(module: nn.Module, *methods: str) -> None:
-    """Let these methods gather the weights of a sharded module (FSDP2) as its forward does; others stay as they are."""
+    """Let these methods gather the weights of a sharded module (FSDP2) as its forward does; others
+    stay as they are.
+    """
     sharded = sys.modules.get("torch.distributed.fsdp")
     if sharded is None or not isinstance(module, sharded.FSDPModule):
         return

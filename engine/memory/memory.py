@@ -11,8 +11,8 @@ from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from engine.errors import InputError
 from engine.kernels.watched import transformed
-from engine.layer_memory import DistanceKeys, LayerMemory
-from engine.memory_file import read_memory, write_memory
+from engine.memory.file import read_memory, write_memory
+from engine.memory.layer import DistanceKeys, LayerMemory
 from engine.spec import Spec, axes
 
 Keeps = Literal["segments", "tokens", "all"]
@@ -37,12 +37,13 @@ __all__ = [
 class Memory:
     """Remembered tokens of a batch, batch first; never changed once made.
 
-    `layers` hold hidden states (training: gradients reach the projections through them) or keys and values (inference).
-    `mask` (b m) is True for real tokens, or None where all are real. `seen` counts the positions given out so far, one
-    number for all rows or one a row (b). `spec` names the network that made it. `keeps` says what a recurrent spec leaves in
-    it: `segments` as in training, by length and reuse; `tokens` the newest of all; `all` of them, where memory stands for
-    the whole text so far. `vacant` (b) counts the oldest places of each row that hold nothing, since its text began later
-    (see `Model.reset_memory`).
+    `layers` hold hidden states (training: gradients reach the projections through them) or keys and
+    values (inference). `mask` (b m) is True for real tokens, or None where all are real. `seen`
+    counts the positions given out so far, one number for all rows or one a row (b). `spec` names
+    the network that made it. `keeps` says what a recurrent spec leaves in it: `segments` as in
+    training, by length and reuse; `tokens` the newest of all; `all` of them, where memory stands
+    for the whole text so far. `vacant` (b) counts the oldest places of each row that hold nothing,
+    since its text began later (see `Model.reset_memory`).
     """
 
     layers: tuple[LayerMemory, ...]
@@ -73,7 +74,9 @@ class Memory:
 
     @property
     def hidden_states(self) -> tuple[Tensor, ...]:
-        """The published `mems`: one tensor (b m d) a block (raises InputError where keys and values are held)."""
+        """The published `mems`: one tensor (b m d) a block (raises InputError where keys and values
+        are held).
+        """
         if any(layer.hidden is None for layer in self.layers):
             raise InputError(
                 "this memory holds keys and values, not hidden states: ask for use_memory='hidden_states' from its start"
@@ -83,7 +86,8 @@ class Memory:
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Memory":
         """This memory with `change` applied to every tensor that has a batch axis."""
         layers = tuple(
-            layer.holding({name: change(value) for name, value in layer.tensors().items()}) for layer in self.layers
+            layer.holding({name: change(value) for name, value in layer.tensors().items()})
+            for layer in self.layers
         )
         mask = None if self.mask is None else change(self.mask)
         vacant = None if self.vacant is None else change(self.vacant)
@@ -91,12 +95,16 @@ class Memory:
         return replace(self, layers=layers, mask=mask, seen=seen, vacant=vacant)
 
     def select(self, rows: Tensor) -> "Memory":
-        """The rows (n) of the batch in this order: beams reordered, finished rows dropped, samples repeated."""
+        """The rows (n) of the batch in this order: beams reordered, finished rows dropped, samples
+        repeated.
+        """
         return self._map(lambda tensor: tensor.index_select(0, rows))
 
     @staticmethod
     def concatenate(memories: Sequence["Memory"]) -> "Memory":
-        """The rows of several memories as one batch (raises InputError where spec, length or form differ)."""
+        """The rows of several memories as one batch (raises InputError where spec, length or form
+        differ).
+        """
         if not memories:
             raise InputError("there is no memory to stack: give at least one")
         first = memories[0]
@@ -112,7 +120,10 @@ class Memory:
                 )
         stacked = tuple(
             layers[0].holding(
-                {name: torch.cat([layer.tensors()[name] for layer in layers]) for name in layers[0].tensors()}
+                {
+                    name: torch.cat([layer.tensors()[name] for layer in layers])
+                    for name in layers[0].tensors()
+                }
             )
             for layers in zip(*(memory.layers for memory in memories), strict=True)
         )
@@ -150,7 +161,8 @@ class Memory:
         return torch.arange(self.length, device=self.vacant.device) >= self.vacant[:, None]
 
     def with_rows(self, rows: Tensor, fresh: "Memory | None") -> "Memory":
-        """This memory where `rows` (b), True for those to begin anew, hold what `fresh` does (1 m) and nothing before.
+        """This memory where `rows` (b), True for those to begin anew, hold what `fresh` does (1 m)
+        and nothing before.
 
         An encoder's keys and values stay.
         """
@@ -159,14 +171,20 @@ class Memory:
         for index, layer in enumerate(self.layers):
             begun = {} if fresh is None else fresh.layers[index].tensors()
             tensors = {
-                name: torch.where(rows.view(-1, *[1] * (value.dim() - 1)), _oldest_empty(begun.get(name), value), value)
+                name: torch.where(
+                    rows.view(-1, *[1] * (value.dim() - 1)),
+                    _oldest_empty(begun.get(name), value),
+                    value,
+                )
                 for name, value in layer.tensors().items()
                 if name in ("hidden", "keys", "values")
             }
             layers.append(layer.holding(tensors))
         given = self.mask
         if given is not None:
-            given = torch.where(rows[:, None], torch.arange(self.length, device=rows.device) >= empty, given)
+            given = torch.where(
+                rows[:, None], torch.arange(self.length, device=rows.device) >= empty, given
+            )
         return replace(
             self,
             layers=tuple(layers),
@@ -183,7 +201,11 @@ class Memory:
         """Moved or cast like a tensor; masks and counts keep their dtype."""
 
         def move(tensor: Tensor) -> Tensor:
-            return tensor.to(*args, **kwargs) if tensor.is_floating_point() else _move(tensor, *args, **kwargs)
+            return (
+                tensor.to(*args, **kwargs)
+                if tensor.is_floating_point()
+                else _move(tensor, *args, **kwargs)
+            )
 
         moved = self._map(move)
         layers = tuple(
@@ -203,10 +225,14 @@ class Memory:
         start = self.length - length
         layers = tuple(layer.between(start, self.length) for layer in self.layers)
         mask = None if self.mask is None else self.mask[:, start:]
-        return replace(self, layers=layers, length=length, mask=mask, vacant=_later(self.vacant, start))
+        return replace(
+            self, layers=layers, length=length, mask=mask, vacant=_later(self.vacant, start)
+        )
 
     def without_newest(self, count: int) -> "Memory":
-        """All but the newest `count` tokens (raises InputError for fewer than none or more than there are)."""
+        """All but the newest `count` tokens (raises InputError for fewer than none or more than
+        there are).
+        """
         if not 0 <= count <= self.length:
             raise InputError(f"a memory of {self.length} tokens cannot give up {count}")
         kept = self.length - count
@@ -215,10 +241,14 @@ class Memory:
         given_up = count if not counted else torch.stack(counted).all(0).long().sum(-1)
         mask = None if self.mask is None else self.mask[:, :kept]
         vacant = None if self.vacant is None else self.vacant.clamp(max=kept)
-        return replace(self, layers=layers, length=kept, mask=mask, seen=self.seen - given_up, vacant=vacant)
+        return replace(
+            self, layers=layers, length=kept, mask=mask, seen=self.seen - given_up, vacant=vacant
+        )
 
     def dynamic_shapes(self, batch: Any, length: Any) -> list[dict[int, Any]]:
-        """What `torch.export.export` is told of this memory in `dynamic_shapes`: its axes of rows and of remembered tokens."""
+        """What `torch.export.export` is told of this memory in `dynamic_shapes`: its axes of rows
+        and of remembered tokens.
+        """
         remembered = {"hidden": 1, "keys": 2, "values": 2}
         axes_of = [
             {0: batch, remembered[name]: length} if name in remembered else {0: batch}
@@ -230,7 +260,9 @@ class Memory:
         return axes_of + ([] if self.vacant is None else [{0: batch}])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same value."""
+        """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same
+        value.
+        """
         tensors = {
             f"layers.{index}.{name}": value
             for index, layer in enumerate(self.layers)
@@ -241,12 +273,19 @@ class Memory:
         if self.vacant is not None:
             tensors["vacant"] = self.vacant
         tensors["seen"] = torch.as_tensor(self.seen)
-        about = {"spec": self.spec, "length": self.length, "layers": len(self.layers), "keeps": self.keeps}
+        about = {
+            "spec": self.spec,
+            "length": self.length,
+            "layers": len(self.layers),
+            "keeps": self.keeps,
+        }
         write_memory(path, about, tensors)
 
     @staticmethod
     def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Memory":
-        """The memory that `save` wrote (raises InputError for a file that holds none, or is damaged)."""
+        """The memory that `save` wrote (raises InputError for a file that holds none, or is
+        damaged).
+        """
         about, layers, mask, counted, vacant = read_memory(path, device)
         seen = counted if counted.dim() else int(counted)
         return Memory(layers, about["length"], mask, seen, about["spec"], about["keeps"], vacant)
@@ -260,7 +299,9 @@ def _flatten(memory: Memory) -> tuple[list[Tensor], list[Any]]:
     others = (memory.mask, memory.vacant)
     present = [tensor is not None for tensor in others]
     tensors += [tensor for tensor in others if tensor is not None]
-    if not transformed():  # an exporter would take the size of what a tensor views for one of its own
+    if (
+        not transformed()
+    ):  # an exporter would take the size of what a tensor views for one of its own
         tensors = [tensor.clone() if tensor._is_view() else tensor for tensor in tensors]
     return tensors, [names, present, memory.spec, memory.keeps]
 
@@ -272,15 +313,22 @@ def _unflatten(tensors: Iterable[Any], context: list[Any]) -> Memory:
     seen = next(rest)
     mask, vacant = (next(rest) if here else None for here in present)
     first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
-    length = first.shape[-2] if isinstance(first, Tensor) else 0  # torch also passes what stands for tensors
+    length = (
+        first.shape[-2] if isinstance(first, Tensor) else 0
+    )  # torch also passes what stands for tensors
     return Memory(layers, length, mask, seen, spec, keeps, vacant)
 
 
 def _flatten_with_names(memory: Memory) -> tuple[list[tuple[Any, Tensor]], list[Any]]:
     tensors, context = _flatten(memory)
     names = [f"layers_{index}_{name}" for index, layer in enumerate(context[0]) for name in layer]
-    names += ["seen", *(name for name, here in zip(("mask", "vacant"), context[1], strict=True) if here)]
-    return [(GetAttrKey(name), tensor) for name, tensor in zip(names, tensors, strict=True)], context
+    names += [
+        "seen",
+        *(name for name, here in zip(("mask", "vacant"), context[1], strict=True) if here),
+    ]
+    return [
+        (GetAttrKey(name), tensor) for name, tensor in zip(names, tensors, strict=True)
+    ], context
 
 
 register_pytree_node(
@@ -293,7 +341,9 @@ register_pytree_node(
 
 
 def _oldest_empty(newest: Tensor | None, like: Tensor) -> Tensor:
-    """The newest places of a row, (1 m d) or (1 g m k), behind zeros that make it as long as another."""
+    """The newest places of a row, (1 m d) or (1 g m k), behind zeros that make it as long as
+    another.
+    """
     axis = 1 if like.dim() == 3 else 2
     if newest is None:
         return like.new_zeros(())
@@ -313,18 +363,29 @@ def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def zero_memory(spec: Spec, batch: int, like: Tensor) -> Memory | None:
-    """The memory that a recurrent spec starts with: full of zero states where `initial` says so, else none."""
-    if not isinstance(spec.memory, axes.Recurrent) or spec.memory.initial != "zeros" or not spec.memory.length:
+    """The memory that a recurrent spec starts with: full of zero states where `initial` says so,
+    else none.
+    """
+    if (
+        not isinstance(spec.memory, axes.Recurrent)
+        or spec.memory.initial != "zeros"
+        or not spec.memory.length
+    ):
         return None
-    states = torch.zeros(batch, spec.memory.length, spec.dims.model, dtype=like.dtype, device=like.device)
-    return Memory((LayerMemory(hidden=states),) * spec.dims.layers, spec.memory.length, spec=spec.name)
+    states = torch.zeros(
+        batch, spec.memory.length, spec.dims.model, dtype=like.dtype, device=like.device
+    )
+    return Memory(
+        (LayerMemory(hidden=states),) * spec.dims.layers, spec.memory.length, spec=spec.name
+    )
 
 
 def form_of(spec: Spec, past: Memory | None, asked: Form | None, learns: bool) -> Form:
-    """In which form memory is kept: as `asked`, else hidden states while the network `learns`, and keys and values after.
+    """In which form memory is kept: as `asked`, else hidden states while the network `learns`, and
+    keys and values after.
 
-    Hidden states let gradients reach the projections, keys and values are made once. Raises InputError for a form that
-    the spec or `past` does not have.
+    Hidden states let gradients reach the projections, keys and values are made once. Raises
+    InputError for a form that the spec or `past` does not have.
     """
     held = past is not None and past.projected
     if asked == "hidden_states" and (held or spec.memory.kind == "keys_values"):
@@ -342,9 +403,15 @@ def form_of(spec: Spec, past: Memory | None, asked: Form | None, learns: bool) -
 
 
 def remember(
-    spec: Spec, past: LayerMemory, entered: Tensor, made: LayerMemory, form: Form, keeps: Keeps = "segments"
+    spec: Spec,
+    past: LayerMemory,
+    entered: Tensor,
+    made: LayerMemory,
+    form: Form,
+    keeps: Keeps = "segments",
 ) -> LayerMemory:
-    """What a block leaves behind, from its past, its inputs (b i d), and its keys and values (b g m+i k).
+    """What a block leaves behind, from its past, its inputs (b i d), and its keys and values (b g
+    m+i k).
 
     Recurrent memory is detached (Dai et al. 2019, 3.2).
     """
@@ -389,8 +456,12 @@ def _newest(rows: Tensor, length: int | None, axis: int) -> Tensor:
     return rows.narrow(axis, start, rows.shape[axis] - start)
 
 
-def join_masks(past: Memory | None, real: Tensor | None, batch: int, new: int, device: torch.device) -> Tensor | None:
-    """True for real tokens among remembered and `new` ones, (b m+i), or None where nothing is known to be padding."""
+def join_masks(
+    past: Memory | None, real: Tensor | None, batch: int, new: int, device: torch.device
+) -> Tensor | None:
+    """True for real tokens among remembered and `new` ones, (b m+i), or None where nothing is known
+    to be padding.
+    """
     length = past.length if past is not None else 0
     mask = past.mask if past is not None else None
     if mask is None and real is None:
@@ -401,7 +472,12 @@ def join_masks(past: Memory | None, real: Tensor | None, batch: int, new: int, d
 
 
 def memory_after(
-    spec: Spec, past: Memory | None, layers: tuple[LayerMemory, ...], mask: Tensor | None, new: int, seen: Tensor | int
+    spec: Spec,
+    past: Memory | None,
+    layers: tuple[LayerMemory, ...],
+    mask: Tensor | None,
+    new: int,
+    seen: Tensor | int,
 ) -> Memory:
     """The memory after `new` tokens; `mask` (b m+i) covers the remembered and the new ones."""
     total = (past.length if past is not None else 0) + new
@@ -412,7 +488,11 @@ def memory_after(
     first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
     assert first is not None
     length = first.shape[-2]
-    vacant = None if past is None else _later(past.vacant, total - new + entering(spec, past, new) - length)
+    vacant = (
+        None
+        if past is None
+        else _later(past.vacant, total - new + entering(spec, past, new) - length)
+    )
     return Memory(layers, length, mask, seen, spec.name, keeps, vacant)
 
 
@@ -427,9 +507,13 @@ def check_memory(spec: Spec, memory: Memory, batch: int) -> None:
     found = layer.keys.shape[1::2] if layer.keys is not None else memory._any().shape[2:]
     expected = (dims.kv_heads, dims.head) if layer.keys is not None else (dims.model,)
     if tuple(found) != expected:
-        raise InputError(f"this memory holds states of shape {tuple(found)}, '{spec.name}' has {expected}")
+        raise InputError(
+            f"this memory holds states of shape {tuple(found)}, '{spec.name}' has {expected}"
+        )
     lengths = [layer.length for layer in memory.layers]
     if any(length != memory.length for length in lengths):
-        raise InputError(f"this memory holds {lengths} tokens in its layers, all of them should hold {memory.length}")
+        raise InputError(
+            f"this memory holds {lengths} tokens in its layers, all of them should hold {memory.length}"
+        )
     if memory.batch != batch:
         raise InputError(f"this memory holds {memory.batch} rows, the input has {batch}")

@@ -15,10 +15,12 @@ Attentions = tuple[Tensor | tuple[Tensor, Tensor], ...]
 
 @dataclass(eq=False)
 class Output(dict[str, Any]):
-    """Results by the names that the field uses; those that were not asked for are None. All tensors are batch first.
+    """Results by the names that the field uses; those that were not asked for are None. All tensors
+    are batch first.
 
-    Reads like transformers' outputs: by attribute, by name, or by number. As a mapping it holds the fields that are set,
-    in the order of the fields; `losses` and `memory`, which transformers' outputs lack there, have no number.
+    Reads like transformers' outputs: by attribute, by name, or by number. As a mapping it holds the
+    fields that are set, in the order of the fields; `losses` and `memory`, which transformers'
+    outputs lack there, have no number.
     """
 
     loss: Tensor | None = None
@@ -58,7 +60,9 @@ class Output(dict[str, Any]):
         if not isinstance(key, str):
             return self.to_tuple()[key]
         if key not in self:
-            raise KeyError(f"'{key}' is not among the results of this call: {', '.join(self.keys())}")
+            raise KeyError(
+                f"'{key}' is not among the results of this call: {', '.join(self.keys())}"
+            )
         return super().__getitem__(key)
 
     def keys(self) -> list[str]:  # type: ignore[override]

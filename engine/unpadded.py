@@ -1,4 +1,6 @@
-"""Batches of unequal lengths without paying for padding: rows of similar length run together, their padding cut off."""
+"""Batches of unequal lengths without paying for padding: rows of similar length run together, their
+padding cut off.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -7,9 +9,9 @@ import torch
 from torch import Tensor
 
 from engine.errors import InputError
-from engine.inputs import Inputs
 from engine.kernels.losses import IGNORED
-from engine.outputs import Output
+from engine.network.inputs import Inputs
+from engine.network.outputs import Output
 from engine.spec import Spec, axes
 
 if TYPE_CHECKING:
@@ -23,11 +25,13 @@ FEW = 256  # tokens; a smaller group takes in shorter rows, since products over 
 
 
 def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Output:
-    """`model(**call)` over rows (b i) with padding, for a bare body or a language-model head, at the cost of real tokens.
+    """`model(**call)` over rows (b i) with padding, for a bare body or a language-model head, at
+    the cost of real tokens.
 
-    Groups hold at most `tokens_at_once` tokens, or one row. Gives `last_hidden_state` (b i d), and `logits` (b i v),
-    `losses` (b i) and `loss` as the call would, with 0 at padding; gradients flow. Memory is neither taken nor given.
-    Raises InputError for a call whose answers depend on padding, or with labels at padding.
+    Groups hold at most `tokens_at_once` tokens, or one row. Gives `last_hidden_state` (b i d), and
+    `logits` (b i v), `losses` (b i) and `loss` as the call would, with 0 at padding; gradients
+    flow. Memory is neither taken nor given. Raises InputError for a call whose answers depend on
+    padding, or with labels at padding.
     """
     _check(model, call)
     inputs = Inputs(**{name: call[name] for name in (*PADDED, "target_mapping") if name in call})
@@ -35,13 +39,17 @@ def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Out
     if real is None:
         return model(**call, use_memory=False)
     if real.dim() == 3:
-        raise InputError("an attention_mask by pair does not say which tokens are padding: give one of (b i)")
+        raise InputError(
+            "an attention_mask by pair does not say which tokens are padding: give one of (b i)"
+        )
     predictions = call.get("target_mapping") is not None
     if labels is not None and not predictions and bool(((labels != IGNORED) & ~real).any()):
         raise InputError(f"labels at padding must be {IGNORED}")
     shifted = labels is not None and bool(getattr(model.head, "shifted", False))
     whole: dict[str, Tensor] = {}
-    for rows, columns in _groups(_edges(model.spec, real, shifted, inputs.ahead > 0), tokens_at_once):
+    for rows, columns in _groups(
+        _edges(model.spec, real, shifted, inputs.ahead > 0), tokens_at_once
+    ):
         part = model(**_part(model.spec, call, rows, columns, real), use_memory=False)
         for name in ("last_hidden_state", "logits", "losses"):
             found = getattr(part, name)
@@ -51,7 +59,9 @@ def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Out
                 whole.setdefault(name, found.new_zeros(len(real), length, *found.shape[2:]))
                 whole[name][rows, start : start + found.shape[1]] = found
     output = Output(
-        last_hidden_state=whole.get("last_hidden_state"), logits=whole.get("logits"), losses=whole.get("losses")
+        last_hidden_state=whole.get("last_hidden_state"),
+        logits=whole.get("logits"),
+        losses=whole.get("losses"),
     )
     if output.losses is not None and labels is not None:
         labels = labels[:, 1:] if shifted else labels
@@ -61,28 +71,50 @@ def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Out
 
 
 def _check(model: "Model", call: dict[str, Any]) -> None:
-    allowed = {*PADDED, *BY_TOKEN, *BY_ROW, "perm_mask", "target_mapping", "labels", "output_logits", "head_mask"}
+    allowed = {
+        *PADDED,
+        *BY_TOKEN,
+        *BY_ROW,
+        "perm_mask",
+        "target_mapping",
+        "labels",
+        "output_logits",
+        "head_mask",
+    }
     for name, value in call.items():
         if name not in (*allowed, "cross_head_mask") and value is not None:
             raise InputError(f"rows run apart take no '{name}'")
     if model.head is not None and "output_logits" not in model.head.inputs:
-        raise InputError("only a bare body and language-model heads run without padding: other heads pool whole rows")
+        raise InputError(
+            "only a bare body and language-model heads run without padding: other heads pool whole rows"
+        )
     position = model.spec.position
     if isinstance(position, axes.RelativePosition) and position.reversed_half:
-        raise InputError("position.reversed_half pairs the halves of a batch, whose rows cannot run apart")
+        raise InputError(
+            "position.reversed_half pairs the halves of a batch, whose rows cannot run apart"
+        )
 
 
 def _edges(spec: Spec, real: Tensor, shifted: bool, ahead: bool) -> list[tuple[int, int]]:
-    """The first and the last place plus one that each row needs; padding around the text stays where it matters."""
+    """The first and the last place plus one that each row needs; padding around the text stays
+    where it matters.
+    """
     length = real.shape[1]
     first = real.int().argmax(1)
     last = length - real.flip(1).int().argmax(1)
     positions, memory = spec.position, spec.memory
-    columns = isinstance(positions, axes.LearnedPosition | axes.SinusoidPosition) and positions.count == "columns"
+    columns = (
+        isinstance(positions, axes.LearnedPosition | axes.SinusoidPosition)
+        and positions.count == "columns"
+    )
     if columns or (isinstance(memory, axes.Recurrent) and memory.initial == "zeros"):
         first = torch.zeros_like(first)
-    last = torch.full_like(last, length) if ahead else last  # what lies past the padding keeps its distance
-    first = (first - 1).clamp(min=0) if shifted else first  # the place before the text predicts its first token
+    last = (
+        torch.full_like(last, length) if ahead else last
+    )  # what lies past the padding keeps its distance
+    first = (
+        (first - 1).clamp(min=0) if shifted else first
+    )  # the place before the text predicts its first token
     empty = ~real.any(1)
     first, last = first.masked_fill(empty, 0), last.masked_fill(empty, 1)
     return list(zip(first.tolist(), last.tolist(), strict=True))
@@ -106,9 +138,15 @@ def _groups(edges: list[tuple[int, int]], tokens_at_once: int) -> Iterator[tuple
     yield torch.tensor(group), slice(start, stop)
 
 
-def _part(spec: Spec, call: dict[str, Any], rows: Tensor, columns: slice, real: Tensor) -> dict[str, Any]:
+def _part(
+    spec: Spec, call: dict[str, Any], rows: Tensor, columns: slice, real: Tensor
+) -> dict[str, Any]:
     """The arguments of a call for some rows and columns."""
-    part = {name: value for name, value in call.items() if name not in ("attention_mask", "input_mask", "lengths")}
+    part = {
+        name: value
+        for name, value in call.items()
+        if name not in ("attention_mask", "input_mask", "lengths")
+    }
     for name, value in part.items():
         if not isinstance(value, Tensor) or name in ("head_mask", "cross_head_mask"):
             continue

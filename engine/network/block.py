@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from engine.attention import Attention, CrossAttention
-from engine.context import Context, Turns
-from engine.feed_forward import FeedForward
 from engine.kernels.dropout import Dropout
 from engine.memory import LayerMemory
-from engine.norms import build_norm
+from engine.network.attention import Attention, CrossAttention
+from engine.network.context import Context, Turns
+from engine.network.feed_forward import FeedForward
+from engine.network.norms import build_norm
 from engine.spec import Spec
 
 
@@ -56,7 +56,9 @@ class Block(nn.Module):
         )
 
     def forward(self, states: Tensor, past: LayerMemory, context: Context) -> BlockResult:
-        """States (b i+p d) of content and query rows, and what the block remembers, to the asking rows after the block."""
+        """States (b i+p d) of content and query rows, and what the block remembers, to the asking
+        rows after the block.
+        """
         attended, memory, weights = self._attend(states, past, context)
         states = context.asking(states)
         cross_weights = None
@@ -68,16 +70,24 @@ class Block(nn.Module):
             known = context.encoder_states is not None or past.cross_keys is not None
             if self.cross_attention is not None and known:
                 norm = self.cross_attention_norm
-                crossed, cross_memory, cross_weights = self.cross_attention(self._enter(states, norm), past, context)
+                crossed, cross_memory, cross_weights = self.cross_attention(
+                    self._enter(states, norm), past, context
+                )
                 states = self._leave(states + self.dropout(crossed), norm)
-                memory = replace(memory, cross_keys=cross_memory.cross_keys, cross_values=cross_memory.cross_values)
+                memory = replace(
+                    memory,
+                    cross_keys=cross_memory.cross_keys,
+                    cross_values=cross_memory.cross_values,
+                )
             fed = self.feed_forward(self._enter(states, self.feed_forward_norm))
             states = self._leave(states + self.feed_forward_dropout(fed), self.feed_forward_norm)
         if self.zero_padding and context.real is not None:
             states = states * context.real[..., None].to(states.dtype)
         return BlockResult(states, memory, weights, cross_weights)
 
-    def _attend(self, states: Tensor, past: LayerMemory, context: Context) -> tuple[Tensor, LayerMemory, Tensor | None]:
+    def _attend(
+        self, states: Tensor, past: LayerMemory, context: Context
+    ) -> tuple[Tensor, LayerMemory, Tensor | None]:
         entered = self._enter(states, self.attention_norm)
         rows = context.asking(entered if self.norm_queries else states)
         tokens = entered
@@ -88,7 +98,9 @@ class Block(nn.Module):
         return self.dropout(attended), memory, weights
 
     def project(self, hidden: Tensor, turns: Turns | None) -> LayerMemory:
-        """Remembered inputs (b m d) of this block as the keys and values that it would make of them."""
+        """Remembered inputs (b m d) of this block as the keys and values that it would make of
+        them.
+        """
         return self.attention.project(self._enter(hidden, self.attention_norm), turns)
 
     def _enter(self, states: Tensor, norm: nn.Module | None) -> Tensor:

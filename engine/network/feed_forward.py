@@ -21,7 +21,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class FeedForward(nn.Module):
-    """down(dropout(activation(up(x)))), with activation(gate(x)) * up(x) where gated (Shazeer 2020).
+    """down(dropout(activation(up(x)))), with activation(gate(x)) * up(x) where gated (Shazeer
+    2020).
 
     States (b i d) to (b i d).
     """

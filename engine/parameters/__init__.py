@@ -1,0 +1,1 @@
+"""The parameters of a network: drawn, tied, held elsewhere, resized."""
