@@ -1,40 +1,28 @@
-"""The network: embeddings, blocks, final norm, head. One forward pass for every spec."""
+"""The front door to a network: calls, text methods, training set-up, weights in place."""
 
-from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from engine.config import Config
 from engine.errors import InputError
 from engine.generation.methods import TextMethods
-from engine.kernels.allocation import return_large_buffers
-from engine.kernels.dropout import Dropout
 from engine.kernels.int8 import holds_int8
 from engine.kernels.linear import check_reorderable, make_contiguous
 from engine.kernels.reordered import forget, reorder
-from engine.memory import Form, Keeps, LayerMemory, Memory, form_of, longest, memory_after, remember
-from engine.network.begin import begin
-from engine.network.block import Block, BlockResult
-from engine.network.context import Context
-from engine.network.embeddings import Embeddings
+from engine.memory import Form, Memory
+from engine.network.block import Block
 from engine.network.head import Head
-from engine.network.inputs import Inputs, check, read_inputs, says_nothing, unknown
-from engine.network.masks import Grid
-from engine.network.norms import build_norm
+from engine.network.inputs import Inputs, read_inputs, says_nothing, unknown
+from engine.network.network import Network
 from engine.network.output_layer import LinearOutput
 from engine.network.outputs import Output
-from engine.network.pooler import Pooler
-from engine.network.positions import FromEndPositions
-from engine.parameters.offloading import device_of
 from engine.parameters.resize import resize_vocabulary
 from engine.parameters.ties import copy_further_names, fit_state
-from engine.spec import Spec, axes
+from engine.spec import Spec
 
 
-class Model(TextMethods, nn.Module):
+class Model(TextMethods, Network):
     """A network assembled from a spec, with a head or bare.
 
     `gradient_checkpointing` recomputes each block in the backward pass instead of keeping its
@@ -43,21 +31,7 @@ class Model(TextMethods, nn.Module):
     """
 
     def __init__(self, spec: Spec, head: Head | None = None) -> None:
-        super().__init__()
-        self.spec = spec
-        self.embeddings = Embeddings(spec)
-        self.from_end = (
-            FromEndPositions(spec) if isinstance(spec.position, axes.FromEndPosition) else None
-        )
-        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.dims.layers))
-        self.final_norm = build_norm(spec.norm, spec.dims.model) if spec.final_norm else None
-        self.dropout = Dropout(spec.dropout.output)
-        pooled = spec.pooler is not None and (head is None or head.needs_pooler)
-        self.pooler = (
-            Pooler(spec.dims.model, spec.pooler.activation) if pooled and spec.pooler else None
-        )
-        self.head = head
-        self.gradient_checkpointing = False
+        super().__init__(spec, head)
         self.load_report: object = None
         self.register_state_dict_post_hook(copy_further_names)
         self.register_load_state_dict_pre_hook(fit_state)
@@ -69,7 +43,7 @@ class Model(TextMethods, nn.Module):
         load or resize.
         """
         if self.spec.attention.query_bias == "shared":
-            scores = [block.attention.scores for block in self._typed_blocks()]
+            scores = [block.attention.scores for block in self.blocks if isinstance(block, Block)]
             for name in ("content_bias", "position_bias", "segment_bias"):
                 for layer in scores[1:]:
                     setattr(layer, name, getattr(scores[0], name))
@@ -95,14 +69,11 @@ class Model(TextMethods, nn.Module):
         Raises InputError for what the networks here do not offer: reentrant recomputing, blocks
         left out, offloading.
         """
-        if (
-            any((given or {}).get("use_reentrant") for given in options.values())
-            or every_n_layers != 1
-            or offload
-        ):
+        reentrant = any((given or {}).get("use_reentrant") for given in options.values())
+        if reentrant or offload or every_n_layers != 1:
             raise InputError(
-                "gradient checkpointing recomputes every block here, without reentrance or offloading: leave "
-                "use_reentrant, every_n_layers and offload as they are"
+                "gradient checkpointing recomputes every block here, without reentrance or "
+                "offloading: leave use_reentrant, every_n_layers and offload as they are"
             )
         self.gradient_checkpointing = True
 
@@ -110,20 +81,9 @@ class Model(TextMethods, nn.Module):
         """`gradient_checkpointing = False`."""
         self.gradient_checkpointing = False
 
-    activation_checkpointing_enable = (
-        gradient_checkpointing_enable  # the name from transformers 6 on
-    )
+    # The names from transformers 6 on.
+    activation_checkpointing_enable = gradient_checkpointing_enable
     activation_checkpointing_disable = gradient_checkpointing_disable
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network computes."""
-        return device_of(self)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights, and of what is computed with them."""
-        return next(self.parameters()).dtype
 
     @property
     def config(self) -> Config:
@@ -226,132 +186,6 @@ class Model(TextMethods, nn.Module):
             return self.body(inputs)
         return self.head(self.body, inputs, **head_inputs)
 
-    def body(self, inputs: Inputs) -> Output:
-        """Embeddings, blocks and final norm, without the head."""
-        check(self.spec, inputs, self.dtype)
-        recompute = self.gradient_checkpointing and self.training
-        if recompute:
-            return_large_buffers()
-        begun = begin(self.spec, self.embeddings, self.from_end, inputs, self.training, recompute)
-        states, memory, context = begun.states, begun.memory, begun.context
-        content, targets, form = (
-            context.grid.content,
-            context.grid.targets,
-            self._keeps_memory(inputs),
-        )
-        shown = inputs.output_hidden_states or inputs.output_attentions
-        silent = () if targets is None or shown else (len(self.blocks) - 1,)
-        keeps: Keeps = "segments" if memory is None else memory.keeps
-        layers: list[LayerMemory] = []
-        hidden: list[Tensor] = []
-        attentions: list[Any] = []
-        crossed: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
-            past = memory.layers[index] if memory is not None else LayerMemory()
-            if self.from_end is not None:
-                states, past = self.from_end(index, states, past, begun.mask)
-            hidden += _streams(states, context.grid) if inputs.output_hidden_states else []
-            entered = states[:, :content]
-            shared = context.only_queries() if index in silent else context
-            result = self._run(block, states, past, self._context_of(index, shared, inputs))
-            states = result.states
-            if form is not None:
-                layers.append(remember(self.spec, past, entered, result.memory, form, keeps))
-            if result.weights is not None:
-                weights = result.weights
-                attentions.append(
-                    weights
-                    if targets is None
-                    else (weights[:, :, :content], weights[:, :, content:])
-                )
-            crossed += [] if result.cross_weights is None else [result.cross_weights]
-        states = states if self.final_norm is None else self.final_norm(states)
-        hidden += _streams(states, context.grid) if inputs.output_hidden_states else []
-        last = self.dropout(
-            states if targets is None else states[:, states.shape[1] - targets.shape[1] :]
-        )
-        after = None
-        if form is not None:
-            after = memory_after(self.spec, memory, tuple(layers), begun.mask, content, begun.seen)
-        return Output(
-            last_hidden_state=last,
-            pooler_output=None if self.pooler is None else self.pooler(last),
-            memory=after,
-            hidden_states=tuple(hidden) or None,
-            attentions=tuple(attentions) or None,
-            cross_attentions=tuple(crossed) or None,
-        )
-
-    def _typed_blocks(self) -> list[Block]:
-        return [block for block in self.blocks if isinstance(block, Block)]
-
-    def _keeps_memory(self, inputs: Inputs) -> Form | None:
-        """The form of the memory that comes back, None for no memory."""
-        memory = self.spec.memory
-        keeps = "segments" if inputs.memory is None else inputs.memory.keeps
-        if memory.kind == "none" or longest(memory, keeps) == 0:
-            return None
-        asked = inputs.use_memory if isinstance(inputs.use_memory, str) else None
-        form = form_of(self.spec, inputs.memory, asked, self.training or torch.is_grad_enabled())
-        holes = self.training and form == "keys_values" and self.spec.block.layer_drop > 0
-        if holes and inputs.use_memory:
-            raise InputError(
-                "training drops whole blocks (block.layer_drop), and these would remember nothing: call eval()"
-            )
-        turned_anew = form == "hidden_states" and inputs.turned(self.spec)
-        if turned_anew and inputs.use_memory:
-            raise InputError(
-                "position_ids turn keys, which a memory of hidden states makes anew from counted places: ask for "
-                "use_memory='keys_values', or start with model.start_memory, which holds keys"
-            )
-        if inputs.use_memory is not None:
-            return form if inputs.use_memory else None
-        if (
-            turned_anew
-            or holes
-            or (self.training and self.gradient_checkpointing and memory.kind == "keys_values")
-        ):
-            return None
-        return form if (memory.train if self.training else memory.eval) else None
-
-    def _run(
-        self, block: nn.Module, states: Tensor, past: LayerMemory, context: Context
-    ) -> BlockResult:
-        """One block; skipped at random in training where the spec drops layers, recomputed under
-        checkpointing.
-        """
-        drop = self.spec.block.layer_drop
-        if self.training and drop > 0 and float(torch.rand(())) < drop:
-            return BlockResult(states, past)
-        if self.gradient_checkpointing and self.training:
-            return checkpoint(block, states, past, context, use_reentrant=False)
-        return block(states, past, context)
-
-    def _context_of(self, index: int, context: Context, inputs: Inputs) -> Context:
-        """The shared context with this block's head masks."""
-        if inputs.head_mask is None and inputs.cross_head_mask is None:
-            return context
-        kind = self.dtype
-        mask, cross = (
-            _layer_row(given, index, kind) for given in (inputs.head_mask, inputs.cross_head_mask)
-        )
-        return replace(
-            context,
-            head_mask=mask,
-            cross_head_mask=mask if self.spec.attention.cross_head_mask == "shared" else cross,
-        )
-
 
 def _tie_again(model: Model, _: object) -> None:
     model.tie()
-
-
-def _streams(states: Tensor, grid: Grid) -> list[Tensor]:
-    """Content states, and query states where there are any."""
-    return (
-        [states] if grid.targets is None else [states[:, : grid.content], states[:, grid.content :]]
-    )
-
-
-def _layer_row(mask: Tensor | None, index: int, dtype: torch.dtype) -> Tensor | None:
-    return None if mask is None else (mask if mask.dim() == 1 else mask[index]).to(dtype)

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.memory import Keeps, LayerMemory, Memory, check_memory, longest, zero_memory
+from engine.memory import Keeps, LayerMemory, Memory, check_memory
 from engine.network.block import Block
 from engine.network.inputs import expect, in_range
-from engine.network.positions import remembered_positions, rotation
-from engine.spec import axes
 
 if TYPE_CHECKING:
     from engine.model import Model
@@ -22,26 +20,22 @@ if TYPE_CHECKING:
 
 def remembers(model: "Model", keeps: Keeps = "segments") -> bool:
     """Whether the spec leaves anything behind for later tokens; `keeps`: see Memory."""
-    memory = model.spec.memory
-    return memory.kind != "none" and longest(memory, keeps) != 0
+    return model.memory_policy.remembers(keeps)
 
 
 def project_memory(model: "Model", memory: Memory) -> Memory:
     """Remembered hidden states as the keys and values that the blocks would make of them, exactly.
 
-    A memory that holds keys and values already comes back as it is, and so does one of a spec whose
-    positions are counted from the end, as its keys change with every token.
+    A memory that holds keys and values already comes back as it is, and so does one whose keys
+    change with every token.
     """
-    if memory.projected or isinstance(model.spec.position, axes.FromEndPosition):
+    if memory.projected or not model.position.keys_stay:
         return memory
-    position, turns = model.spec.position, None
-    if isinstance(position, axes.RotaryPosition):
-        past = remembered_positions(memory.seen, memory.length, model.device)
-        turns = rotation(position, past, model.spec.dims.head or 0)
+    rotation = model.position.memory_rotation(memory, model.device)
     layers = []
     for block, layer in zip(model.blocks, memory.layers, strict=True):
         assert isinstance(block, Block) and layer.hidden is not None
-        made = block.project(layer.hidden, turns)
+        made = block.project(layer.hidden, rotation)
         layers.append(replace(layer, hidden=None, keys=made.keys, values=made.values))
     return replace(memory, layers=tuple(layers))
 
@@ -57,7 +51,7 @@ def reset_memory(model: "Model", memory: Memory, rows: Tensor | Sequence[int]) -
         in_range("rows", chosen, memory.batch, "the number of rows in the memory")
         nobody = torch.zeros(memory.batch, dtype=torch.bool, device=held.device)
         chosen = nobody.index_fill(0, chosen.flatten().long(), True)
-    fresh = zero_memory(model.spec, 1, held)
+    fresh = model.memory_policy.start(1, held)
     if fresh is not None and memory.projected:
         fresh = model.project_memory(fresh)
     return memory.with_rows(chosen, fresh)
@@ -72,10 +66,10 @@ def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memor
     spec, nothing = model.spec, partial(torch.empty, dtype=model.dtype, device=model.device)
     if not remembers(model, keeps):
         return None
-    zeros = zero_memory(spec, batch, nothing(0))
+    zeros = model.memory_policy.start(batch, nothing(0))
     if zeros is not None:
         return model.project_memory(replace(zeros, keeps=keeps))
-    if isinstance(spec.position, axes.FromEndPosition):
+    if not model.position.keys_stay:
         empty = LayerMemory(hidden=nothing(batch, 0, spec.dims.model))
     else:
         assert spec.dims.kv_heads is not None and spec.dims.head is not None

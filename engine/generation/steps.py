@@ -105,7 +105,7 @@ class Continuation:
             else None
         )
         # The published memory also holds a row for the place to fill: its length counts one more.
-        return (memory if limit is None else memory.last(limit - 1)).without_newest(self.overlap)
+        return (memory if limit is None else memory.last(limit - 1)).drop_newest(self.overlap)
 
     def _attention_mask(self, length: int) -> Tensor | None:
         if self.mask is not None:

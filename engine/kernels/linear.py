@@ -14,7 +14,7 @@ from engine.errors import InputError
 from engine.kernels.int8 import Int8Weight, int8_product
 from engine.kernels.reordered import any_reordered, forget, reordered
 from engine.kernels.tuning import instruction_set, tuning
-from engine.kernels.watched import watched
+from engine.kernels.watched import transformed, watched
 
 _PLAIN = (Tensor, nn.Parameter)
 
@@ -64,6 +64,23 @@ def is_plain(layer: nn.Module) -> bool:
         or "forward" in layer.__dict__
         or _has_any_global_hook()
     )
+
+
+def leading_rows(states: Tensor, count: int) -> Tensor:
+    """The first `count` rows of states (b j d), or one more where that costs less.
+
+    A lone row takes the row behind it along: two rows go through a product faster than one.
+    """
+    if not transformed() and states.shape[:2] == (1, 2):
+        return states
+    return states[:, :count]
+
+
+def steady(layer: nn.Module) -> bool:
+    """Whether a layer gives the same for the same states again, but for a change of its weight."""
+    if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or watched():
+        return False
+    return is_plain(layer)
 
 
 def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

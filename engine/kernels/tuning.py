@@ -52,6 +52,11 @@ class Tuning:
     # Buffers from this size on go back to the system at once (see `allocation`): with buffers of up
     # to 8 MiB kept, a training step on 2,048 tokens holds twice as much.
     returned_buffer_bytes: int = 2**20
+    # Rows of a tile of scores; measured fastest among 32 … 512 for relative attention over 512
+    # tokens.
+    tile_rows: int = 128
+    # Bytes of scores or masks that are made for all rows at once.
+    scores_at_once_bytes: int = 2**26
     # Keys of relative distances kept beside a reordered weight: those of 1,024 tokens, both ways.
     kept_distances: int = 2_048
 

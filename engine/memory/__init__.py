@@ -1,19 +1,8 @@
 """What earlier tokens leave behind: one immutable value for key/value caches and for recurrence."""
 
 from engine.memory.layer import DistanceKeys, LayerMemory
-from engine.memory.memory import (
-    Form,
-    Keeps,
-    Memory,
-    check_memory,
-    entering,
-    form_of,
-    join_masks,
-    longest,
-    memory_after,
-    remember,
-    zero_memory,
-)
+from engine.memory.memory import Form, Keeps, Memory, check_memory
+from engine.memory.policy import MemoryPolicy, memory_after, memory_policy, remembered_mask
 
 __all__ = [
     "DistanceKeys",
@@ -21,12 +10,9 @@ __all__ = [
     "Keeps",
     "LayerMemory",
     "Memory",
+    "MemoryPolicy",
     "check_memory",
-    "entering",
-    "form_of",
-    "join_masks",
-    "longest",
     "memory_after",
-    "remember",
-    "zero_memory",
+    "memory_policy",
+    "remembered_mask",
 ]

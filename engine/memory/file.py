@@ -122,7 +122,7 @@ def _checked(about: Any, tensors: dict[str, Tensor]) -> Stored:
                 )
     _check_rows(beside, len(first), length)
     layers = tuple(
-        LayerMemory().holding({part: tensors[f"layers.{index}.{part}"] for part in parts})
+        LayerMemory().with_tensors({part: tensors[f"layers.{index}.{part}"] for part in parts})
         for index in range(count)
     )
     assert beside["seen"] is not None

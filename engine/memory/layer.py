@@ -1,4 +1,7 @@
-"""One block's share of a memory, in buffers with room to grow."""
+"""One block's share of a memory, in buffers that grow in place.
+
+b batch, m remembered tokens, d model width, g key/value heads, k head width, h heads, r distances.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,10 +13,10 @@ from torch import Tensor
 from engine.kernels.watched import transformed
 
 
-class Room:
+class GrowingBuffer:
     """Keys and values in buffers (b g c k) wider than what they hold.
 
-    Values that view the same buffers differ in how far they reach; only the one that reaches
+    Layers that view the same buffers differ in how far they reach; only the one that reaches
     `filled` may grow in place.
     """
 
@@ -23,10 +26,8 @@ class Room:
         self.keys, self.values = _widened(keys, capacity), _widened(values, capacity)
         self.filled = length
 
-    def fits(self, stop: int, more: int) -> bool:
-        """Whether a value that reaches `stop` can take `more` tokens here without touching what
-        another one holds.
-        """
+    def takes(self, stop: int, more: int) -> bool:
+        """Whether `more` tokens fit behind `stop` without touching what another layer holds."""
         writable = torch.is_inference_mode_enabled() or not self.keys.is_inference()
         return writable and stop == self.filled and stop + more <= self.keys.shape[-2]
 
@@ -40,11 +41,10 @@ class Room:
 
 @dataclass(frozen=True)
 class DistanceKeys:
-    """Projected and scaled keys of relative distances, (s h r k), one a step down from distance
-    `high`: the same for every row.
-    """
+    """Projected and scaled keys of relative distances, the same for every row."""
 
     keys: Tensor
+    """(s h r k), one a step down from distance `high`; s is 2 where half the batch is mirrored."""
     high: int
 
     def covers(self, high: int, low: int) -> bool:
@@ -58,20 +58,22 @@ class DistanceKeys:
 
 @dataclass(frozen=True)
 class LayerMemory:
-    """One block's share: its inputs `hidden` (b m d), or `keys` and `values` (b g m k), and those
-    of an encoder.
-
-    `distances` are projected once and serve every later step. `room` is the buffer that keys and
-    values view up to `stop`.
-    """
+    """One block's share of a memory: hidden states, or keys and values."""
 
     hidden: Tensor | None = None
+    """(b m d): the block's inputs."""
     keys: Tensor | None = None
+    """(b g m k)."""
     values: Tensor | None = None
+    """(b g m k)."""
     cross_keys: Tensor | None = None
+    """(b g s k): those of an encoder's states."""
     cross_values: Tensor | None = None
+    """(b g s k)."""
     distances: DistanceKeys | None = None
-    room: Room | None = field(default=None, repr=False, compare=False)
+    """Projected once, they serve every later step."""
+    buffer: GrowingBuffer | None = field(default=None, repr=False, compare=False)
+    """What keys and values view up to `stop`."""
     stop: int = 0
 
     def tensors(self) -> dict[str, Tensor]:
@@ -85,46 +87,54 @@ class LayerMemory:
         held = self.hidden if self.keys is None else self.keys
         return 0 if held is None else held.shape[-2]
 
-    def holding(self, tensors: Mapping[str, Any]) -> "LayerMemory":
+    def with_tensors(self, tensors: Mapping[str, Any]) -> "LayerMemory":
         """The same with other tensors, by name, in buffers of their own."""
-        return replace(self, room=None, stop=0, **tensors)
+        return replace(self, buffer=None, stop=0, **tensors)
 
-    def extended(self, keys: Tensor, values: Tensor) -> "LayerMemory":
+    def detach(self) -> "LayerMemory":
+        """The same values outside the autograd graph."""
+        if not torch.is_grad_enabled():
+            return self
+        return self.with_tensors({name: value.detach() for name, value in self.tensors().items()})
+
+    def append(self, keys: Tensor, values: Tensor) -> "LayerMemory":
         """This memory longer by new keys and values (b g i k).
 
-        Outside autograd nothing of the past is copied while the shared buffer has room; appending
+        Outside autograd nothing of the past is copied while the shared buffer has space; appending
         to the same value twice copies.
         """
         if self.keys is None or self.values is None:
             return LayerMemory(keys=keys, values=values)
-        more, length = keys.shape[-2], self.keys.shape[-2]
         if torch.is_grad_enabled() or transformed():
-            joined = torch.cat((self.keys, keys), dim=-2), torch.cat((self.values, values), dim=-2)
-            return LayerMemory(keys=joined[0], values=joined[1])
-        room, start = self.room, self.stop - length
-        if room is None or not room.fits(self.stop, more):
-            room, start = Room(self.keys, self.values, more), 0
-        stop = room.write(keys, values)
-        return LayerMemory(
-            keys=room.keys[:, :, start:stop],
-            values=room.values[:, :, start:stop],
-            room=room,
-            stop=stop,
-        )
+            return LayerMemory(
+                keys=torch.cat((self.keys, keys), dim=-2),
+                values=torch.cat((self.values, values), dim=-2),
+            )
+        buffer, start = self.buffer, self.stop - self.keys.shape[-2]
+        if buffer is None or not buffer.takes(self.stop, keys.shape[-2]):
+            buffer, start = GrowingBuffer(self.keys, self.values, keys.shape[-2]), 0
+        stop = buffer.write(keys, values)
+        keys, values = buffer.keys[:, :, start:stop], buffer.values[:, :, start:stop]
+        return LayerMemory(keys=keys, values=values, buffer=buffer, stop=stop)
+
+    def keys_and_values(self) -> tuple[Tensor, Tensor]:
+        """Both; they are there wherever attention has run."""
+        assert self.keys is not None and self.values is not None
+        return self.keys, self.values
 
     def between(self, start: int, stop: int) -> "LayerMemory":
         """Remembered tokens `start` to `stop`, a view."""
         if self.keys is None or self.values is None:
-            return self if self.hidden is None else replace(self, hidden=self.hidden[:, start:stop])
+            if self.hidden is None:
+                return self
+            return replace(self, hidden=self.hidden[:, start:stop])
         if not transformed() and start == 0 and stop == self.keys.shape[-2]:
             return self
-        end = self.stop - (self.keys.shape[-2] - stop)
-        return replace(
-            self,
-            keys=self.keys[:, :, start:stop],
-            values=self.values[:, :, start:stop],
-            stop=end if self.room else 0,
-        )
+        keys, values = self.keys[:, :, start:stop], self.values[:, :, start:stop]
+        end = 0
+        if self.buffer is not None:
+            end = self.stop - (self.keys.shape[-2] - stop)
+        return replace(self, keys=keys, values=values, stop=end)
 
 
 def _widened(tensor: Tensor, capacity: int) -> Tensor:

@@ -12,47 +12,32 @@ from torch.utils._pytree import GetAttrKey, register_pytree_node
 from engine.errors import InputError
 from engine.kernels.watched import transformed
 from engine.memory.file import read_memory, write_memory
-from engine.memory.layer import DistanceKeys, LayerMemory
-from engine.spec import Spec, axes
+from engine.memory.layer import LayerMemory
+from engine.spec import Spec
 
 Keeps = Literal["segments", "tokens", "all"]
 Form = Literal["hidden_states", "keys_values"]
-__all__ = [
-    "DistanceKeys",
-    "Form",
-    "LayerMemory",
-    "Memory",
-    "check_memory",
-    "entering",
-    "form_of",
-    "join_masks",
-    "longest",
-    "memory_after",
-    "remember",
-    "zero_memory",
-]
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Remembered tokens of a batch, batch first; never changed once made.
-
-    `layers` hold hidden states (training: gradients reach the projections through them) or keys and
-    values (inference). `mask` (b m) is True for real tokens, or None where all are real. `seen`
-    counts the positions given out so far, one number for all rows or one a row (b). `spec` names
-    the network that made it. `keeps` says what a recurrent spec leaves in it: `segments` as in
-    training, by length and reuse; `tokens` the newest of all; `all` of them, where memory stands
-    for the whole text so far. `vacant` (b) counts the oldest places of each row that hold nothing,
-    since its text began later (see `Model.reset_memory`).
-    """
+    """Remembered tokens of a batch, batch first; never changed once made."""
 
     layers: tuple[LayerMemory, ...]
+    """Hidden states (gradients reach the projections through them), or keys and values."""
     length: int
+    """How many tokens are remembered."""
     mask: Tensor | None = None
+    """(b m): True for real tokens; None where all are real."""
     seen: Tensor | int = 0
+    """How many positions were given out so far, one number for all rows or one a row (b)."""
     spec: str = ""
+    """The name of the network that made it."""
     keeps: Keeps = "segments"
+    """What a recurrent spec keeps: `segments` as in training, by length and reuse; `tokens` the
+    newest of all; `all` of them, where memory stands for the whole text so far."""
     vacant: Tensor | None = None
+    """(b): how many of the oldest places of each row hold nothing, since its text began later."""
 
     @property
     def batch(self) -> int:
@@ -86,7 +71,7 @@ class Memory:
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Memory":
         """This memory with `change` applied to every tensor that has a batch axis."""
         layers = tuple(
-            layer.holding({name: change(value) for name, value in layer.tensors().items()})
+            layer.with_tensors({name: change(value) for name, value in layer.tensors().items()})
             for layer in self.layers
         )
         mask = None if self.mask is None else change(self.mask)
@@ -119,7 +104,7 @@ class Memory:
                     "a memory of hidden states and one of keys and values do not stack: project both first"
                 )
         stacked = tuple(
-            layers[0].holding(
+            layers[0].with_tensors(
                 {
                     name: torch.cat([layer.tensors()[name] for layer in layers])
                     for name in layers[0].tensors()
@@ -179,7 +164,7 @@ class Memory:
                 for name, value in layer.tensors().items()
                 if name in ("hidden", "keys", "values")
             }
-            layers.append(layer.holding(tensors))
+            layers.append(layer.with_tensors(tensors))
         given = self.mask
         if given is not None:
             given = torch.where(
@@ -226,23 +211,23 @@ class Memory:
         layers = tuple(layer.between(start, self.length) for layer in self.layers)
         mask = None if self.mask is None else self.mask[:, start:]
         return replace(
-            self, layers=layers, length=length, mask=mask, vacant=_later(self.vacant, start)
+            self, layers=layers, length=length, mask=mask, vacant=later(self.vacant, start)
         )
 
-    def without_newest(self, count: int) -> "Memory":
+    def drop_newest(self, count: int) -> "Memory":
         """All but the newest `count` tokens (raises InputError for fewer than none or more than
         there are).
         """
         if not 0 <= count <= self.length:
-            raise InputError(f"a memory of {self.length} tokens cannot give up {count}")
+            raise InputError(f"a memory of {self.length} tokens cannot lose {count}")
         kept = self.length - count
         layers = tuple(layer.between(0, kept) for layer in self.layers)
         counted = [known[:, kept:] for known in (self.mask, self.held()) if known is not None]
-        given_up = count if not counted else torch.stack(counted).all(0).long().sum(-1)
+        dropped = count if not counted else torch.stack(counted).all(0).long().sum(-1)
         mask = None if self.mask is None else self.mask[:, :kept]
         vacant = None if self.vacant is None else self.vacant.clamp(max=kept)
         return replace(
-            self, layers=layers, length=kept, mask=mask, seen=self.seen - given_up, vacant=vacant
+            self, layers=layers, length=kept, mask=mask, seen=self.seen - dropped, vacant=vacant
         )
 
     def dynamic_shapes(self, batch: Any, length: Any) -> list[dict[int, Any]]:
@@ -352,7 +337,7 @@ def _oldest_empty(newest: Tensor | None, like: Tensor) -> Tensor:
     return torch.cat((newest.new_zeros(empty), newest), dim=axis)
 
 
-def _later(vacant: Tensor | None, start: int) -> Tensor | None:
+def later(vacant: Tensor | None, start: int) -> Tensor | None:
     """How many places of each row are vacant from place `start` on."""
     return None if vacant is None else (vacant - start).clamp(min=0)
 
@@ -360,140 +345,6 @@ def _later(vacant: Tensor | None, start: int) -> Tensor | None:
 def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     moved = torch.empty(0, dtype=torch.float32).to(*args, **kwargs)
     return tensor.to(moved.device)
-
-
-def zero_memory(spec: Spec, batch: int, like: Tensor) -> Memory | None:
-    """The memory that a recurrent spec starts with: full of zero states where `initial` says so,
-    else none.
-    """
-    if (
-        not isinstance(spec.memory, axes.Recurrent)
-        or spec.memory.initial != "zeros"
-        or not spec.memory.length
-    ):
-        return None
-    states = torch.zeros(
-        batch, spec.memory.length, spec.dims.model, dtype=like.dtype, device=like.device
-    )
-    return Memory(
-        (LayerMemory(hidden=states),) * spec.dims.layers, spec.memory.length, spec=spec.name
-    )
-
-
-def form_of(spec: Spec, past: Memory | None, asked: Form | None, learns: bool) -> Form:
-    """In which form memory is kept: as `asked`, else hidden states while the network `learns`, and
-    keys and values after.
-
-    Hidden states let gradients reach the projections, keys and values are made once. Raises
-    InputError for a form that the spec or `past` does not have.
-    """
-    held = past is not None and past.projected
-    if asked == "hidden_states" and (held or spec.memory.kind == "keys_values"):
-        owner = "the memory that was given" if held else f"memory.kind {spec.memory.kind}"
-        raise InputError(f"use_memory asks for hidden_states, {owner} holds keys and values")
-    if asked == "keys_values" and spec.position.kind == "from_end":
-        raise InputError(
-            "use_memory asks for keys_values, which change with every token where position.kind is from_end"
-        )
-    if held or spec.memory.kind == "keys_values":
-        return "keys_values"
-    if asked is None and (learns or spec.position.kind == "from_end"):
-        return "hidden_states"
-    return asked or "keys_values"
-
-
-def remember(
-    spec: Spec,
-    past: LayerMemory,
-    entered: Tensor,
-    made: LayerMemory,
-    form: Form,
-    keeps: Keeps = "segments",
-) -> LayerMemory:
-    """What a block leaves behind, from its past, its inputs (b i d), and its keys and values (b g
-    m+i k).
-
-    Recurrent memory is detached (Dai et al. 2019, 3.2).
-    """
-    if not isinstance(spec.memory, axes.Recurrent):
-        return made
-    length, new = _limits(spec.memory, entered.shape[1], keeps)
-    if form == "hidden_states":
-        hidden = entered[:, :new]
-        hidden = hidden if past.hidden is None else torch.cat((past.hidden, hidden), dim=1)
-        return _detached(replace(made, hidden=_newest(hidden, length, 1), keys=None, values=None))
-    assert made.keys is not None and made.values is not None
-    stop = made.keys.shape[-2] - entered.shape[1] + new
-    return _detached(made.between(0 if length is None else torch.sym_max(0, stop - length), stop))
-
-
-def _detached(layer: LayerMemory) -> LayerMemory:
-    if not torch.is_grad_enabled():
-        return layer
-    return layer.holding({name: tensor.detach() for name, tensor in layer.tensors().items()})
-
-
-def entering(spec: Spec, past: Memory | None, new: int) -> int:
-    """How many of `new` tokens enter a memory: the next segment goes on behind the last of them."""
-    keeps: Keeps = "segments" if past is None else past.keeps
-    return _limits(spec.memory, new, keeps)[1] if isinstance(spec.memory, axes.Recurrent) else new
-
-
-def _limits(memory: axes.Recurrent, new: int, keeps: Keeps) -> tuple[int | None, int]:
-    """How many tokens stay at most, and how many of the `new` ones enter."""
-    if keeps == "segments" and memory.reuse is not None:
-        new = torch.sym_min(new, memory.reuse)
-    return longest(memory, keeps), new
-
-
-def longest(memory: axes.Memory, keeps: Keeps) -> int | None:
-    """How many tokens stay in a memory at most; None where all do."""
-    return memory.length if isinstance(memory, axes.Recurrent) and keeps != "all" else None
-
-
-def _newest(rows: Tensor, length: int | None, axis: int) -> Tensor:
-    start = 0 if length is None else torch.sym_max(0, rows.shape[axis] - length)
-    return rows.narrow(axis, start, rows.shape[axis] - start)
-
-
-def join_masks(
-    past: Memory | None, real: Tensor | None, batch: int, new: int, device: torch.device
-) -> Tensor | None:
-    """True for real tokens among remembered and `new` ones, (b m+i), or None where nothing is known
-    to be padding.
-    """
-    length = past.length if past is not None else 0
-    mask = past.mask if past is not None else None
-    if mask is None and real is None:
-        return None
-    mask = torch.ones(batch, length, dtype=torch.bool, device=device) if mask is None else mask
-    real = torch.ones(batch, new, dtype=torch.bool, device=device) if real is None else real
-    return torch.cat((mask, real), dim=1)
-
-
-def memory_after(
-    spec: Spec,
-    past: Memory | None,
-    layers: tuple[LayerMemory, ...],
-    mask: Tensor | None,
-    new: int,
-    seen: Tensor | int,
-) -> Memory:
-    """The memory after `new` tokens; `mask` (b m+i) covers the remembered and the new ones."""
-    total = (past.length if past is not None else 0) + new
-    keeps: Keeps = "segments" if past is None else past.keeps
-    if isinstance(spec.memory, axes.Recurrent) and mask is not None:
-        length, entered = _limits(spec.memory, new, keeps)
-        mask = _newest(mask[:, : total - new + entered], length, 1)
-    first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
-    assert first is not None
-    length = first.shape[-2]
-    vacant = (
-        None
-        if past is None
-        else _later(past.vacant, total - new + entering(spec, past, new) - length)
-    )
-    return Memory(layers, length, mask, seen, spec.name, keeps, vacant)
 
 
 def check_memory(spec: Spec, memory: Memory, batch: int) -> None:

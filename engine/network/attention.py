@@ -1,22 +1,84 @@
-"""Attention: project, score by terms, mask, softmax, project."""
+"""Attention: project, remember, score, attend, project.
 
-from dataclasses import replace
+b batch, i tokens of the call, p predictions, j key columns, s encoder states, d model width, h
+heads, g key/value heads, k head width.
+"""
+
+from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-from torch.utils.checkpoint import checkpoint
 
-from engine.kernels.dropout import dropout
-from engine.kernels.linear import build_linear, linear
-from engine.kernels.watched import transformed
+from engine.kernels.attention import (
+    AdditiveMask,
+    Softmax,
+    Tile,
+    Tiling,
+    attend,
+    attend_whole,
+)
+from engine.kernels.linear import build_linear, leading_rows, linear
 from engine.memory import LayerMemory
-from engine.network.context import Context, Turns
-from engine.network.masks import Added, Cut, additive
-from engine.network.positions import rotate
-from engine.network.scores import DistanceTable, RelativeScores
+from engine.network.positions import DistanceTable, ScoreInputs, ScoreTerms, build_position
+from engine.network.positions.position import Rotation
 from engine.spec import Spec, axes
+
+
+@dataclass(frozen=True)
+class SharedInputs:
+    """What all blocks of one call share; every block reads it and none changes it."""
+
+    scores: ScoreInputs
+    """Pairs of query rows and key columns, their distances and token types."""
+    tiling: Tiling
+    """The mask, and the tiles of query rows that attention takes at a time."""
+    causal: bool = False
+    """A triangle stands for the mask."""
+    unfused: bool = False
+    """Scores are made where a fused kernel could do without them."""
+    first_row: int = 0
+    """Rows before this one are key columns only."""
+    real: Tensor | None = None
+    """(b i+p): True for rows at tokens that are no padding."""
+    query_rotation: Rotation | None = None
+    """Of rotary positions: cosines and sines of all query rows."""
+    key_rotation: Rotation | None = None
+    """The same of the key columns whose keys are not yet made."""
+    encoder_states: Tensor | None = None
+    """(b s d)."""
+    encoder_mask: AdditiveMask | None = None
+    """Which rows see which encoder states."""
+    head_mask: Tensor | None = None
+    """(h): factors of each head's weights in the block at hand."""
+    cross_head_mask: Tensor | None = None
+    """The same for cross-attention."""
+    keep_weights: bool = False
+    """Attention weights are part of the result."""
+
+    def query_rows(self, states: Tensor) -> Tensor:
+        """The rows of states (b i+p d) that are query rows."""
+        return states[:, self.first_row :] if self.first_row else states
+
+    def only_predictions(self) -> "SharedInputs":
+        """The same call where tokens are key columns only: a last block whose states of tokens
+        nobody reads.
+        """
+        first = self.scores.pairs.tokens
+        tiles = [
+            replace(tile, first_row=max(first, tile.first_row))
+            for tile in self.tiling.tiles
+            if tile.rows.stop > first
+        ]
+        encoder_mask = self.encoder_mask
+        if encoder_mask is not None:
+            encoder_mask = encoder_mask.over(Tile(first, None, 0, None))
+        return replace(
+            self,
+            first_row=first,
+            tiling=replace(self.tiling, tiles=tuple(tiles)),
+            real=None if self.real is None else self.real[:, first:],
+            encoder_mask=encoder_mask,
+        )
 
 
 class _Projections(nn.Module):
@@ -36,246 +98,113 @@ class _Projections(nn.Module):
         self.scale = dims.head**-0.5 if spec.attention.scale else 1.0
         self.dropout = spec.dropout.attention
 
-    def _rate(self) -> float:
-        return self.dropout if self.training else 0.0
+    def _softmax(self, shared: SharedInputs) -> Softmax:
+        return Softmax(
+            scale=self.scale,
+            causal=shared.causal,
+            dropout=self.dropout if self.training else 0.0,
+            head_mask=shared.head_mask,
+            keep_weights=shared.keep_weights,
+            unfused=shared.unfused,
+        )
 
 
 class Attention(_Projections):
     """Self-attention over remembered and present tokens, with any mix of score terms.
 
-    Rows are content tokens and, under two streams, query rows below them: these ask but are never
-    asked, so two-stream attention (Yang et al. 2019, 2.3) is ordinary attention with a taller mask.
+    Query rows are the tokens and, under two streams, prediction rows below them, which are no key
+    columns: two-stream attention (Yang et al. 2019, 2.3) is ordinary attention with a taller mask.
     """
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        self.position = spec.position
-        self.scores = RelativeScores(spec) if set(spec.attention.score) != {"content"} else None
+        self.position = build_position(spec)
+        self.scores: ScoreTerms | None = None
+        if set(spec.attention.score) != {"content"}:
+            self.scores = self.position.score_terms() or ScoreTerms(spec)
 
     def forward(
-        self, rows: Tensor, tokens: Tensor, past: LayerMemory, context: Context
+        self, rows: Tensor, tokens: Tensor, past: LayerMemory, shared: SharedInputs
     ) -> tuple[Tensor, LayerMemory, Tensor | None]:
-        """States (b i+p d) of the asking rows and (b j d or b j+p d) of the asked tokens that
-        `past` does not hold projected.
+        """States (b i+p d) of query rows and (b j d or b j+p d) of tokens that `past` does not hold
+        projected.
 
         Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j)
-        where asked for.
+        where they are kept.
         """
-        scores, query, turned = self.scores, _split(linear(self.query, rows), self.heads), None
-        if isinstance(self.position, axes.RotaryPosition) and context.row_turns:
-            turned = rotate(_biased(query, scores), context.row_turns, self.position.interleaved)
+        query = _split(linear(self.query, rows), self.heads)
         known = 0 if past.keys is None else past.keys.shape[-2]
-        new = self.project(tokens, context.column_turns, context.grid.columns - known)
-        assert new.keys is not None and new.values is not None
-        memory = past.extended(new.keys, new.values)
-        table = DistanceTable()
-        if scores is not None:
-            table, distances = scores.distance_table(context.grid, context.frame, past.distances)
+        key, value = self._keys_and_values(
+            tokens, shared.key_rotation, shared.scores.pairs.columns - known
+        )
+        memory, table = past.append(key, value), DistanceTable()
+        if self.scores is not None:
+            table, distances = self.scores.distance_table(shared.scores, past.distances)
             memory = replace(memory, distances=distances)
-        assert memory.keys is not None and memory.values is not None
-        mixed, weights = self._mix(query, turned, memory.keys, memory.values, table, context)
+        mixed, weights = attend(
+            query,
+            *memory.keys_and_values(),
+            terms=partial(self._terms, shared, table),
+            tiling=shared.tiling,
+            softmax=self._softmax(shared),
+        )
         return linear(self.output, _merge(mixed)), memory, weights
 
-    def _mix(
-        self,
-        query: Tensor,
-        turned: Tensor | None,
-        key: Tensor,
-        value: Tensor,
-        table: DistanceTable,
-        context: Context,
+    def _terms(
+        self, shared: SharedInputs, table: DistanceTable, query: Tensor, key: Tensor, tile: Tile
     ) -> tuple[Tensor, Tensor | None]:
-        """Weighted values (b h i+p k) of all rows, cut by cut, and weights where kept.
+        """Queries (b h i k) of a tile as they meet the keys, and what distance and segment add to
+        their scores.
 
-        Queries `turned` by rotary positions ask for content only: segments have no place to turn
-        with.
+        Rotations turn the content term only: segments have no position.
         """
-        if len(context.cuts) == 1:
-            return self._part(query, turned, key, value, table, context, context.cuts[0])
-        mixed: list[Tensor] = []
-        weights: list[Tensor] = []
-        if context.in_steps:  # else the products of each cut would copy them
-            key, value = key.contiguous(), value.contiguous()
-        sizes = [cut.rows.stop - cut.rows.start for cut in context.cuts]
-        queries = query.split(sizes, dim=2)
-        turning = [None] * len(sizes) if turned is None else turned.split(sizes, dim=2)
-        run = (
-            partial(checkpoint, self._part, use_reentrant=False)
-            if context.recompute
-            else self._part
-        )
-        for cut, asked, spun in zip(context.cuts, queries, turning, strict=True):
-            part, kept = run(
-                asked, spun, key[:, :, cut.columns], value[:, :, cut.columns], table, context, cut
-            )
-            mixed.append(part)
-            weights += [] if kept is None else [kept]
-        return torch.cat(mixed, dim=2), torch.cat(weights, dim=2) if weights else None
+        content, bias = query, None
+        if self.scores is not None:
+            content = self.scores.with_content_bias(query)
+            bias = self.scores(query, key, table, shared.scores, tile)
+        if shared.query_rotation is not None:
+            cosine, sine = shared.query_rotation
+            part = cosine[:, :, tile.rows], sine[:, :, tile.rows]
+            content = self.position.rotate(content, part)
+        return content, bias
 
-    def _part(
-        self,
-        query: Tensor,
-        turned: Tensor | None,
-        key: Tensor,
-        value: Tensor,
-        table: DistanceTable,
-        context: Context,
-        cut: Cut,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The values and weights of one cut, whose queries, keys and values these are."""
-        scores = self.scores
-        bias = (
-            None if scores is None else scores(query, key, table, context.grid, context.frame, cut)
-        )
-        return attend(
-            _biased(query, scores) if turned is None else turned,
-            key,
-            value,
-            self.scale,
-            bias,
-            context.mask.over(cut),
-            context.causal,
-            self._rate(),
-            context.head_mask,
-            context.keep_attentions,
-            context.in_steps,
-        )
-
-    def project(self, tokens: Tensor, turns: Turns | None, asked: int | None = None) -> LayerMemory:
-        """Keys and values (b g j k) of the `asked` first states (b j d), keys turned by rotary
-        positions if there are any.
-        """
-        # A lone token takes its query row along: two rows go through a product faster than one
-        # (engine.kernels.linear).
-        rows = tokens if not transformed() and tokens.shape[:2] == (1, 2) else tokens[:, :asked]
-        key, value = (
-            _split(linear(projection, rows), self.kv_heads)[:, :, :asked]
-            for projection in (self.key, self.value)
-        )
-        if isinstance(self.position, axes.RotaryPosition) and turns is not None:
-            key = rotate(key, turns, self.position.interleaved)
+    def project(self, states: Tensor, rotation: Rotation | None) -> LayerMemory:
+        """The keys and values (b g m k) of remembered states (b m d)."""
+        key, value = self._keys_and_values(states, rotation, states.shape[1])
         return LayerMemory(keys=key, values=value)
+
+    def _keys_and_values(
+        self, states: Tensor, rotation: Rotation | None, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values (b g j k) of the first `count` states (b j d)."""
+        rows = leading_rows(states, count)
+        key = _split(linear(self.key, rows), self.kv_heads)[:, :, :count]
+        value = _split(linear(self.value, rows), self.kv_heads)[:, :, :count]
+        if rotation is not None:
+            key = self.position.rotate(key, rotation)
+        return key, value
 
 
 class CrossAttention(_Projections):
-    """Attention from a decoder's rows to an encoder's states (b s d), whose keys and values memory
-    keeps.
-    """
+    """Attention from a decoder's rows to an encoder's states, whose keys and values memory keeps."""
 
     def forward(
-        self, rows: Tensor, past: LayerMemory, context: Context
+        self, rows: Tensor, past: LayerMemory, shared: SharedInputs
     ) -> tuple[Tensor, LayerMemory, Tensor | None]:
         """States (b i d) to results (b i d), the encoder's keys and values, and weights (b h i s)
-        where asked for.
+        where they are kept.
         """
         query = _split(linear(self.query, rows), self.heads)
         key, value = past.cross_keys, past.cross_values
         if key is None or value is None:
-            assert context.encoder_states is not None
-            key = _split(linear(self.key, context.encoder_states), self.kv_heads)
-            value = _split(linear(self.value, context.encoder_states), self.kv_heads)
-        mixed, weights = attend(
-            query,
-            key,
-            value,
-            self.scale,
-            None,
-            context.encoder_mask,
-            False,
-            self._rate(),
-            context.cross_head_mask,
-            context.keep_attentions,
-        )
-        return (
-            linear(self.output, _merge(mixed)),
-            LayerMemory(cross_keys=key, cross_values=value),
-            weights,
-        )
-
-
-def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scale: float,
-    bias: Tensor | None,
-    mask: Added | None,
-    causal: bool,
-    rate: float,
-    head_mask: Tensor | None,
-    keep_weights: bool,
-    in_steps: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """Weighted values (b h i k) of queries (b h i k) over keys and values (b g j k), and weights
-    where kept.
-
-    Scores are scaled products plus `bias` (b h i j), which may be overwritten, plus `mask`; a row
-    that sees nobody yields zeros in every dtype. `causal` stands for a plain triangular mask,
-    `rate` is dropout's, and `head_mask` (h) multiplies each head's weights. `in_steps` makes the
-    scores where a fused kernel could do without.
-    """
-    # The processor's fused kernel has neither dropout nor a gradient for the bias.
-    unfused = query.device.type == "cpu" and (rate > 0 or (bias is not None and bias.requires_grad))
-    if keep_weights or in_steps or unfused:
-        mixed, weights = _attend_in_steps(
-            query, key, value, scale, bias, mask, causal, rate, head_mask
-        )
-        return mixed, weights if keep_weights else None
-    added = bias if mask is None else mask.scores
-    if bias is not None and mask is not None:
-        added = (
-            bias + mask.scores if bias.requires_grad or transformed() else bias.add_(mask.scores)
-        )
-    grouped = key.shape[1] != query.shape[1]
-    mixed = scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=added,
-        dropout_p=rate,
-        is_causal=causal,
-        scale=scale,
-        enable_gqa=grouped,
-    )
-    if mask is not None and mask.sighted is not None:
-        mixed = mixed * mask.sighted
-    return mixed if head_mask is None else mixed * head_mask[:, None, None], None
-
-
-def _attend_in_steps(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scale: float,
-    bias: Tensor | None,
-    mask: Added | None,
-    causal: bool,
-    rate: float,
-    head_mask: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    repeats = query.shape[1] // key.shape[1]
-    if repeats > 1:
-        key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
-    scores = (query * scale) @ key.transpose(-1, -2)
-    if causal:
-        mask = additive(
-            torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril(),
-            scores.dtype,
-        )
-    for added in (bias, None if mask is None else mask.scores):
-        if added is not None:
-            scores = scores.add_(added) if not transformed() else scores + added
-    weights = scores.softmax(dim=-1)
-    if mask is not None and mask.sighted is not None:
-        weights = weights * mask.sighted
-    weights = dropout(weights, rate)
-    weights = weights if head_mask is None else weights * head_mask[:, None, None]
-    return weights @ value, weights
-
-
-def _biased(query: Tensor, scores: RelativeScores | None) -> Tensor:
-    """Queries (b h i k) with the vector that the content term adds to them."""
-    return query if scores is None else scores.with_content_bias(query)
+            assert shared.encoder_states is not None
+            key = _split(linear(self.key, shared.encoder_states), self.kv_heads)
+            value = _split(linear(self.value, shared.encoder_states), self.kv_heads)
+        softmax = self._softmax(shared)
+        softmax = replace(softmax, causal=False, unfused=False, head_mask=shared.cross_head_mask)
+        mixed, weights = attend_whole(query, key, value, None, shared.encoder_mask, softmax)
+        memory = LayerMemory(cross_keys=key, cross_values=value)
+        return linear(self.output, _merge(mixed)), memory, weights
 
 
 def _split(states: Tensor, heads: int) -> Tensor:

@@ -1,4 +1,7 @@
-"""One block: the residual path around attention and feed-forward."""
+"""One block: the residual path around attention and feed-forward.
+
+b batch, i tokens of the call, p predictions, m remembered tokens, d model width.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -7,33 +10,39 @@ from torch import Tensor, nn
 
 from engine.kernels.dropout import Dropout
 from engine.memory import LayerMemory
-from engine.network.attention import Attention, CrossAttention
-from engine.network.context import Context, Turns
+from engine.network.attention import Attention, CrossAttention, SharedInputs
 from engine.network.feed_forward import FeedForward
 from engine.network.norms import build_norm
+from engine.network.positions.position import Rotation
 from engine.spec import Spec
 
 
 @dataclass
 class BlockResult:
-    """States (b i+p d), the keys and values of the block, and attention weights where kept."""
+    """What a block gives."""
 
     states: Tensor
+    """(b i+p d)."""
     memory: LayerMemory
+    """The keys and values of the block."""
     weights: Tensor | None = None
+    """(b h i+p j), where they are kept."""
     cross_weights: Tensor | None = None
+    """(b h i+p s), where they are kept."""
 
 
 class Block(nn.Module):
     """Attention and feed-forward on a residual path.
 
-    sequential, pre:   x ─┬─ norm ─ attention ─ + ─┬─ norm ─ feed-forward ─ + ─►      (cross-attention, where the spec
-                          └─────────────────────┘  └──────────────────────┘           has it, sits between the two)
+    sequential, pre:   x ─┬─ norm ─ attention ─ + ─┬─ norm ─ feed-forward ─ + ─►
+                          └─────────────────────┘  └──────────────────────┘
     sequential, post:  x ─┬─ attention ─ + ─ norm ─┬─ feed-forward ─ + ─ norm ─►
                           └──────────────┘         └─────────────────┘
     parallel, pre:     x ─┬─ norm ─ attention ──── + ─►
                           ├─ norm ─ feed-forward ──┤
                           └────────────────────────┘
+
+    Cross-attention, where the spec has it, stands between the two.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -45,66 +54,76 @@ class Block(nn.Module):
         self.cross_attention_norm = build_norm(spec.norm, model) if spec.attention.cross else None
         self.feed_forward = FeedForward(spec)
         self.feed_forward_norm = None if spec.block.shared_norm else build_norm(spec.norm, model)
-        self.pre = spec.norm.placement == "pre"
+        pre = spec.norm.placement == "pre"
+        # What stands before a layer, and behind its sum with the residual path.
+        self.before, self.after = (_norm, _identity) if pre else (_identity, _norm)
         self.norm_queries = spec.norm.query
         self.parallel = spec.block.order == "parallel"
         self.zero_padding = spec.block.zero_padding
-        residual = spec.dropout.residual
+        residual, inner = spec.dropout.residual, spec.dropout.feed_forward
         self.dropout = Dropout(residual)
-        self.feed_forward_dropout = Dropout(
-            residual if spec.dropout.feed_forward is None else spec.dropout.feed_forward
-        )
+        self.feed_forward_dropout = Dropout(residual if inner is None else inner)
 
-    def forward(self, states: Tensor, past: LayerMemory, context: Context) -> BlockResult:
-        """States (b i+p d) of content and query rows, and what the block remembers, to the asking
-        rows after the block.
+    def forward(self, states: Tensor, past: LayerMemory, shared: SharedInputs) -> BlockResult:
+        """States (b i+p d) of tokens and prediction rows, and what the block remembers, to the
+        query rows after the block.
         """
-        attended, memory, weights = self._attend(states, past, context)
-        states = context.asking(states)
-        cross_weights = None
+        attended, memory, weights = self._attend(states, past, shared)
+        states = shared.query_rows(states)
+        result = BlockResult(states, memory, weights)
         if self.parallel:
-            entered = self._enter(states, self.feed_forward_norm or self.attention_norm)
-            states = states + attended + self.feed_forward_dropout(self.feed_forward(entered))
+            entered = self.before(self.feed_forward_norm or self.attention_norm, states)
+            fed = self.feed_forward(entered)
+            states = states + attended + self.feed_forward_dropout(fed)
         else:
-            states = self._leave(states + attended, self.attention_norm)
-            known = context.encoder_states is not None or past.cross_keys is not None
-            if self.cross_attention is not None and known:
-                norm = self.cross_attention_norm
-                crossed, cross_memory, cross_weights = self.cross_attention(
-                    self._enter(states, norm), past, context
-                )
-                states = self._leave(states + self.dropout(crossed), norm)
-                memory = replace(
-                    memory,
-                    cross_keys=cross_memory.cross_keys,
-                    cross_values=cross_memory.cross_values,
-                )
-            fed = self.feed_forward(self._enter(states, self.feed_forward_norm))
-            states = self._leave(states + self.feed_forward_dropout(fed), self.feed_forward_norm)
-        if self.zero_padding and context.real is not None:
-            states = states * context.real[..., None].to(states.dtype)
-        return BlockResult(states, memory, weights, cross_weights)
+            states = self.after(self.attention_norm, states + attended)
+            if self.cross_attention is not None:
+                states = self._cross_attend(states, past, shared, result)
+            fed = self.feed_forward(self.before(self.feed_forward_norm, states))
+            states = self.after(self.feed_forward_norm, states + self.feed_forward_dropout(fed))
+        if self.zero_padding and shared.real is not None:
+            states = states * shared.real[..., None].to(states.dtype)
+        result.states = states
+        return result
 
     def _attend(
-        self, states: Tensor, past: LayerMemory, context: Context
+        self, states: Tensor, past: LayerMemory, shared: SharedInputs
     ) -> tuple[Tensor, LayerMemory, Tensor | None]:
-        entered = self._enter(states, self.attention_norm)
-        rows = context.asking(entered if self.norm_queries else states)
-        tokens = entered
+        tokens = self.before(self.attention_norm, states)
+        rows = shared.query_rows(tokens if self.norm_queries else states)
         if past.hidden is not None:
-            remembered = self._enter(past.hidden, self.attention_norm)
-            tokens = torch.cat((remembered, entered[:, : context.grid.content]), dim=1)
-        attended, memory, weights = self.attention(rows, tokens, past, context)
+            remembered = self.before(self.attention_norm, past.hidden)
+            tokens = torch.cat((remembered, tokens[:, : shared.scores.pairs.tokens]), dim=1)
+        attended, memory, weights = self.attention(rows, tokens, past, shared)
         return self.dropout(attended), memory, weights
 
-    def project(self, hidden: Tensor, turns: Turns | None) -> LayerMemory:
+    def _cross_attend(
+        self, states: Tensor, past: LayerMemory, shared: SharedInputs, result: BlockResult
+    ) -> Tensor:
+        """States after cross-attention, whose memory and weights enter the result."""
+        assert self.cross_attention is not None
+        if shared.encoder_states is None and past.cross_keys is None:
+            return states
+        entered = self.before(self.cross_attention_norm, states)
+        attended, memory, result.cross_weights = self.cross_attention(entered, past, shared)
+        result.memory = replace(
+            result.memory, cross_keys=memory.cross_keys, cross_values=memory.cross_values
+        )
+        return self.after(self.cross_attention_norm, states + self.dropout(attended))
+
+    def project(self, hidden: Tensor, rotation: Rotation | None) -> LayerMemory:
         """Remembered inputs (b m d) of this block as the keys and values that it would make of
         them.
         """
-        return self.attention.project(self._enter(hidden, self.attention_norm), turns)
+        return self.attention.project(self.before(self.attention_norm, hidden), rotation)
 
-    def _enter(self, states: Tensor, norm: nn.Module | None) -> Tensor:
-        return norm(states) if self.pre and norm is not None else states
 
-    def _leave(self, states: Tensor, norm: nn.Module | None) -> Tensor:
-        return states if self.pre or norm is None else norm(states)
+def _norm(norm: nn.Module | None, states: Tensor) -> Tensor:
+    if norm is None:
+        return states
+    normed: Tensor = norm(states)
+    return normed
+
+
+def _identity(norm: nn.Module | None, states: Tensor) -> Tensor:
+    return states

@@ -8,9 +8,9 @@ from engine.errors import InputError
 from engine.kernels.dropout import Dropout
 from engine.kernels.linear import product
 from engine.network.norms import build_norm
-from engine.network.positions import PositionTable
+from engine.network.positions import build_position
 from engine.parameters.offloading import Parameters, with_weights
-from engine.spec import Spec, axes
+from engine.spec import Spec
 
 
 class TokenEmbedding(nn.Module):
@@ -81,8 +81,7 @@ class Embeddings(nn.Module):
         super().__init__()
         tables, model = spec.embeddings.tables, spec.embedding_width
         self.tokens = TokenEmbedding(spec)
-        table = isinstance(spec.position, axes.LearnedPosition | axes.SinusoidPosition)
-        self.positions = PositionTable(spec) if table else None
+        self.positions = build_position(spec).table()
         segments, languages = tables.segments, tables.languages
         self.segments: nn.Parameter | None = None
         if segments is not None and segments.count is not None:

@@ -2,10 +2,13 @@
 
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
+from engine.kernels.linear import build_linear, linear
 from engine.network.embeddings import TokenEmbedding
+from engine.network.feed_forward import ACTIVATIONS
 from engine.spec import HeadOptions, Spec
+from engine.spec.axes import Activation
 
 
 class Head(nn.Module):
@@ -27,3 +30,15 @@ class Head(nn.Module):
 
     def tie(self, tokens: TokenEmbedding) -> None:
         """Share weights with the token table; most heads have none to share."""
+
+
+class Pooler(nn.Module):
+    """Dense layer and activation on the first token: states (b i d) to (b d) (Devlin et al. 2019)."""
+
+    def __init__(self, model: int, activation: Activation) -> None:
+        super().__init__()
+        self.dense = build_linear(model, model)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.activation(linear(self.dense, states[:, 0]))

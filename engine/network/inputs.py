@@ -21,7 +21,20 @@ from engine.arguments import (
 )
 from engine.errors import InputError, nearest
 from engine.memory import Form, Memory, check_memory
-from engine.spec import Spec, axes
+from engine.network.positions import Position
+from engine.spec import Spec
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What a call says of padding."""
+
+    by_pair: Tensor | None = None
+    """(b i j): True where a token may see a column."""
+    real: Tensor | None = None
+    """(b i): True for tokens of the call that are no padding."""
+    remembered: Tensor | None = None
+    """(b m): the same of remembered tokens, where the call speaks of them."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,12 @@ class Inputs:
         return given.shape[0], given.shape[1]
 
     @property
+    def ids(self) -> Tensor:
+        """The ids of the tokens, where these are not given as vectors."""
+        assert self.input_ids is not None
+        return self.input_ids
+
+    @property
     def device(self) -> torch.device:
         """Where the tokens are."""
         given = self.input_ids if self.input_ids is not None else self.inputs_embeds
@@ -78,9 +97,15 @@ class Inputs:
             )
         return None
 
-    def turned(self, spec: Spec) -> bool:
-        """Whether keys are turned by `position_ids`, which memory of hidden states would lose."""
-        return isinstance(spec.position, axes.RotaryPosition) and self.position_ids is not None
+    def read_padding(self, spec: Spec) -> Padding:
+        """What is known of padding."""
+        given, length = self.padding(spec), self.shape[1]
+        if given is None:
+            return Padding()
+        if given.dim() == 3:
+            return Padding(by_pair=given)
+        remembered = given[:, :-length] if given.shape[1] > length else None
+        return Padding(real=given[:, -length:], remembered=remembered)
 
     @property
     def ahead(self) -> int:
@@ -157,7 +182,7 @@ def _numbers(mapping: Tensor) -> Tensor:
     return mapping.long() if mapping.dtype == torch.bool else mapping
 
 
-def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
+def check(spec: Spec, position: Position, inputs: Inputs, dtype: torch.dtype) -> None:
     """Raise InputError for the first argument that is malformed or that the spec has no axis for.
 
     `dtype` is that of the network's weights.
@@ -171,7 +196,7 @@ def check(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
     for name in FLAGS:
         check_flag(name, getattr(inputs, name))
     _check_tokens(spec, inputs)
-    _check_axes(spec, inputs)
+    _check_axes(spec, position, inputs)
     _check_states(spec, inputs, dtype)
     _check_masks(spec, inputs)
     _check_memory(spec, inputs)
@@ -270,8 +295,8 @@ def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
         expect("encoder_attention_mask", mask, (batch, count), (batch, length, count))
 
 
-def _check_axes(spec: Spec, inputs: Inputs) -> None:
-    tables, position = spec.embeddings.tables, spec.position
+def _check_axes(spec: Spec, position: Position, inputs: Inputs) -> None:
+    tables = spec.embeddings.tables
     shape = inputs.shape
     if inputs.token_type_ids is not None:
         if tables.segments is None and "segment" not in spec.attention.score:
@@ -293,17 +318,16 @@ def _check_axes(spec: Spec, inputs: Inputs) -> None:
         expect("langs", inputs.langs, shape)
         in_range("langs", inputs.langs, languages.count, "embeddings.tables.languages.count")
     if inputs.position_ids is not None:
-        if not isinstance(
-            position, axes.LearnedPosition | axes.SinusoidPosition | axes.RotaryPosition
-        ):
+        if not position.takes_ids:
             raise InputError(
-                f"position_ids needs position.kind learned, sinusoid or rotary; this spec has {position.kind}"
+                "position_ids needs position.kind learned, sinusoid or rotary; this spec has "
+                f"{spec.position.kind}"
             )
         expect("position_ids", inputs.position_ids, shape, (1, shape[1]))
-        if inputs.turned(spec) and inputs.memory is not None and not inputs.memory.projected:
+        if position.rotates and inputs.memory is not None and not inputs.memory.projected:
             raise InputError(
-                "position_ids turn keys, which a memory of hidden states makes anew from counted places: start with "
-                "model.start_memory, which holds keys"
+                "position_ids turn keys, which a memory of hidden states makes anew from counted "
+                "places: start with model.start_memory, which holds keys"
             )
     if spec.streams.kind == "one":
         for name in ("perm_mask", "target_mapping"):
@@ -313,9 +337,10 @@ def _check_axes(spec: Spec, inputs: Inputs) -> None:
         raise InputError(
             "encoder_hidden_states needs cross-attention: this spec has attention.cross false"
         )
-    if isinstance(position, axes.RelativePosition) and position.reversed_half and shape[0] % 2:
+    if position.mirrored and shape[0] % 2:
         raise InputError(
-            f"position.reversed_half mirrors half the batch and needs an even one, found {shape[0]} rows"
+            "position.reversed_half mirrors half the batch and needs an even one, found "
+            f"{shape[0]} rows"
         )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.network.embeddings import Embeddings, TokenEmbedding
-from engine.network.positions import PositionTable, sinusoid
+from engine.network.positions.table import LearnedTable, SinusoidTable
 from engine.spec import Spec
 from engine.spec.axes import Init
 
@@ -47,16 +47,8 @@ def _fill(
         nn.init.normal_(parameter, 1.0, init.norm, generator)
     elif name in ZERO_NAMES:
         nn.init.zeros_(parameter)
-    elif isinstance(module, PositionTable) and module.position.kind == "sinusoid":
-        parameter.copy_(
-            sinusoid(
-                torch.arange(len(parameter), device=parameter.device),
-                module.width,
-                module.position.basis,
-            )
-        )
-        if module.zero_row is not None and module.zero_row < len(parameter):
-            parameter[module.zero_row] = 0
+    elif isinstance(module, SinusoidTable):
+        module.fill()
     elif name in ("projection", "projections"):
         _draw(
             parameter,
@@ -64,7 +56,7 @@ def _fill(
             "normal",
             generator,
         )
-    elif isinstance(module, Embeddings | TokenEmbedding | PositionTable):
+    elif isinstance(module, Embeddings | TokenEmbedding | LearnedTable):
         _draw(
             parameter,
             init.std if init.embeddings is None else init.embeddings,
@@ -72,7 +64,8 @@ def _fill(
             generator,
         )
         row = module.padding_row(index) if isinstance(module, TokenEmbedding) else None
-        row = module.padding if isinstance(module, PositionTable) else row
+        if isinstance(module, LearnedTable):
+            row = module.padding
         if row is not None:
             parameter[row] = 0
     else:

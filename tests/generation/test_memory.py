@@ -93,7 +93,7 @@ def test_a_full_window_slides_without_copying_each_step() -> None:
         places.append(pointer(memory))
     assert memory.length == 20
     assert 1 <= sum(one != other for one, other in itertools.pairwise(places)) <= 5
-    room = memory.layers[0].room
+    room = memory.layers[0].buffer
     assert room is not None and room.keys.shape[-2] < 120
     assert memory.layers[0].distances is not None and memory.layers[0].distances.keys.shape[2] < 60
 
@@ -224,7 +224,7 @@ def test_reset_rows_are_selected_joined_and_saved(name: str, tmp_path: Path) -> 
     parts = [first.select(torch.tensor([0])), reset.select(torch.tensor([1]))]
     agree(after(model, text[:2, 4:], Memory.concatenate(parts))[0], expected)
     if name != "transformer-xl":  # which would begin with more zeros than that
-        shorter = model.reset_memory(first, [1]).last(3).without_newest(1)
+        shorter = model.reset_memory(first, [1]).last(3).drop_newest(1)
         agree(after(model, text[:, 4:], shorter)[0][1], expected[1])
 
 
@@ -312,9 +312,9 @@ def test_counts_that_no_memory_has() -> None:
     with pytest.raises(InputError, match="cannot keep -1"):
         memory.last(-1)
     for count in (-1, 6):
-        with pytest.raises(InputError, match=f"5 tokens cannot give up {count}"):
-            memory.without_newest(count)
-    assert memory.without_newest(5).length == 0
+        with pytest.raises(InputError, match=f"5 tokens cannot lose {count}"):
+            memory.drop_newest(count)
+    assert memory.drop_newest(5).length == 0
 
 
 @pytest.mark.parametrize("projected", [False, True])

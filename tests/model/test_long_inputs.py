@@ -4,8 +4,6 @@ no gradient.
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +15,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine import Spec, build_model
-from engine.network import begin, masks, scores
+from engine.kernels.tuning import tuned
 from engine.spec.axes import Dropout
 from tests.strategies import agree, answer, built, examples, family, inputs_for, valid_specs
 
 QUIET = {"dropout": dict.fromkeys(Dropout.model_fields, 0.0)}
 
 
-@contextmanager
-def blocks_of(rows: int, at_once: int = 0) -> Iterator[None]:
-    """Blocks of so many rows, whose masks are made one by one where all take more than `at_once`
+def tiles_of(rows: int, at_once: int = 0) -> Any:
+    """Tiles of so many rows, whose masks are made one by one where all take more than `at_once`
     bytes.
     """
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (masks, begin, scores):
-            patch.setattr(module, "BLOCK", rows)
-        for module in (masks, begin):
-            patch.setattr(module, "AT_ONCE", at_once)
-        yield
+    return tuned(tile_rows=rows, scores_at_once_bytes=at_once)
 
 
 def learned(model: torch.nn.Module, call: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -60,11 +52,11 @@ def test_blocks_of_rows_change_nothing(
     )
     spec = spec.model_copy(update={"dropout": Dropout(**QUIET["dropout"])})
     model = built(spec, seed=seed)
-    with blocks_of(10**6, 10**12):
+    with tiles_of(10**6, 10**12):
         whole = answer(model(**call))
         expected, wanted = learned(model, call)
     model.gradient_checkpointing = again
-    with blocks_of(3):
+    with tiles_of(3):
         agree(answer(model.eval()(**call)), whole, "answers", 1e-12)
         found, gradients = learned(model, call)
     agree(found, expected, "answers in training", 1e-12)
@@ -81,7 +73,7 @@ def test_dropout_is_the_same_when_it_is_made_again() -> None:
     for again in (False, True):
         model.gradient_checkpointing = again
         torch.manual_seed(3)
-        with blocks_of(3):
+        with tiles_of(3):
             results.append(learned(model, call))
     (plain, wanted), (found, gradients) = results
     assert torch.equal(plain, found)
@@ -151,7 +143,7 @@ def test_memory_grows_with_the_length(name: str, training: bool) -> None:
     """Four times the length takes about four times the memory; no tensor has an entry a pair of
     tokens.
     """
-    with blocks_of(32):
+    with tiles_of(32):
         padded = {"attention_mask": torch.ones(1, 256)} if name in ("xlnet", "xglm") else {}
         longer = {key: torch.ones(1, 1024) for key in padded}
         short, _ = held(name, 256, training, **padded)
@@ -162,7 +154,7 @@ def test_memory_grows_with_the_length(name: str, training: bool) -> None:
 
 def test_segments_and_padding_of_a_long_text() -> None:
     """XLNet with every argument that speaks of pairs, made from what is known of single tokens."""
-    with blocks_of(32):
+    with tiles_of(32):
         given = {
             "token_type_ids": torch.arange(1024)[None] // 600,
             "attention_mask": torch.arange(1024)[None] > 9,

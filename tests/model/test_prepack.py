@@ -297,7 +297,7 @@ def test_distances_are_projected_once(
             runs.append(1)
         return linear(layer, states)
 
-    monkeypatch.setattr("engine.network.scores.linear", counted)
+    monkeypatch.setattr("engine.network.positions.relative.linear", counted)
 
     def projects(length: int) -> int:
         runs.clear()

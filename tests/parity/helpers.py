@@ -185,7 +185,7 @@ def drop_alike(
         return stand_in(values, rate, True) if rate > 0 else values
 
     patch.setattr(torch.nn.functional, "dropout", stand_in)
-    for module in ("kernels.dropout", "attention", "scores"):
+    for module in ("kernels.dropout", "kernels.attention", "network.positions.relative"):
         patch.setattr(f"engine.{module}.dropout", ours)
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Spec
-from engine.network.attention import attend
-from engine.network.masks import BLOCK, additive
+from engine.kernels.attention import Softmax, additive, attend_whole, fused, plain, unfused
+from engine.kernels.tuning import tuning
 from tests.strategies import (
     FAMILIES,
     agree,
@@ -132,7 +132,9 @@ def test_scores_made_in_steps_stay_near_single(name: str, padded: bool) -> None:
     spec = family(name, **table)
     padded = padded and "padding" in spec.attention.mask
     call, half = (
-        inputs_for(spec, length=BLOCK + 20, seed=3, targets=2, padded=padded, dtype=dtype)
+        inputs_for(
+            spec, length=tuning().tile_rows + 20, seed=3, targets=2, padded=padded, dtype=dtype
+        )
         for dtype in (torch.float64, torch.bfloat16)
     )
     with torch.no_grad():
@@ -147,7 +149,8 @@ def test_scores_made_in_steps_stay_near_single(name: str, padded: bool) -> None:
 
 
 @pytest.mark.parametrize("causal", (False, True))
-def test_scores_made_in_steps_give_the_fused_answer(causal: bool) -> None:
+@pytest.mark.parametrize("way", (fused, unfused))
+def test_every_way_gives_what_the_plain_definition_gives(way: Any, causal: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     query, bias = (
         torch.randn(2, 4, 5, n, dtype=torch.float64, generator=generator) for n in (3, 5)
@@ -155,29 +158,13 @@ def test_scores_made_in_steps_give_the_fused_answer(causal: bool) -> None:
     key, value = (
         torch.randn(2, 2, 5, 3, dtype=torch.float64, generator=generator) for _ in range(2)
     )
-    mask = (
-        None
-        if causal
-        else additive(torch.rand(2, 1, 5, 5, generator=generator) > 0.4, torch.float64)
-    )
-    added = None if causal else bias
-    fused, steps = (
-        attend(
-            query,
-            key,
-            value,
-            0.5,
-            None if added is None else added.clone(),
-            mask,
-            causal,
-            0.0,
-            None,
-            False,
-            way,
-        )[0]
-        for way in (False, True)
-    )
-    agree(steps, fused, "weighted values")
+    allowed = torch.rand(2, 1, 5, 5, generator=generator) > 0.4
+    allowed[0, 0, 2] = False
+    softmax = Softmax(0.5, causal, head_mask=torch.tensor([1.0, 0.5, 0.0, 2.0]).double())
+    mask = None if causal else additive(allowed, torch.float64)
+    terms = None if causal else bias
+    expected, _ = plain(query, key, value, terms, mask, softmax)
+    agree(way(query, key, value, terms, mask, softmax), expected, "weighted values")
 
 
 @examples(40)
@@ -218,9 +205,9 @@ def test_rows_that_see_nobody_yield_zeros(
     allowed = torch.rand(2, 1, 4, 4, generator=generator) > 0.3
     allowed[0, 0, 1] = False
     allowed[1, 0] = False
-    mixed, weights = attend(
-        query, key, value, 0.5, bias, additive(allowed, dtype), False, 0.0, None, keep, in_steps
-    )
+    softmax = Softmax(0.5, keep_weights=keep, unfused=in_steps)
+    mask = additive(allowed, dtype)
+    mixed, weights = attend_whole(query, key, value, bias, mask, softmax)
     assert torch.equal(mixed[0, :, 1], torch.zeros_like(mixed[0, :, 1]))
     assert torch.equal(mixed[1], torch.zeros_like(mixed[1]))
     assert bool(mixed.isfinite().all()) and float(mixed[0, :, 0].detach().abs().max()) > 0

@@ -1,0 +1,343 @@
+"""The network: embeddings, blocks, final norm. One forward pass for every spec.
+
+b batch, i tokens of the call, m remembered tokens, p predictions, d model width.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from engine.errors import InputError
+from engine.kernels.allocation import return_large_buffers
+from engine.kernels.attention import Tiling, additive, choose
+from engine.kernels.dropout import Dropout
+from engine.kernels.watched import transformed
+from engine.memory import (
+    Form,
+    Keeps,
+    LayerMemory,
+    Memory,
+    memory_after,
+    memory_policy,
+    remembered_mask,
+)
+from engine.network.attention import SharedInputs
+from engine.network.block import Block, BlockResult
+from engine.network.embeddings import Embeddings
+from engine.network.head import Head, Pooler
+from engine.network.inputs import Inputs, Padding, check
+from engine.network.masks import MaskRules, Pairs
+from engine.network.norms import build_norm
+from engine.network.outputs import Output
+from engine.network.positions import CallPositions, PositionInputs, build_position
+from engine.network.positions.scores import score_inputs
+from engine.parameters.offloading import device_of
+from engine.spec import Spec
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the blocks of a call start from."""
+
+    states: Tensor
+    """(b i+p d): the first states of tokens and prediction rows."""
+    memory: Memory | None
+    mask: Tensor | None
+    """(b m+i): True for remembered and new tokens that are no padding."""
+    seen: Tensor | int
+    """How many positions have been given out, this call's included."""
+    shared: SharedInputs
+
+
+class Network(nn.Module):
+    """The modules of a spec and their forward pass, with a head or bare."""
+
+    def __init__(self, spec: Spec, head: Head | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.position, self.memory_policy = build_position(spec), memory_policy(spec)
+        self.embeddings = Embeddings(spec)
+        self.from_end = self.position.block_tables()
+        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.dims.layers))
+        self.final_norm = build_norm(spec.norm, spec.dims.model) if spec.final_norm else None
+        self.dropout = Dropout(spec.dropout.output)
+        self.pooler: Pooler | None = None
+        if spec.pooler is not None and (head is None or head.needs_pooler):
+            self.pooler = Pooler(spec.dims.model, spec.pooler.activation)
+        self.head = head
+        self._recomputes = False
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether training computes each block again in the backward pass instead of keeping it.
+
+        To set it lets freed buffers go back to the system at once, for the rest of the process.
+        """
+        return self._recomputes
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, recomputes: bool) -> None:
+        if recomputes:
+            return_large_buffers()
+        self._recomputes = recomputes
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return device_of(self)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of what is computed with them."""
+        return next(self.parameters()).dtype
+
+    def body(self, inputs: Inputs) -> Output:
+        """Embeddings, blocks and final norm, without the head (raises InputError)."""
+        check(self.spec, self.position, inputs, self.dtype)
+        form, start = self._memory_form(inputs), self._start(inputs)
+        states, memory, shared = start.states, start.memory, start.shared
+        pairs, policy = shared.scores.pairs, self.memory_policy
+        keeps: Keeps = "segments" if memory is None else memory.keeps
+        layers: list[LayerMemory] = []
+        hidden: list[Tensor] = []
+        attentions: list[Any] = []
+        cross_attentions: list[Tensor] = []
+        for index, block in enumerate(self.blocks):
+            past = LayerMemory() if memory is None else memory.layers[index]
+            if self.from_end is not None:
+                states, past = self.from_end(index, states, past, start.mask)
+            if inputs.output_hidden_states:
+                hidden += _by_stream(states, pairs, axis=1)
+            if index == len(self.blocks) - 1 and self._predicts_only(inputs):
+                shared = shared.only_predictions()
+            result = self._run(block, states, past, self._with_head_masks(shared, index, inputs))
+            if form is not None:
+                entered = states[:, : pairs.tokens]
+                layers.append(policy.remember(past, entered, result.memory, form, keeps))
+            states = result.states
+            if result.weights is not None:
+                parts = _by_stream(result.weights, pairs, axis=2)
+                attentions.append(parts[0] if len(parts) == 1 else parts)
+            if result.cross_weights is not None:
+                cross_attentions.append(result.cross_weights)
+        if self.final_norm is not None:
+            states = self.final_norm(states)
+        if inputs.output_hidden_states:
+            hidden += _by_stream(states, pairs, axis=1)
+        if pairs.targets is not None:
+            states = states[:, states.shape[1] - pairs.targets.shape[1] :]
+        last, after = self.dropout(states), None
+        if form is not None:
+            kept = tuple(layers)
+            after = memory_after(
+                policy, memory, kept, mask=start.mask, new=pairs.tokens, seen=start.seen
+            )
+        return Output(
+            last_hidden_state=last,
+            pooler_output=None if self.pooler is None else self.pooler(last),
+            memory=after,
+            hidden_states=tuple(hidden) or None,
+            attentions=tuple(attentions) or None,
+            cross_attentions=tuple(cross_attentions) or None,
+        )
+
+    def _predicts_only(self, inputs: Inputs) -> bool:
+        """Whether nobody reads the states of tokens after the last block."""
+        shown = inputs.output_hidden_states or inputs.output_attentions
+        return inputs.target_mapping is not None and not shown
+
+    def _memory_form(self, inputs: Inputs) -> Form | None:
+        """The form of the memory that comes back, None for no memory (raises InputError)."""
+        policy, past, asked = self.memory_policy, inputs.memory, inputs.use_memory
+        if asked is False or not policy.remembers("segments" if past is None else past.keeps):
+            return None
+        learns = self.training or torch.is_grad_enabled()
+        given = asked if isinstance(asked, str) else None
+        form = policy.form(past, given, learns, self.position.keys_stay)
+        reason = self._cannot_remember(form, inputs)
+        if asked is not None:
+            if reason is not None:
+                raise InputError(reason)
+            return form
+        recomputed = self.training and self._recomputes and not policy.recomputed
+        if reason is not None or recomputed or not policy.by_default(self.training):
+            return None
+        return form
+
+    def _cannot_remember(self, form: Form, inputs: Inputs) -> str | None:
+        """Why this call cannot leave a memory of this form."""
+        if self.training and form == "keys_values" and self.spec.block.layer_drop > 0:
+            return (
+                "training drops whole blocks (block.layer_drop), and these would remember nothing: "
+                "call eval()"
+            )
+        if form == "hidden_states" and self.position.rotates and inputs.position_ids is not None:
+            return (
+                "position_ids turn keys, which a memory of hidden states makes anew from counted "
+                "places: ask for use_memory='keys_values', or start with model.start_memory, which "
+                "holds keys"
+            )
+        return None
+
+    def _start(self, inputs: Inputs) -> Start:
+        """First states, and the masks, distances and counts that all blocks share."""
+        padding = inputs.read_padding(self.spec)
+        states = inputs.inputs_embeds
+        if states is None:
+            states = self.embeddings.embed(inputs.ids)
+        memory = self._memory(inputs, states, padding)
+        mask = remembered_mask(memory, padding.real, states)
+        targets = inputs.targets()
+        positions = self._locate(inputs, padding, memory, targets)
+        if self.from_end is not None:
+            states = self.from_end.bottom(states, mask)
+        token_types, langs = inputs.token_type_ids, inputs.langs
+        states = self.embeddings(states, positions.rows, token_types, langs, padding.real)
+        if targets is not None:
+            rows = self.embeddings.query_rows(states.shape[0], targets.shape[1])
+            states = torch.cat((states, rows), dim=1)
+        remembered = 0 if memory is None else memory.length
+        pairs = Pairs(inputs.shape[1], remembered, targets, inputs.ahead)
+        columns = self._columns(pairs, padding, mask)
+        vacant = None if memory is None else memory.vacant
+        rules = MaskRules(
+            self.spec,
+            pairs,
+            padding=columns,
+            permutation=inputs.perm_mask,
+            device=states.device,
+            dtype=states.dtype,
+            vacant=vacant,
+        )
+        shared = self._share(inputs, states, memory, positions, rules)
+        if padding.real is not None:
+            real = pairs.by_row(padding.real[..., None], pairs.whole.rows).squeeze(-1)
+            shared = replace(shared, real=real)
+        return Start(states, memory, mask, positions.seen, shared)
+
+    def _memory(self, inputs: Inputs, states: Tensor, padding: Padding) -> Memory | None:
+        """The memory of the call, or the one that the spec starts with."""
+        memory = inputs.memory
+        if memory is None:
+            memory = self.memory_policy.start(states.shape[0], states)
+        if memory is None:
+            return None
+        if memory.dtype != states.dtype and not torch.is_autocast_enabled(states.device.type):
+            raise InputError(
+                f"this memory holds {memory.dtype}, the network computes in {states.dtype}: "
+                "memory.to(dtype) casts it"
+            )
+        if padding.remembered is not None:
+            memory = replace(memory, mask=padding.remembered)
+        return memory
+
+    def _locate(
+        self, inputs: Inputs, padding: Padding, memory: Memory | None, targets: Tensor | None
+    ) -> CallPositions:
+        """The positions of the call."""
+        length = inputs.shape[1]
+        keeps: Keeps = "segments" if memory is None else memory.keeps
+        tokens, filler = None, self.spec.embeddings.tables.tokens.padding
+        if inputs.input_ids is not None and filler is not None:
+            tokens = inputs.input_ids != filler
+        return self.position.locate(
+            PositionInputs(
+                length=length,
+                entering=self.memory_policy.entering(length, keeps),
+                device=inputs.device,
+                real=padding.real,
+                tokens=tokens,
+                given=inputs.position_ids,
+                targets=targets,
+                memory=memory,
+            )
+        )
+
+    def _columns(self, pairs: Pairs, padding: Padding, mask: Tensor | None) -> Tensor | None:
+        """True for columns that are no padding, (b j) or (b i j), or None."""
+        columns = padding.by_pair
+        if columns is None:
+            attended = self.memory_policy.attends_padding and padding.remembered is None
+            columns = padding.real if attended else mask
+        if columns is not None and columns.shape[-1] == pairs.tokens:
+            columns = nn.functional.pad(columns, (pairs.remembered, 0), value=True)
+        return columns
+
+    def _share(
+        self,
+        inputs: Inputs,
+        states: Tensor,
+        memory: Memory | None,
+        positions: CallPositions,
+        rules: MaskRules,
+    ) -> SharedInputs:
+        """Masks, distances and rotations, made once for all blocks."""
+        spec, pairs, dropout = self.spec, rules.pairs, self.spec.dropout
+        scores = (states.shape[0], spec.dims.heads, pairs.rows, pairs.columns)
+        drops = self.training and dropout.attention > 0
+        choice = choose(states, scores, rules.bytes, drops)
+        causal = rules.is_triangle(memory) and not (choice.unfused and choice.large)
+        fused = set(spec.attention.score) == {"content"} and not choice.large
+        at_once = inputs.output_attentions or causal or transformed()
+        tiles = rules.tiles(at_once or fused)
+        rate = dropout.positions if self.training else 0.0
+        distances = self.position.distances(pairs, memory, states, rate)
+        encoder_mask = inputs.encoder_attention_mask
+        if encoder_mask is not None and encoder_mask.dim() == 3:
+            encoder_mask = pairs.by_row(encoder_mask, pairs.whole.rows)
+        elif encoder_mask is not None:
+            encoder_mask = encoder_mask[:, None]
+        seen = None if encoder_mask is None else encoder_mask[:, None] > 0
+        return SharedInputs(
+            scores=score_inputs(spec, pairs, distances, inputs.token_type_ids, states.device),
+            tiling=Tiling(
+                rules.mask(causal, tiles), tiles, recompute=self._recomputes and self.training
+            ),
+            causal=causal,
+            unfused=choice.unfused,
+            query_rotation=positions.query_rotation,
+            key_rotation=positions.key_rotation,
+            encoder_states=inputs.encoder_hidden_states,
+            encoder_mask=additive(seen, states.dtype),
+            keep_weights=inputs.output_attentions,
+        )
+
+    def _run(
+        self, block: nn.Module, states: Tensor, past: LayerMemory, shared: SharedInputs
+    ) -> BlockResult:
+        """One block; skipped at random in training where the spec drops layers."""
+        drop = self.spec.block.layer_drop
+        if self.training and drop > 0 and float(torch.rand(())) < drop:
+            return BlockResult(states, past)
+        if self._recomputes and self.training:
+            result: BlockResult = checkpoint(block, states, past, shared, use_reentrant=False)
+            return result
+        result = block(states, past, shared)
+        return result
+
+    def _with_head_masks(self, shared: SharedInputs, index: int, inputs: Inputs) -> SharedInputs:
+        """What the blocks share, with the head masks of one of them."""
+        if inputs.head_mask is None and inputs.cross_head_mask is None:
+            return shared
+        mask = _of_layer(inputs.head_mask, index, self.dtype)
+        cross = mask
+        if self.spec.attention.cross_head_mask != "shared":
+            cross = _of_layer(inputs.cross_head_mask, index, self.dtype)
+        return replace(shared, head_mask=mask, cross_head_mask=cross)
+
+
+def _by_stream(values: Tensor, pairs: Pairs, axis: int) -> tuple[Tensor, ...]:
+    """Rows of tokens, and of predictions where there are any."""
+    if pairs.targets is None:
+        return (values,)
+    return values.split([pairs.tokens, values.shape[axis] - pairs.tokens], dim=axis)
+
+
+def _of_layer(mask: Tensor | None, index: int, dtype: torch.dtype) -> Tensor | None:
+    """Head factors (h) of a block, from (h) or (layers h)."""
+    if mask is None:
+        return None
+    return (mask if mask.dim() == 1 else mask[index]).to(dtype)

@@ -1,0 +1,51 @@
+"""Positions counted from the mask."""
+
+import torch
+from torch import Tensor
+
+
+def count_positions(
+    count: str,
+    *,
+    real: Tensor | None,
+    tokens: Tensor | None,
+    length: int,
+    entering: int,
+    seen: Tensor | int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor | int]:
+    """Positions (b or 1, i) counted from zero, and how many have been given out up to the last of
+    the `entering` first tokens.
+
+    `real` (b i) is True for tokens that are no padding by the mask, `tokens` (b i) by their id.
+    Counting starts at the first real token, so that the padding side changes nothing. `columns`
+    starts at the left edge, as some published code does; `real` steps over padding ids, which get
+    position -1; `ids` does so and looks at no mask, as published for RoBERTa.
+    """
+    offset = seen[:, None] if isinstance(seen, Tensor) else seen
+    if count in ("real", "ids") and tokens is not None:
+        counted = tokens
+        if count == "real" and real is not None:
+            counted = tokens & _started(real, seen)
+        steps = counted.long().cumsum(-1)
+        positions = torch.where(counted, steps + offset - 1, -1)
+    elif count == "columns" or real is None:
+        columns = torch.arange(length, device=device) + offset
+        rows = -1 if isinstance(seen, Tensor) else 1
+        return columns.expand(rows, -1), seen + entering
+    else:
+        steps = _started(real, seen).long().cumsum(-1)
+        positions = (steps - 1).clamp(min=0) + offset
+    counted_steps = steps[:, :entering][:, -1]
+    if not isinstance(seen, Tensor):
+        seen = torch.full_like(counted_steps, seen)
+    return positions, counted_steps + seen
+
+
+def _started(real: Tensor, seen: Tensor | int) -> Tensor:
+    """True from the first real token of a row on, or from the start where earlier tokens were seen."""
+    if isinstance(seen, Tensor):
+        earlier = (seen > 0)[:, None]
+    else:
+        earlier = torch.full_like(real[:, :1], seen > 0)
+    return (real.long().cumsum(-1) > 0) | earlier

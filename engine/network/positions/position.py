@@ -1,0 +1,134 @@
+"""What a kind of position may do; the default of everything is nothing.
+
+b batch, i tokens of the call, m remembered tokens, p predictions, k head width, r distances.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.memory import LayerMemory, Memory
+from engine.network.masks import Pairs
+from engine.network.positions.counting import count_positions
+from engine.network.positions.scores import Distances, ScoreTerms
+from engine.spec import Spec
+
+# Cosines and sines (b 1 i k/2).
+Rotation = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class PositionInputs:
+    """What positions of one call are counted from."""
+
+    length: int
+    """Tokens of the call."""
+    entering: int
+    """How many of them enter memory: the next call counts on from the last of these."""
+    device: torch.device
+    real: Tensor | None = None
+    """(b i): True for tokens that are no padding by the mask."""
+    tokens: Tensor | None = None
+    """(b i): True for tokens that are no padding by their id."""
+    given: Tensor | None = None
+    """`position_ids` (b i) or (1 i)."""
+    targets: Tensor | None = None
+    """(b p): the token that each prediction row stands for."""
+    memory: Memory | None = None
+
+    @property
+    def seen(self) -> Tensor | int:
+        """How many positions were given out before, one number or one a row (b)."""
+        return 0 if self.memory is None else self.memory.seen
+
+
+@dataclass(frozen=True)
+class CallPositions:
+    """The positions of one call."""
+
+    seen: Tensor | int
+    """How many positions have been given out, the tokens of this call included."""
+    rows: Tensor | None = None
+    """(b i): rows of a table at the bottom."""
+    query_rotation: Rotation | None = None
+    """Of all query rows."""
+    key_rotation: Rotation | None = None
+    """Of the key columns whose keys are not yet made."""
+
+
+class BlockTables(nn.Module):
+    """Positions added to the states that enter a block, and to those that it remembers."""
+
+    def bottom(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """Token vectors (b i d) with the positions that belong to the bottom.
+
+        `real` (b m+i) is True for tokens that are no padding.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, block: int, states: Tensor, past: LayerMemory, real: Tensor | None = None
+    ) -> tuple[Tensor, LayerMemory]:
+        raise NotImplementedError
+
+
+class Position:
+    """No positions (`position.kind: none`), and the interface of all kinds."""
+
+    takes_ids = False
+    """Whether a call may give position_ids."""
+    rotates = False
+    """Whether keys are rotated by their position, which hidden states would lose."""
+    keys_stay = True
+    """Whether the key of a token stays the same when further tokens come."""
+    mirrored = False
+    """Whether the second half of a batch has mirrored distances, so that its rows are no equals."""
+    padding_counts = False
+    """Whether padding on the left of a text moves its positions."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    def table(self) -> nn.Module | None:
+        """Rows added to the token vectors, from row numbers (b i) and a dtype to (b i d)."""
+        return None
+
+    def block_tables(self) -> BlockTables | None:
+        """Rows added at blocks."""
+        return None
+
+    def score_terms(self) -> ScoreTerms | None:
+        """What distances add to scores; a module of each block's attention."""
+        return None
+
+    def locate(self, call: PositionInputs) -> CallPositions:
+        """The positions of a call (raises InputError past the last one)."""
+        return CallPositions(self._count(call)[1])
+
+    def distances(self, pairs: Pairs, past: Memory | None, like: Tensor, rate: float) -> Distances:
+        """The distances of a call's pairs, in the dtype and on the device of `like`.
+
+        Dropout of `rate` falls on them, once for all blocks and rows.
+        """
+        return Distances()
+
+    def rotate(self, states: Tensor, rotation: Rotation) -> Tensor:
+        """Queries or keys (b h i k) by their positions."""
+        return states
+
+    def memory_rotation(self, memory: Memory, device: torch.device) -> Rotation | None:
+        """Rotations of remembered tokens."""
+        return None
+
+    def _count(self, call: PositionInputs, count: str = "all") -> tuple[Tensor, Tensor | int]:
+        """Positions (b or 1, i) from 0, and how many have been given out."""
+        return count_positions(
+            count,
+            real=call.real,
+            tokens=call.tokens,
+            length=call.length,
+            entering=call.entering,
+            seen=call.seen,
+            device=call.device,
+        )
