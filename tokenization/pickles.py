@@ -7,6 +7,7 @@ any other name ends the reading.
 """
 
 import io
+import mmap
 import pickle
 import pickletools
 import zipfile
@@ -105,7 +106,9 @@ _LENGTHS = {
 _MOST_TUPLES = 10_000
 
 
-def check_pickle(content: bytes, start: int = 0) -> None:
+def check_pickle(
+    content: bytes | mmap.mmap, start: int = 0, most_tuples: int = _MOST_TUPLES
+) -> None:
     """Raise UnpicklingError for a pickle that asks for more memory than its own length, or nests
     tuples without end.
 
@@ -130,9 +133,9 @@ def check_pickle(content: bytes, start: int = 0) -> None:
                 raise pickle.UnpicklingError(f"it numbers an object {number}, of fewer bytes")
         elif name.startswith("TUPLE"):
             tuples += 1
-            if tuples > _MOST_TUPLES:
+            if tuples > most_tuples:
                 raise pickle.UnpicklingError(
-                    f"it holds more than {_MOST_TUPLES} tuples, which no word list does"
+                    f"it holds more than {most_tuples} tuples, which no such file does"
                 )
         elif name == "STOP":
             return

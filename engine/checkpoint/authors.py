@@ -6,6 +6,8 @@ plain containers are put together; an object of any other class becomes a shell 
 state.
 """
 
+import io
+import mmap
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -20,8 +22,10 @@ from engine.checkpoint.names import slots_of
 from engine.checkpoint.stored import InMemory, unwrapped_names
 from engine.errors import CheckpointError
 from engine.spec.axes import OriginalLayout
+from tokenization.pickles import check_pickle
 
 SUFFIXES = (".pt", ".pth", ".bin")
+MOST_TUPLES = 40_000  # several times those of the tensors of any published network
 _ARCHIVE, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _PARTS: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
@@ -67,7 +71,18 @@ class Shell:
 
 
 class Unpickler(pickle.Unpickler):
-    """A reader that builds tensors and plain containers, and shells for all else."""
+    """A reader that builds tensors and plain containers, and shells for all else.
+
+    Raises UnpicklingError for a pickle that asks for more memory than it has bytes.
+    """
+
+    def __init__(self, file: Any, **options: Any) -> None:
+        if isinstance(file, io.BytesIO):  # of an archive
+            check_pickle(file.getvalue(), file.tell(), MOST_TUPLES)
+        else:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                check_pickle(content, file.tell(), MOST_TUPLES)
+        super().__init__(file, **options)
 
     def find_class(self, module: str, name: str) -> Any:
         """What a name stands for."""

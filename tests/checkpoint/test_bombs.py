@@ -11,7 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine import InputError, Memory, SpecError, build_model, load_model, load_spec
+from engine import (
+    CheckpointError,
+    InputError,
+    Memory,
+    SpecError,
+    build_model,
+    load_model,
+    load_spec,
+)
+from engine.checkpoint.authors import read_shells
 from tests.checkpoint.folders import as_bin, edit_config, loaded, refused, tensors
 from tokenization import VocabularyError
 from tokenization.pickles import read_pickled_words
@@ -96,6 +105,29 @@ def test_a_word_list_that_asks_for_gigabytes(pickled, tmp_path):
     (tmp_path / "vocab.pkl").write_bytes(pickled)
     with pytest.raises(VocabularyError, match=r"vocab\.pkl"):
         read_pickled_words(tmp_path / "vocab.pkl")
+
+
+MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # of torch.save's older layout
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    ("pickled", "reason"),
+    [
+        (b"\x80\x02Nr" + struct.pack("<I", 2**30) + b".", "numbers an object 1073741824"),
+        (b"\x80\x05\x96" + struct.pack("<Q", 2**33) + b".", "ends too early"),
+        (b"\x80\x02)" + b"\x85" * 50_000 + b".", "more than 40000 tuples"),
+    ],
+)
+def test_a_file_of_the_authors_that_asks_for_gigabytes(pickled, reason, zipped, tmp_path):
+    path = tmp_path / "model.pt"
+    if zipped:
+        torch.save({"model": torch.zeros(2)}, path)
+        rewritten(path, change=lambda name, old: pickled if name.endswith("data.pkl") else old)
+    else:
+        path.write_bytes(MAGIC + pickled)
+    with pytest.raises(CheckpointError, match=reason):
+        read_shells(path)
 
 
 def test_a_memory_of_very_many_layers(tmp_path):
