@@ -1,7 +1,7 @@
 """What other libraries look for under `model.config`."""
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 from engine.spec import Spec
 
@@ -11,13 +11,17 @@ class Config:
     PEFT; read-only.
     """
 
-    keys_to_ignore_at_inference: ClassVar = ["memory", "losses"]
-
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, headed: bool) -> None:
         self.spec = spec
+        # What predictions leave out: beside a head's answers, transformers' outputs hold no states.
+        self.keys_to_ignore_at_inference = ["memory", "losses"]
+        if headed:
+            self.keys_to_ignore_at_inference += ["last_hidden_state", "pooler_output"]
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("spec", "__setstate__") or name not in (fields := self.to_dict()):
+        if name in ("spec", "keys_to_ignore_at_inference", "__setstate__") or name not in (
+            fields := self.to_dict()
+        ):
             raise AttributeError(
                 f"model.config has no '{name}'; the whole network is described by model.spec"
             )

@@ -88,7 +88,7 @@ class Model(TextMethods, Network):
     @property
     def config(self) -> Config:
         """What other libraries look for under this name, read off the spec."""
-        return Config(self.spec)
+        return Config(self.spec, headed=self.head is not None)
 
     @property
     def accepts_loss_kwargs(self) -> bool:

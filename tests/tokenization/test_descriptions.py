@@ -179,10 +179,12 @@ def _specials(ours: Any, encoding: Any) -> list[int]:
 def test_words_are_those_of_the_published_fast_class(sides: dict[str, Sides], family: str) -> None:
     fast = published_class(family, fast=True).from_pretrained(sides[family].directory)
     for backend in ("sentencepiece", "tokenizers"):
-        ours = load_tokenizer(sides[family].directory, backend=backend)
+        ours, compared = load_tokenizer(sides[family].directory, backend=backend), 0
         for text in NEWS[:4]:
             if ours(text).input_ids == fast(text).input_ids:
                 assert ours(text).word_ids() == fast(text).word_ids()
+                compared += 1
+        assert compared >= 3  # the fast class of XLNet reads one of them otherwise
 
 
 def test_words_of_transformers(sides: dict[str, Sides]) -> None:
@@ -214,5 +216,8 @@ def test_xlm_splits_words_before_it_lowers_them() -> None:
     section = family_section("xlm")
     after = train_tokenizer(section, CORPUS, 300)
     before = train_tokenizer({**section, "lower_case_first": True}, CORPUS, 300)
-    assert not after.options.lower_case_first
-    assert after.tokenize("U.S. Mr. Smith") != [] != before.tokenize("U.S. Mr. Smith")
+    # "Mr." and "No." keep their points before a number, "mr." and "no." do not (transformers 5.24).
+    words = ["m", "r", ".</w>", "5</w>", "n", "o", ".</w>", "7</w>"]
+    assert not after.options.lower_case_first and after.tokenize("Mr. 5 No. 7") == words
+    words = ["m", "r</w>", ".</w>", "5</w>", "n", "o</w>", ".</w>", "7</w>"]
+    assert before.tokenize("Mr. 5 No. 7") == words
