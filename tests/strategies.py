@@ -163,7 +163,14 @@ def _tables(pick: Pick, dims: Mapping[str, Any]) -> dict[str, Any]:
 
 def _position(pick: Pick, kind: str, tables: Mapping[str, Any], quirks: bool) -> dict[str, Any]:
     padding = tables["tokens"]["padding"]
-    counts = ["all", *(["real"] if padding is not None else []), *(["columns"] if quirks else [])]
+    counts, rows = ["all"], ["sinusoid"]
+    if padding is not None:
+        counts.append("real")
+    if quirks:
+        counts.append("columns")
+    if quirks and padding is not None:
+        counts.append("ids")
+        rows.append("zero")
     size = LONGEST + 8
     if kind == "learned":
         starts = [0, 2, *(["after_padding"] if padding is not None else [])]
@@ -180,7 +187,7 @@ def _position(pick: Pick, kind: str, tables: Mapping[str, Any], quirks: bool) ->
         basis = pick("half_split", "interleaved", "tensor2tensor")
         return {
             "kind": kind, "basis": basis, "start": pick(0, 2), "count": pick(*counts), "stored": stored,
-            "size": size if stored else pick(None, size),
+            "size": size if stored else pick(None, size), "padding_row": pick(*rows),
         }  # fmt: skip
     if kind == "relative":
         return {"kind": kind, "clamp": pick(None, 3), "reversed_half": pick(False, False, True)}

@@ -226,6 +226,9 @@ def test_every_field_comes_back(
             generation.read_text()
         )
     back = kind.from_pretrained(folder / "back").eval()
+    weights, expected = back.state_dict(), theirs.state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in weights)
     bare = kind.__name__.endswith("Model") and "LMHead" not in kind.__name__
     if not (config.model_type == "xlnet" and config.bi_data):  # an even number of rows
         torch.testing.assert_close(answers(back, bare), answers(theirs, bare))

@@ -142,12 +142,12 @@ def test_sinusoids_are_a_learned_table_of_their_rows(spec: Spec, seed: int) -> N
     table = {"kind": "learned", "size": 40, "start": position.start, "count": position.count}
     model = built(spec, seed=seed)
     other = built(Spec.model_validate({**spec.to_dict(), "position": table}), seed=seed)
-    if position.stored:  # its rows were randomised: make them sinusoids again
-        with torch.no_grad():
-            stored = model.embeddings.positions.weight
-            stored.copy_(sinusoid(torch.arange(len(stored)), stored.shape[1], position.basis))
-    take(other, model, embeddings__positions__weight=sinusoid(torch.arange(40), model.embeddings.positions.width,
-         position.basis).double())  # fmt: skip
+    sinusoids: Any = model.embeddings.positions
+    sinusoids.fill()  # a stored table was randomised
+    rows = sinusoid(torch.arange(40), spec.embedding_width, position.basis).double()
+    if position.padding_row == "zero":
+        rows[spec.embeddings.tables.tokens.padding] = 0
+    take(other, model, embeddings__positions__weight=rows)
     inputs = inputs_for(spec, seed=seed)
     agree(answer(other(**inputs)), answer(model(**inputs)), "answers", 1e-9)
 
