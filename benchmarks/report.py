@@ -114,7 +114,7 @@ def markdown(
     """The page."""
     works = [work for work in WORKLOADS if work.name in found]
     parts = [INTRODUCTION.format(**setting)]
-    measured = [*(found[work.name] for work in works), *sections]
+    measured: list[Result | Section] = [*(found[work.name] for work in works), *sections]
     dates = sorted({one.date for one in measured})
     versions = sorted({name for work in works for name in found[work.name].peers})
     parts.append(

@@ -390,6 +390,13 @@ def built(
     return model.eval()
 
 
+def generated(model: Model, input_ids: Tensor | None = None, **settings: Any) -> Tensor:
+    """The texts that `generate` returns where no Generation is wanted."""
+    texts = model.generate(input_ids, **settings)
+    assert isinstance(texts, Tensor)
+    return texts
+
+
 def answer(output: Output) -> Tensor:
     """What a call predicts: logits where there is a head, else the last states."""
     result = output.logits if output.logits is not None else output.last_hidden_state

@@ -34,6 +34,7 @@ def workplace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     for family in {match for line in COMMANDS for match in re.findall(r"\.demo/([\w-]+)", line)}:
         spec = load_spec(f"tiny/{family}")
+        assert spec.tokenizer is not None
         texts = list(lesson_for(spec).texts(make_corpus(0, 300, 50), 0))
         tokenizer = train_tokenizer(
             spec.tokenizer,

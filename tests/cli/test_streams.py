@@ -22,7 +22,9 @@ TEXTS = ["the red house stands here", "Grüße aus dem roten Haus", "the dog see
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A tiny saved decoder with a tokenizer of its own."""
-    tokenizer = train_tokenizer(load_spec("families/xglm").tokenizer, TEXTS * 20, 60)
+    described = load_spec("families/xglm").tokenizer
+    assert described is not None
+    tokenizer = train_tokenizer(described, TEXTS * 20, 60)
     small = {
         "dims.layers": 1,
         "dims.model": 16,

@@ -1,45 +1,65 @@
 """transformers' Trainer, as its users call it."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments
 
 from engine import build_model
 
 pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
-transformers = pytest.importorskip("transformers")
 STILL = {
     f"dropout.{place}": 0.0
     for place in ("embeddings", "positions", "attention", "residual", "inner", "output")
 }
-HEADS = {
+HEADS: dict[str, tuple[str, dict[str, Any]]] = {
     "causal_lm": ("xglm", {}),
     "sequence_classification": (
         "xlnet",
         {"num_labels": 3, "first_dropout": 0.0, "last_dropout": 0.0},
     ),
     "masked_lm": ("xlm", {}),
+    "question_answering": ("xlm", {}),
 }
 
 
-def rows(head: str, count: int = 8) -> list[dict[str, torch.Tensor]]:
-    ids = torch.randint(9, 300, (count, 6), generator=torch.Generator().manual_seed(0))
+class Rows(Dataset[dict[str, Tensor]]):
+    """The rows of some columns."""
+
+    def __init__(self, **columns: Tensor) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns["input_ids"])
+
+    def __getitem__(self, row: int) -> dict[str, Tensor]:
+        return {name: column[row] for name, column in self.columns.items()}
+
+
+def rows(head: str) -> Rows:
+    ids = torch.randint(9, 300, (8, 6), generator=torch.Generator().manual_seed(0))
+    if head == "question_answering":
+        start = ids[:, 0] % 3
+        return Rows(input_ids=ids, start_positions=start, end_positions=start + 2)
     labels = ids[:, 0] % 3 if head == "sequence_classification" else ids
-    return [{"input_ids": text, "labels": label} for text, label in zip(ids, labels, strict=True)]
+    return Rows(input_ids=ids, labels=labels)
 
 
 def trainer(
-    model: torch.nn.Module, folder: object, head: str, steps: int, **settings: object
-) -> object:
-    arguments = transformers.TrainingArguments(
+    model: torch.nn.Module, folder: object, head: str, steps: int, **settings: Any
+) -> Trainer:
+    if head == "question_answering":
+        settings["label_names"] = ["start_positions", "end_positions"]
+    arguments = TrainingArguments(
         str(folder), max_steps=steps, per_device_train_batch_size=4, per_device_eval_batch_size=4, learning_rate=1e-3,
         save_steps=2, report_to=[], use_cpu=True, disable_tqdm=True, logging_steps=1, seed=0, lr_scheduler_type="constant", **settings,
     )  # fmt: skip
-    return transformers.Trainer(
-        model=model, args=arguments, train_dataset=rows(head), eval_dataset=rows(head)
-    )
+    return Trainer(model=model, args=arguments, train_dataset=rows(head), eval_dataset=rows(head))
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -71,13 +91,12 @@ def test_train_predict_save_and_resume(head, tmp_path):
     for (key, one), (_, other) in zip(
         built[0].named_parameters(), again.model.named_parameters(), strict=True
     ):
-        torch.testing.assert_close(
-            one, other, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"
-        )
+        named = partial("{}: {}".format, key)
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5, msg=named)
 
 
 def test_predict_without_labels_leaves_memory_out(tmp_path):
-    unlabelled = [{"input_ids": row["input_ids"]} for row in rows("causal_lm")]
+    unlabelled = Rows(input_ids=rows("causal_lm").columns["input_ids"])
     found = trainer(
         build_model("tiny/transformer-xl", seed=0, overrides={"memory.eval": True}),
         tmp_path,

@@ -1,19 +1,22 @@
 """Weights that other libraries keep elsewhere, wrap or replace."""
 
 import copy
-import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from engine import CheckpointError, InputError, build_model, save_model
+from engine import CheckpointError, InputError, Model, build_model, save_model
+from tests.strategies import generated
 
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 IDS = torch.randint(9, 300, (2, 6), generator=torch.Generator().manual_seed(0))
 
 
-def small(name: str) -> nn.Module:
+def small(name: str) -> Model:
     return build_model(f"tiny/{name}", seed=0).eval()
 
 
@@ -34,7 +37,7 @@ def test_accelerate_brings_weights_when_they_are_read(name: str) -> None:
         )
     if name in ("xlnet", "transformer-xl", "xglm"):
         assert torch.equal(
-            away.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3)
+            away.generate(IDS, max_new_tokens=3), generated(model, IDS, max_new_tokens=3)
         )
     assert all(parameter.is_meta for parameter in away.parameters())
 
@@ -52,21 +55,16 @@ def test_peft_merges_what_it_trained(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def one_process() -> object:
-    """A group of processes with one member."""
-    os.environ |= {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29517",
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-    }
-    torch.distributed.init_process_group("gloo")
+def one_process() -> Iterator[None]:
+    """A group of processes with one member; no port, which another run may hold."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_sharded_weights_are_gathered_for_every_method(name: str, one_process: object) -> None:
+def test_sharded_weights_are_gathered_for_every_method(name: str, one_process: None) -> None:
     from torch.distributed.fsdp import fully_shard
 
     model, sharded = small(name), small(name)
@@ -75,9 +73,11 @@ def test_sharded_weights_are_gathered_for_every_method(name: str, one_process: o
     fully_shard(sharded)
     if name in ("xlnet", "transformer-xl", "xglm"):
         assert torch.equal(
-            sharded.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3)
+            generated(sharded, IDS, max_new_tokens=3), generated(model, IDS, max_new_tokens=3)
         )
-    asked = {} if name in ("xlnet", "transformer-xl", "xglm") else {"mask_token_id": 5}
+    asked: dict[str, Any] = (
+        {} if name in ("xlnet", "transformer-xl", "xglm") else {"mask_token_id": 5}
+    )
     torch.testing.assert_close(
         sharded.score(IDS, **asked).log_probs, model.score(IDS, **asked).log_probs
     )
@@ -85,9 +85,8 @@ def test_sharded_weights_are_gathered_for_every_method(name: str, one_process: o
         one(IDS, labels=IDS).loss.backward()
     for (key, plain), shard in zip(model.named_parameters(), sharded.parameters(), strict=True):
         if plain.grad is not None:
-            torch.testing.assert_close(
-                shard.grad.full_tensor(), plain.grad, msg=lambda text, key=key: f"{key}: {text}"
-            )
+            gathered = shard.grad.full_tensor()
+            torch.testing.assert_close(gathered, plain.grad, msg=partial("{}: {}".format, key))
     with pytest.raises(CheckpointError, match="DTensor"):
         save_model(sharded, "nowhere")
 
@@ -98,8 +97,10 @@ class Other(torch.Tensor):
 
 def test_tensors_of_another_library_are_named(tmp_path) -> None:
     model = small("xglm")
-    layer = model.blocks[0].feed_forward.up
-    layer.weight = nn.Parameter(layer.weight.detach().as_subclass(Other), requires_grad=False)
+    layer = model.get_submodule("blocks.0.feed_forward.up")
+    layer.weight = nn.Parameter(
+        layer.get_parameter("weight").detach().as_subclass(Other), requires_grad=False
+    )
     with pytest.raises(CheckpointError, match=r"blocks\.0\.feed_forward\.up\.weight is a Other"):
         save_model(model, tmp_path / "saved")
     assert not (tmp_path / "saved").exists()

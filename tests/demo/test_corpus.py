@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.demo.corpus import LOCALES, Purchase, Run, diary, make_corpus, part, sentence
+from engine.demo.corpus import LOCALES, Part, Purchase, Run, diary, make_corpus, part, sentence
 from tokenization import MissingExtraError
 
 FACT = Purchase("JP", datetime.date(2014, 3, 14), 25)
@@ -29,11 +29,9 @@ def test_sentences_hold_their_parts(locale):
     for fact in corpus.train:
         text = sentence(fact, locale)
         assert text.endswith(".") and "\N{NO-BREAK SPACE}" not in text
-        parts = (
-            ["middle"]
-            if isinstance(fact, Run)
-            else ["territory", "language", "weekday", "month", "price"]
-        )
+        parts: tuple[Part, ...] = ("territory", "language", "weekday", "month", "price")
+        if isinstance(fact, Run):
+            parts = ("middle",)
         assert all(part(fact, locale, which) in text for which in parts)
 
 

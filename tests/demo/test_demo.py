@@ -47,9 +47,9 @@ def test_every_family_learns(family, lesson, monkeypatch):
     assert finding.examples and all(
         len(example) == len(finding.columns) for example in finding.examples
     )
-    console = Console(file=io.StringIO(), width=200)
-    demo.show(taught, console)
-    assert finding.headline in console.file.getvalue() and "\x1b" not in console.file.getvalue()
+    written = io.StringIO()
+    demo.show(taught, Console(file=written, width=200))
+    assert finding.headline in written.getvalue() and "\x1b" not in written.getvalue()
 
 
 def test_the_command_leaves_a_network_that_opens_again(tmp_path, monkeypatch):
@@ -85,7 +85,8 @@ def test_one_family_or_several_the_same_numbers(monkeypatch):
         make_corpus(0, 120, 40),
         {"seed": 0, "quick": True, "folder": None, "steps": 3},
     )
-    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=120)
     monkeypatch.setattr(demo.os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
 
     def taught(*families):
@@ -101,7 +102,7 @@ def test_one_family_or_several_the_same_numbers(monkeypatch):
     apart = taught("xglm", "transformer-xl")
     assert [result.family for result in apart] == ["xglm", "transformer-xl"]
     assert (apart[0].losses, apart[0].finding) == (alone.losses, alone.finding)
-    shown = console.file.getvalue()
+    shown = written.getvalue()
     assert "xglm" in shown
     assert "transformer-xl" in shown
 
@@ -117,6 +118,7 @@ def test_a_gap_hides_whole_words_and_their_tokens():
     corpus = make_corpus(0, 120, 40)
     spec = load_spec("tiny/xlnet")
     texts = [text for text, _ in PermutationLesson.texts(corpus, 0)]
+    assert spec.tokenizer is not None
     tokenizer = train_tokenizer(spec.tokenizer, texts, spec.dims.vocab)
     gap = make_gap(tokenizer, Purchase("DE", datetime.date(2014, 3, 14), 2), "de", "language")
     assert gap.drawn == "Deutschland (_____): Freitag, 14. März, 2 Euro."

@@ -28,6 +28,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     made = {}
     for name in ("xglm", "xlm-roberta-xl", "xlnet"):
         spec = load_spec(f"families/{name}")
+        assert spec.tokenizer is not None
         tokenizer = train_tokenizer(spec.tokenizer, TEXTS * 20, 60)
         settled = {**SMALL, **CHANGES.get(name, {}), "dims.vocab": len(tokenizer)}
         model = build_model(f"families/{name}", overrides=settled)

@@ -159,9 +159,9 @@ class Case:
 BENT: dict[str, Any] = {"dropout": 0.2, "dropatt": 0.3}
 
 
-def bend(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def bend(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Stands in for dropout: changes each value where dropout would fall, without drawing."""
-    return values + p * torch.sin(2 * values) if training else values
+    return input + p * torch.sin(2 * input) if training else input
 
 
 def bending(maker: Callable[..., Case]) -> Callable[..., Case]:

@@ -282,7 +282,9 @@ def test_the_network_that_the_examples_break_is_whole():
 def test_every_rule_has_an_example():
     tree = ast.parse(inspect.getsource(rules))
     yields = {
-        (node.lineno, node.end_lineno) for node in ast.walk(tree) if isinstance(node, ast.Yield)
+        (node.lineno, node.end_lineno or node.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Yield)
     }
     seen = set()
 

@@ -4,6 +4,7 @@ config.json.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_says_only_what_differs_from_its_family(name):
         return
     inherited = load_spec(FILES[name].parent / parent).to_dict()
     for path, value in leaves(own):
-        node = inherited
+        node: Any = inherited
         for part in path:
             node = node.get(part) if isinstance(node, dict) else None
         assert node != value or path == ("name",), f"{'.'.join(path)} repeats the family"

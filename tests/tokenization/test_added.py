@@ -12,6 +12,13 @@ from tests.tokenization.sides import FAMILIES, Sides
 from tests.tokenization.texts import texts
 from tokenization import AddedToken
 
+# The option that lowers a text: its name here, and the published class's.
+LOWERING = {
+    "xlnet": ("lower_case", "do_lower_case"),
+    "transformer-xl": ("lower_case", "lower_case"),
+    "xlm": ("lower_case_and_remove_accents", "do_lowercase_and_remove_accent"),
+}
+
 CONTENTS = [
     "Würde",
     "wür",
@@ -53,18 +60,15 @@ def test_added_tokens(
     sides: dict[str, Sides], family: str, added: list[Any], text: str, lower: bool, whole: bool
 ) -> None:
     both = sides[family]
-    name = {
-        "xlnet": "lower_case",
-        "transformer-xl": "lower_case",
-        "xlm": "lower_case_and_remove_accents",
-    }.get(family)
-    published_name = {"xlnet": "do_lower_case", "xlm": "do_lowercase_and_remove_accent"}.get(
-        family, name
-    )
+    mine: dict[str, Any] = {}
+    published: dict[str, Any] = {}
+    if family in LOWERING:
+        name, published_name = LOWERING[family]
+        mine, published = {name: lower}, {published_name: lower}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = both.open_published(**({published_name: lower} if name else {}))
-    ours = both.open_ours(**({name: lower} if name else {}))
+        theirs = both.open_published(**published)
+    ours = both.open_ours(**mine)
     for token in added:
         # One at a time: a published class that is given several counts from before the first.
         theirs.add_tokens([token if isinstance(token, str) else tokenizers.AddedToken(**token)])

@@ -120,7 +120,7 @@ def test_rows_are_those_of_the_fast_class(
     """
     texts = [SENTENCES["de"], SENTENCES["en"], "Hello world"]
     given_texts = (["All human beings"] * 3, texts) if paired else (texts,)
-    arguments = {
+    arguments: dict[str, Any] = {
         "truncation": "only_second" if paired else "only_first",
         "max_length": 32,
         "stride": 5,
@@ -254,7 +254,7 @@ def test_fewer_places_than_special_tokens(
     """
     ours, slow = sides[family].ours, sides[family].published
     for texts in (("All human beings",), ("All human beings", "are born free")):
-        arguments = {"truncation": True, "max_length": length}
+        arguments: dict[str, Any] = {"truncation": True, "max_length": length}
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always")
             ids = ours(*texts, **arguments).input_ids

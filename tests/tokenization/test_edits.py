@@ -1,6 +1,8 @@
 """Edits act the same on plain and on aligned text; Moses driven our way does what sacremoses does."""
 
 import unicodedata
+from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 import sacremoses
@@ -12,6 +14,7 @@ from tokenization.aligned import AlignedText
 from tokenization.character_edits import Decompose
 from tokenization.edits import (
     CollapseSpace,
+    Edit,
     LowerCase,
     Strip,
     Substitute,
@@ -25,12 +28,14 @@ from tokenization.moses import (
     unicode_punctuation_edits,
     word_splitter,
 )
-from tokenization.options import parse_options
+from tokenization.options import SentencePieceOptions, parse_options
 from tokenization.pieces import piece_edits
 from tokenization.published import family_section
 
 LANGUAGES = ["en", "de", "fr", "it", "cs", "fi", "ko", "xx"]
-EDITS = {
+XLNET = parse_options({**family_section("xlnet"), "lower_case": True})
+assert isinstance(XLNET, SentencePieceOptions)
+EDITS: dict[str, Sequence[Edit]] = {
     "collapse": [CollapseSpace()],
     "strip": [Strip()],
     "lower": [LowerCase()],
@@ -42,7 +47,7 @@ EDITS = {
     "groups": [Substitute(r"(\w) (\w)", r"\2-\g<1>!")],
     "full width": list(unicode_punctuation_edits()),
     **{f"punctuation {language}": list(punctuation_edits(language)) for language in LANGUAGES},
-    "xlnet": piece_edits(parse_options({**family_section("xlnet"), "lower_case": True})),
+    "xlnet": piece_edits(XLNET),
 }
 
 
@@ -57,7 +62,7 @@ def test_following_is_applying(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("form", ["NFD", "NFKD"])
 @given(text=texts)
-def test_decomposed_characters_keep_their_origin(form: str, text: str) -> None:
+def test_decomposed_characters_keep_their_origin(form: Literal["NFD", "NFKD"], text: str) -> None:
     followed = Decompose(form, drop=lambda char: False).follow(AlignedText(text))
     assert followed.text == unicodedata.normalize(form, text)
     for char, (start, end) in zip(followed.text, followed.spans):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.tokenization.sides import SENTENCEPIECE, Sides, published_class
 from tests.tokenization.texts import CORPUS, NEWS, SENTENCES, texts
 from tokenization import Tokenizer, VocabularyError, load_tokenizer, train_tokenizer
+from tokenization.options import SentencePieceOptions
 from tokenization.published import family_section
 
 BATCH = [*SENTENCES.values(), *NEWS]
@@ -60,6 +61,7 @@ def test_the_file_alone(fast: dict[str, Any], family: str, tmp_path: Path) -> No
     theirs.save_pretrained(tmp_path, legacy_format=False)
     assert not (tmp_path / ours.options.model_file).exists()
     opened = load_tokenizer(tmp_path)
+    assert isinstance(opened.options, SentencePieceOptions)
     assert opened.options.backend == "tokenizers"
     assert opened(BATCH, padding=True).input_ids == theirs(BATCH, padding=True).input_ids
     assert opened([text.split() for text in BATCH], is_split_into_words=True).input_ids == (

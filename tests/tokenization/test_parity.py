@@ -1,5 +1,7 @@
 """The same ids, types, masks and texts as the published classes, for every text and every option."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from tests.tokenization.sides import FAMILIES, Sides
 from tests.tokenization.texts import NEWS, SENTENCES, texts
 
-VARIANTS = {
+VARIANTS: dict[str, list[dict[str, Any]]] = {
     "xlnet": [
         {},
         {"do_lower_case": True},
@@ -33,7 +35,7 @@ OURS = {
 CASES = [(family, variant) for family in FAMILIES for variant in VARIANTS[family]]
 
 
-def open_variant(sides: Sides, variant: dict) -> Sides:
+def open_variant(sides: Sides, variant: dict[str, Any]) -> Sides:
     """Both sides under the published names of some options."""
     ours = sides.ours.with_options(
         **{OURS.get(name, name): value for name, value in variant.items()}

@@ -132,9 +132,8 @@ def test_sampling_is_that_of_the_published_class(
         # A thread's generator takes the seed when it is first used, so that each side draws in a
         # thread of its own.
         with ThreadPoolExecutor(1) as pool:
-            drawn.append(
-                pool.submit(lambda side=side: [side(text).input_ids for _ in range(40)]).result()
-            )
+            encodings = pool.map(side, [text] * 40)
+            drawn.append([encoding.input_ids for encoding in encodings])
     assert drawn[0] == drawn[1]
     assert len(set(map(tuple, drawn[0]))) > 1
     batch = ours([text] * 20, return_offsets_mapping=False).input_ids
