@@ -24,7 +24,7 @@ class Result:
     distances of answers.
 
     `load` is the system's load average of the minute before: above the threads of a side, others
-    disturbed the times.
+    disturbed the times. `prepacks` is whether this machine prepacks weights of that precision.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Result:
     distances: dict[str, float] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     load: float = 0.0
+    prepacks: bool = True
 
     @property
     def peers(self) -> list[str]:
@@ -90,6 +91,7 @@ def measure(
         with own(threads) as writer:
             written = writer.ask("write", work=asdict(work), folder=folder)
         result.weights, result.operations = written["weights"], written["operations"]
+        result.prepacks = written["prepacks"]
         turns = _open_each_round if work.call == "opening" else _take_turns
         turns(work, folder, pythons, threads, rounds, result, on_turn)
     return result
@@ -132,7 +134,7 @@ def _take_turns(
         }
         on_turn(f"{ENGINE} answers")
         answers = {ENGINE: _answer(engine, folder)} if work.releases else {}
-        if work.serves:
+        if work.serves and result.prepacks:
             packed = sides[PREPACKED] = stack.enter_context(own(threads))
             loaded = packed.ask(
                 "load", work=asdict(replace(work, prepacked=True)), folder=folder, threads=threads

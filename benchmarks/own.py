@@ -15,7 +15,7 @@ from benchmarks.flops import useful_operations
 from benchmarks.serving import Side, serve
 from benchmarks.workloads import ENGINE, PREPACKED, Workload
 from engine import build_model, load_model, load_spec, save_model
-from engine.kernels.linear import product
+from engine.kernels.linear import product, takes_blocks
 
 # (rows, inputs, outputs) of ordinary linear maps of these networks
 SHAPES = ((1024, 768, 3072), (1024, 1024, 4096), (512, 2048, 2048), (512, 2560, 2560))
@@ -27,8 +27,8 @@ class Own(Side):
     version = "engine"
 
     def write(self, work: dict[str, Any], folder: str) -> dict[str, Any]:
-        """Draw a model and its inputs into a folder; tells the size of the weights, and each side's
-        operations a call.
+        """Draw a model and its inputs into a folder; tells the size of the weights, each side's
+        operations a call, and whether this machine prepacks weights of that precision.
         """
         path = Path(folder)
         model = build_model(work["spec"], work["head"], overrides=work["overrides"], seed=0)
@@ -53,6 +53,7 @@ class Own(Side):
         return {
             "weights": sum(parameter.nbytes for parameter in model.parameters()),
             "operations": counted,
+            "prepacks": takes_blocks(getattr(torch, work["dtype"])),
         }
 
     def open(self, folder: str) -> Any:

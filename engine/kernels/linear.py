@@ -120,13 +120,13 @@ def check_reorderable(weight: Tensor) -> None:
         raise InputError(
             f"a {type(weight.data).__name__} of another library has no blocks to prepack"
         )
-    kinds = (torch.bfloat16, torch.float32)
-    able = [kind for kind in kinds if {"plain", "reordered"} <= onednn_forms(kind)]
+    able = [kind for kind in (torch.bfloat16, torch.float32) if takes_blocks(kind)]
     if not (weight.is_cpu and weight.dtype in able):
         names = " or ".join(str(kind).removeprefix("torch.") for kind in able) or "nothing"
         kind = str(weight.dtype).removeprefix("torch.")
         raise InputError(
-            f"weights of {kind} on {weight.device} cannot be prepacked; oneDNN here takes {names} on the cpu"
+            f"weights of {kind} on {weight.device} cannot be prepacked; "
+            f"oneDNN here takes {names} on the cpu"
         )
     if weight.is_inference():
         raise InputError(
@@ -164,11 +164,20 @@ def onednn_forms(dtype: torch.dtype) -> frozenset[str]:
     return frozenset(forms)
 
 
+def takes_blocks(dtype: torch.dtype) -> bool:
+    """Whether oneDNN's product reads blocks of this precision here, so that weights can be
+    prepacked.
+    """
+    return {"plain", "reordered"} <= onednn_forms(dtype)
+
+
 def describe_products() -> dict[str, str]:
     """What was chosen for this processor, as `engine describe --machine` prints it."""
     now = tuning()
     few = f"from {now.onednn_multiplications:,} multiplications"
-    if now.onednn_rows_with_one_thread is not None:
+    if now.onednn_rows:
+        few += f" up to {now.onednn_rows} rows"
+    if now.onednn_rows_with_one_thread:
         few += f", with one thread up to {now.onednn_rows_with_one_thread} rows"
     told = {"instruction set": instruction_set(), "threads": str(torch.get_num_threads())}
     for kind in (torch.float32, torch.bfloat16):
@@ -178,7 +187,7 @@ def describe_products() -> dict[str, str]:
         told[f"GELU in {name}"] = (
             "in the product" if now.fused_gelu and "gelu" in forms else "after the product"
         )
-        told[f"prepack in {name}"] = "yes" if {"plain", "reordered"} <= forms else "no"
+        told[f"prepack in {name}"] = "yes" if takes_blocks(kind) else "no"
     return told
 
 
@@ -188,29 +197,22 @@ def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
     """
     if type(weight) not in _PLAIN or type(states) not in _PLAIN or watched():
         return False
-    now, kind = tuning(), states.dtype
-    least = now.onednn_multiplications
-    if torch.get_num_threads() == 1:
-        least = now.onednn_multiplications_with_one_thread
-    few = states.numel() * weight.shape[0] < least
-    if not now.onednn or (few and kind == torch.float32):
+    if not tuning().onednn or not (states.is_cpu and states.dtype == weight.dtype):
         return False
-    return (
-        states.is_cpu
-        and kind == weight.dtype
-        and "plain" in onednn_forms(kind)
-        and not _outgrows_one_thread(states, weight)
-        and not torch.is_autocast_enabled("cpu")
-    )
+    if states.dtype == torch.float32 and not _onednn_pays(states, weight):
+        return False
+    return "plain" in onednn_forms(states.dtype) and not torch.is_autocast_enabled("cpu")
 
 
-def _outgrows_one_thread(states: Tensor, weight: Tensor) -> bool:
-    most = tuning().onednn_rows_with_one_thread
-    return (
-        most is not None
-        and states.numel() > most * weight.shape[1]
-        and torch.get_num_threads() == 1
-    )
+def _onednn_pays(states: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN's product in float32 is faster than torch's own for so many rows."""
+    now = tuning()
+    least, most = now.onednn_multiplications, now.onednn_rows
+    if torch.get_num_threads() == 1:
+        least, most = now.onednn_multiplications_with_one_thread, now.onednn_rows_with_one_thread
+    if states.numel() * weight.shape[0] < least:
+        return False
+    return most == 0 or states.numel() <= most * weight.shape[1]
 
 
 def _learns(*tensors: Tensor | None) -> bool:

@@ -19,7 +19,8 @@ class Tuning:
     """
 
     # Whether oneDNN's product is used: it reads plain weights, and with two threads and more takes
-    # a tenth to a half less time than torch's default on x86-64. Elsewhere nothing was measured.
+    # a tenth to a half less time than torch's default on x86-64, with AVX2 for few rows only.
+    # Elsewhere nothing was measured.
     onednn: bool = False
     # Its calls cost 20 µs more, so that float32 products below so many multiplications go by
     # torch's own.
@@ -27,9 +28,13 @@ class Tuning:
     # The same with one thread, where both take as long for a row (AVX2: 228 and 232 µs for 1024 x
     # 1024; with two threads 239 and 154).
     onednn_multiplications_with_one_thread: int = 2**19
-    # With one thread, torch's own product is 3 to 8 % faster from more rows than this on (None:
-    # never).
-    onednn_rows_with_one_thread: int | None = None
+    # From more rows than this on, float32 products go by torch's own (0: never). AVX2, 2 threads,
+    # processor time of oneDNN's over torch's: 64 rows 0.81, 128 rows 0.75 to 0.86, 256 rows 0.86
+    # to 1.15, 512 rows 1.01 to 1.05, 768 rows 1.10 to 1.16, 2,048 rows 1.15 to 1.21; with
+    # prepacked weights within a few percent of that.
+    onednn_rows: int = 0
+    # The same with one thread. AVX2: 32 rows 0.89, 64 rows 1.12, 256 rows 1.07, 768 rows 1.16.
+    onednn_rows_with_one_thread: int = 0
     # Whether oneDNN's exact GELU costs less within the product than after it: with AVX-512 it is
     # nearly free; with AVX2 it takes 90 ns an entry where torch's own takes 1 ns.
     fused_gelu: bool = False
@@ -67,6 +72,7 @@ _BY_INSTRUCTION_SET = {
         onednn=True,
         onednn_multiplications=2**18,
         onednn_multiplications_with_one_thread=2**22,
+        onednn_rows=256,
         onednn_rows_with_one_thread=64,
     ),
     "other": Tuning(),
