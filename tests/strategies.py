@@ -7,7 +7,7 @@ missing rule.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hypothesis import assume, settings
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from engine import Model, Output, Spec, build_model
+from engine.checkpoint.load import LoadReport
 from engine.spec import axes
 
 NORMS = (nn.LayerNorm, nn.RMSNorm)
@@ -28,6 +29,7 @@ FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 
 SEARCH = int(os.environ.get("LAW_EXAMPLES", "1"))  # times as many examples, and fresh ones
 Pick = Callable[..., Any]
+Network = TypeVar("Network", bound=nn.Module)
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
@@ -360,7 +362,7 @@ def order_mask(order: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def randomise(model: nn.Module, seed: int = 0, spread: float = 0.3) -> nn.Module:
+def randomise(model: Network, seed: int = 0, spread: float = 0.3) -> Network:
     """Give every parameter values that matter: normal with `spread`, norms' weights around one;
     returns the model.
     """
@@ -395,6 +397,13 @@ def generated(model: Model, input_ids: Tensor | None = None, **settings: Any) ->
     texts = model.generate(input_ids, **settings)
     assert isinstance(texts, Tensor)
     return texts
+
+
+def report_of(model: Model) -> LoadReport:
+    """What the load of a model could not take over."""
+    report = model.load_report
+    assert isinstance(report, LoadReport)
+    return report
 
 
 def answer(output: Output) -> Tensor:

@@ -18,7 +18,7 @@ CONTINUED: dict[str, dict[str, Any]] = {
 BOTH_WAYS = ("xlm", "xlm-roberta-xl")
 
 
-def network(name: str, seed: int = 0, **settled: Any) -> Model:
+def network(name: str, seed: int = 0, /, **settled: Any) -> Model:
     """A family that reads left to right (or in an order), at toy size, float64, every parameter
     random.
     """

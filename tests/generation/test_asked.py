@@ -10,9 +10,9 @@ from engine import InputError, Model
 from engine.generation.guards import TextMethod
 from engine.network.inputs import ELSEWHERE
 from tests.generation.cases import BOTH_WAYS, CONTINUED, ids, masked, network, unequal
-from tests.strategies import agree, built, family
+from tests.strategies import agree, built, family, generated
 
-FULL = {"max_new_tokens": 6, "eos_token_id": ()}
+FULL: dict[str, Any] = {"max_new_tokens": 6, "eos_token_id": ()}
 
 
 def whole(model: Model, texts: Tensor | None = None, **call: Any) -> Any:
@@ -38,18 +38,18 @@ def test_mirrored_halves_are_refused_by_every_text_method(method: TextMethod) ->
 
 def test_lengths_that_count_the_prompt() -> None:
     model = network("xglm")
-    assert torch.equal(
-        model.generate(ids(), max_length=10, eos_token_id=()), model.generate(ids(), **FULL)[:, :10]
-    )
-    first = int(model.generate(ids(), **FULL)[0, 7])
-    late = {"eos_token_id": first, "pad_token_id": 0}
-    by_whole = model.generate(ids(), max_length=13, min_length=11, **late)
-    assert torch.equal(by_whole, model.generate(ids(), max_new_tokens=6, min_new_tokens=4, **late))
-    for settings, message in (
+    plain = generated(model, ids(), **FULL)
+    assert torch.equal(generated(model, ids(), max_length=10, eos_token_id=()), plain[:, :10])
+    late = {"eos_token_id": int(plain[0, 7]), "pad_token_id": 0}
+    by_whole = generated(model, ids(), max_length=13, min_length=11, **late)
+    by_new = generated(model, ids(), max_new_tokens=6, min_new_tokens=4, **late)
+    assert torch.equal(by_whole, by_new)
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"max_length": 7}, "max_length 7 counts the prompts, which are 7 wide"),
         ({"max_length": 9, "max_new_tokens": 2}, "max_length and max_new_tokens say the same"),
         ({"max_length": 9, "min_length": 12}, "at least 5 new tokens are asked for, and at most 2"),
-    ):
+    ]
+    for settings, message in cases:
         with pytest.raises(InputError, match=message):
             model.generate(ids(), **settings)
 
@@ -57,11 +57,10 @@ def test_lengths_that_count_the_prompt() -> None:
 def test_words_that_mean_the_same() -> None:
     model = network("xglm")
     drawn = {"do_sample": True, "seed": 3, **FULL}
-    assert torch.equal(model.generate(ids(), top_k=0, **drawn), model.generate(ids(), **drawn))
-    assert torch.equal(
-        model.generate(ids(), temperature=None, top_p=None, **FULL), model.generate(ids(), **FULL)
-    )
-    first = int(model.generate(ids(), **FULL)[0, 7])
+    plain = generated(model, ids(), **FULL)
+    assert torch.equal(generated(model, ids(), top_k=0, **drawn), generated(model, ids(), **drawn))
+    assert torch.equal(generated(model, ids(), temperature=None, top_p=None, **FULL), plain)
+    first = int(plain[0, 7])
     assert first not in model.generate(ids(), suppress_tokens=[first], **FULL)[:, 7:]
     assert first not in model.generate(ids(), begin_suppress_tokens=[first], **FULL)[:, 7]
     assert first not in model.generate(ids(), bad_words_ids=[[first]], **FULL)[:, 7:]
@@ -81,7 +80,7 @@ def test_words_that_mean_the_same() -> None:
 )  # fmt: skip
 def test_generation_says_what_it_is_called_here(name: str, answer: str) -> None:
     with pytest.raises(InputError, match=f"generation takes no '{name}': .*{answer}"):
-        network("xglm").generate(ids(), **{name: 1})
+        generated(network("xglm"), ids(), **{name: 1})
 
 
 @pytest.mark.parametrize("head", ["default", None])
@@ -105,8 +104,9 @@ def test_prompts_as_vectors(name: str, decoding: str) -> None:
         pytest.skip("two streams only")
     model, mask = network(name), unequal()
     vectors = model.embeddings.embed(ids())
+    settings: dict[str, Any]
     for settings in ({}, {"num_beams": 2}, {"repetition_penalty": 1.3}):
-        call = {"attention_mask": mask, "decoding": decoding, **settings}
+        call: dict[str, Any] = {"attention_mask": mask, "decoding": decoding, **settings}
         expected = whole(model, ids(), **call)
         both = whole(model, ids(), inputs_embeds=vectors, **call)
         assert torch.equal(both.sequences, expected.sequences)
@@ -127,7 +127,9 @@ def test_prompts_as_vectors(name: str, decoding: str) -> None:
 def test_scores_of_vectors(name: str) -> None:
     family_name, _, both_ways = name.partition(" ")
     model = masked(family_name) if both_ways else network(family_name)
-    call = {"attention_mask": unequal(), **({"mask_token_id": 3} if both_ways else {})}
+    call: dict[str, Any] = {"attention_mask": unequal()}
+    if both_ways:
+        call["mask_token_id"] = 3
     expected = model.score(ids(), **call)
     agree(
         model.score(ids(), inputs_embeds=model.embeddings.embed(ids()), **call).log_probs,
@@ -159,8 +161,8 @@ def test_processors_of_transformers_are_taken() -> None:
 
     model = network("xglm")
     theirs = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(1.3)])
-    found = model.generate(ids(), logits_processor=theirs, **FULL)
-    assert torch.equal(found, model.generate(ids(), repetition_penalty=1.3, **FULL))
+    found = generated(model, ids(), logits_processor=theirs, **FULL)
+    assert torch.equal(found, generated(model, ids(), repetition_penalty=1.3, **FULL))
 
 
 @pytest.mark.parametrize("settings", [{}, {"num_beams": 2}, {"do_sample": True, "seed": 1}])
@@ -211,14 +213,14 @@ def test_scores_behind_every_choice(name: str, settings: dict[str, Any]) -> None
 @pytest.mark.parametrize("name", CONTINUED)
 def test_whether_a_text_is_greedy(name: str) -> None:
     model = network(name)
-    longer = model.generate(ids(), **FULL)
+    longer = generated(model, ids(), **FULL)
     asked = torch.arange(13).ge(7).expand(3, -1)
     found = model.score(longer, targets=asked, greedy=True)
     other = longer.clone()
     other[1, 9] = (other[1, 9] + 1) % 40
     if name != "xlnet":  # scored left to right, XLNet's prompt does not see both ways
         assert found.is_greedy.tolist() == [True] * 3
-        assert torch.equal(found.greedy, asked)
+        assert found.greedy is not None and torch.equal(found.greedy, asked)
         assert not bool(model.score(other, targets=asked, greedy=True).is_greedy[1])
     assert torch.equal(found.log_probs, model.score(longer, targets=asked).log_probs)
     with pytest.raises(InputError, match="greedy=True"):
@@ -233,4 +235,5 @@ def test_whether_a_text_is_greedy_given_all_other_tokens() -> None:
         hidden = ids().clone()
         hidden[:, place] = 3
         best[:, place] = model(hidden, attention_mask=unequal()).logits[:, place].argmax(-1)
+    assert found.greedy is not None
     assert torch.equal(found.greedy, (best == ids()) & (unequal() > 0))

@@ -19,7 +19,7 @@ from engine.generation.sampling import Dice, narrowed
 from engine.network.inputs import Inputs
 from engine.network.output_layer import AdaptiveOutput
 from tests.generation.cases import ids, network
-from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
+from tests.strategies import agree, built, examples, family, generated, inputs_for, valid_specs
 
 
 def scores(batch: int = 4, vocabulary: int = 30, seed: int = 0) -> Tensor:
@@ -35,7 +35,7 @@ def scores(batch: int = 4, vocabulary: int = 30, seed: int = 0) -> Tensor:
     ],
     ids=["top_p", "min_p", "typical_p"],
 )
-def test_candidates_are_transformers_own(settings: dict[str, float], processor: Any) -> None:
+def test_candidates_are_transformers_own(settings: dict[str, Any], processor: Any) -> None:
     for seed in range(20):
         given = scores(seed=seed)
         ours = narrowed(given, GenerationOptions(do_sample=True, **settings))
@@ -100,7 +100,8 @@ def test_top_k_of_one_is_greedy_and_draws_stay_among_the_best(name: str) -> None
 def test_adaptive_best_tokens_are_those_of_all(spec: Spec, seed: int, spread: float) -> None:
     """Whether clusters are left out or not: `spread` decides how peaked the distribution is."""
     model = built(spec, seed=seed)
-    output = model.head.output
+    output = model.get_submodule("head.output")
+    assert isinstance(output, AdaptiveOutput)
     with torch.no_grad():
         given = inputs_for(spec, batch=4, seed=seed)
         last = model.body(Inputs(**given)).last_hidden_state
@@ -158,7 +159,7 @@ class Letters:
 
 @pytest.mark.parametrize("beams", [1, 2])
 def test_stop_strings_end_a_text_behind_them(beams: int) -> None:
-    model, texts = network("xglm", seed=5), ids(2, 5)
+    model, texts = network("xglm", 5), ids(2, 5)
     plain = model.generate(texts, max_new_tokens=8, eos_token_id=(), num_beams=beams)[
         0, 5:
     ].tolist()
@@ -216,8 +217,8 @@ def test_contradictions_are_said(settings: dict[str, Any], message: str) -> None
 
 
 def test_numbers_of_other_libraries_are_numbers() -> None:
-    plain = network("xglm").generate(ids(), max_new_tokens=3)
-    assert network("xglm").generate(ids(), max_new_tokens=torch.tensor(3)).equal(plain)
+    plain = generated(network("xglm"), ids(), max_new_tokens=3)
+    assert torch.equal(generated(network("xglm"), ids(), max_new_tokens=torch.tensor(3)), plain)
 
 
 def test_prompts_that_cannot_be_continued() -> None:

@@ -13,8 +13,19 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine import InputError, Memory, Model, Spec
+from engine.memory.layer import LayerMemory
+from engine.spec.axes import Recurrent
 from tests.generation.cases import CONTINUED, ids, network
-from tests.strategies import agree, answer, built, examples, family, inputs_for, valid_specs
+from tests.strategies import (
+    agree,
+    answer,
+    built,
+    examples,
+    family,
+    generated,
+    inputs_for,
+    valid_specs,
+)
 
 CACHED = [name for name in CONTINUED if name != "xlnet"]
 
@@ -31,10 +42,16 @@ def remembered(model: Model, tokens: Tensor, projected: bool = True) -> Memory:
 
 
 @torch.no_grad()
-def after(model: Model, tokens: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+def after(model: Model, tokens: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
     out = model(tokens, memory=memory, use_memory=True)
     assert out.logits is not None and out.memory is not None
     return out.logits, out.memory
+
+
+def held_bytes(layer: LayerMemory) -> int:
+    """Of the buffer behind a layer's keys."""
+    assert layer.keys is not None
+    return layer.keys.untyped_storage().nbytes()
 
 
 def pointer(memory: Memory) -> int:
@@ -48,7 +65,7 @@ def test_growing_copies_nothing_and_changes_no_holder(name: str) -> None:
     model, texts = network(name), ids(2, 9)
     first = remembered(model, texts[:, :4])
     _, second = after(model, texts[:, 4:5], first)
-    held = [layer.keys.clone() for layer in second.layers]  # type: ignore[union-attr]
+    held = [layer.keys.clone() for layer in second.layers]
     expected, third = after(model, texts[:, 5:6], second)
     assert pointer(second) == pointer(third), "a step copied the past"
     assert third.length == (second.length + 1 if name != "transformer-xl" else second.length)
@@ -73,7 +90,7 @@ def test_cost_and_memory_stay_flat_past_the_memory_length(name: str, piece: int)
         with FlopCounterMode(display=False) as counter:
             _, memory = after(model, text[:, start : start + piece], memory)
         costs.append(counter.get_total_flops())
-        held.append(sum(layer.keys.untyped_storage().nbytes() for layer in memory.layers))  # type: ignore[union-attr]
+        held.append(sum(held_bytes(layer) for layer in memory.layers))
         full = start + piece >= 12
         assert memory.length == (12 if full or name == "transformer-xl" else start + piece)
     settled = costs[18 // piece :]
@@ -112,10 +129,16 @@ def test_distances_are_projected_once() -> None:
     assert rows, "a longer segment reaches distances that no step needed"
 
 
+def keeps_projected_memory(spec: Spec) -> bool:
+    """Whether its memory holds tokens, and keys that no later token changes."""
+    assert isinstance(spec.memory, Recurrent)
+    return spec.memory.length != 0 and spec.position.kind != "from_end"
+
+
 @examples(40)
 @given(
     valid_specs(causal=True, streams="one", memories=("recurrent",), cross=False).filter(
-        lambda spec: spec.memory.length != 0 and spec.position.kind != "from_end"  # type: ignore[union-attr]
+        keeps_projected_memory
     ),
     st.integers(0, 999),
 )
@@ -195,8 +218,9 @@ def test_forms_of_memory_are_asked_for() -> None:
     changes = {
         "position": {"kind": "from_end", "table": "sinusoid"},
         "attention.score": ["content"],
+        "attention.query_bias": "none",
     }
-    counted = network("transformer-xl", **changes, **{"attention.query_bias": "none"})
+    counted = network("transformer-xl", **changes)
     with torch.no_grad(), refused(match="change with every token where position.kind is from_end"):
         counted(text, use_memory="keys_values")
 
@@ -253,10 +277,12 @@ def test_gradients_reach_the_projections_through_hidden_memory_only() -> None:
     model, texts = network("transformer-xl").train(), ids(2, 8)
     memory = model(texts[:, :4]).memory
     answer(model(texts[:, 4:], memory=memory)).sum().backward()
-    with_past = model.blocks[0].attention.key.weight.grad.clone()
-    model.zero_grad()
+    key = model.get_parameter("blocks.0.attention.key.weight")
+    with_past = key.grad
+    model.zero_grad(set_to_none=True)
     answer(model(texts[:, 4:], memory=model.project_memory(memory).detach())).sum().backward()
-    assert not torch.allclose(with_past, model.blocks[0].attention.key.weight.grad)
+    assert with_past is not None and key.grad is not None
+    assert not torch.allclose(with_past, key.grad)
 
 
 def refused(**changes: Any) -> Any:
@@ -301,10 +327,8 @@ def test_a_memory_may_be_empty(name: str) -> None:
     empty = remembered(model, text, projected=False).last(0)
     assert empty.length == 0
     agree(answer(model(text, memory=empty)), answer(model(text)))
-    expected = model.generate(text, max_new_tokens=3, eos_token_id=())
-    assert torch.equal(
-        model.generate(text, memory=empty, max_new_tokens=3, eos_token_id=()), expected
-    )
+    call: dict[str, Any] = {"max_new_tokens": 3, "eos_token_id": ()}
+    assert torch.equal(generated(model, text, memory=empty, **call), generated(model, text, **call))
 
 
 def test_counts_that_no_memory_has() -> None:

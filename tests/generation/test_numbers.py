@@ -12,6 +12,7 @@ from engine import InputError
 from engine.generation.options import GenerationOptions
 from engine.generation.sampling import narrowed, warmed
 from tests.generation.cases import ids, masked, network
+from tests.strategies import generated
 
 
 def kept(shares: list[float], **settings: Any) -> list[int]:
@@ -56,9 +57,11 @@ def test_min_p_and_typical_sums_that_meet_the_bound() -> None:
 @pytest.mark.parametrize("temperature", [1e-4, 1e-30, 1e-310])
 def test_cold_draws_are_greedy(temperature: float) -> None:
     model = network("xglm")
-    greedy = model.generate(ids(), max_new_tokens=6, eos_token_id=())
+    settings: dict[str, Any]
+    greedy = generated(model, ids(), max_new_tokens=6, eos_token_id=())
     for settings in ({}, {"top_k": 5}, {"top_p": 0.9}, {"no_repeat_ngram_size": 9}):
-        drawn = model.generate(
+        drawn = generated(
+            model,
             ids(),
             max_new_tokens=6,
             eos_token_id=(),
@@ -142,7 +145,7 @@ def test_no_token_left_is_said(settings: dict[str, Any]) -> None:
 def test_a_network_without_numbers_is_said(name: str, settings: dict[str, Any]) -> None:
     model = network(name)
     with torch.no_grad():
-        model.blocks[0].feed_forward.down.weight.fill_(torch.nan)
+        model.get_parameter("blocks.0.feed_forward.down.weight").fill_(torch.nan)
     with pytest.raises(InputError, match="behind prompt 0 are not finite: the best one is nan"):
         model.generate(ids(), return_dict_in_generate=True, **settings)
     with pytest.raises(InputError, match="the scores of text 0 are not numbers"):
@@ -152,7 +155,7 @@ def test_a_network_without_numbers_is_said(name: str, settings: dict[str, Any]) 
 def test_a_network_without_numbers_fills_no_place() -> None:
     model = masked("xlm-roberta-xl")
     with torch.no_grad():
-        model.blocks[0].feed_forward.down.weight.fill_(torch.nan)
+        model.get_parameter("blocks.0.feed_forward.down.weight").fill_(torch.nan)
     for fill in (model.fill_mask, model.mask_predict):
         with pytest.raises(InputError, match="not finite"):
             fill(ids(), mask_token_id=int(ids()[0, 0]))

@@ -18,6 +18,7 @@ from torch import Tensor
 from engine import Model, load_model
 from engine.generation.generate import Generation
 from tests.parity.helpers import assert_close_relative, converted, randomise
+from tests.strategies import generated
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "transformer_xl"
 SIZES = {"dropout": 0.0, "attention_dropout": 0.0}
@@ -80,14 +81,13 @@ def prompts(seed: int = 0) -> Tensor:
     return torch.randint(5, 40, (3, 6), generator=torch.Generator().manual_seed(seed))
 
 
-def favoured_end(ours: Model, inputs: dict[str, Tensor]) -> int:
+def favoured_end(ours: Model, inputs: dict[str, Any]) -> int:
     """A token that greedy decoding meets early, so that texts end at different times."""
-    plain = ours.generate(**inputs, max_new_tokens=6, eos_token_id=())
-    assert isinstance(plain, Tensor)
+    plain = generated(ours, **inputs, max_new_tokens=6, eos_token_id=())
     return int(plain[0, -4])
 
 
-def compare(theirs: Any, ours: Model, inputs: dict[str, Tensor], **settings: Any) -> None:
+def compare(theirs: Any, ours: Model, inputs: dict[str, Any], **settings: Any) -> None:
     """The same tokens, and for beams the same scores."""
     beams, ways = settings.get("num_beams", 1) > 1, {"decoding": settings.pop("decoding", "cached")}
     with warnings.catch_warnings():
@@ -159,9 +159,8 @@ def test_xlnet_as_published(length: int | None, decoding: str, call: str) -> Non
     compare(theirs, ours, inputs, **CALLS[call], decoding=decoding)
     settings = {**CALLS[call], "pad_token_id": 1}
     cached, published = (
-        ours.generate(**inputs, decoding=way, **settings) for way in ("cached", decoding)
+        generated(ours, prompts(4), decoding=way, **settings) for way in ("cached", decoding)
     )
-    assert isinstance(cached, Tensor) and isinstance(published, Tensor)
     differ = cached.tolist() != published.tolist()
     assert differ or call == "beam long", (
         "the ways differ by what the prompt sees: this case cannot tell"

@@ -66,7 +66,7 @@ def test_left_to_right(name: str) -> None:
 @pytest.mark.parametrize("name", [*CONTINUED, "masked xlm", "masked xlm-roberta-xl"])
 def test_padding_on_either_side_changes_no_score(name: str) -> None:
     model = masked(name.split()[1]) if " " in name else network(name)
-    settings = {"mask_token_id": 5} if " " in name else {}
+    settings: dict[str, Any] = {"mask_token_id": 5} if " " in name else {}
     texts, mask = ids(), unequal()
     together = model.score(texts, attention_mask=mask, **settings)
     for row, single in enumerate(alone(texts, mask)):

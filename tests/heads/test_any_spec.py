@@ -101,7 +101,7 @@ def trained(model: Model, given: dict[str, Any], steps: int = 12) -> tuple[float
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.grad is not None:
-                    parameter -= rate / steps * parameter.grad / max(length, 1e-12)
+                    parameter.sub_(rate / steps * parameter.grad / max(length, 1e-12))
     return before, float(model(**given).loss.detach())
 
 

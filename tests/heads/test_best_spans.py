@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from heads import Span, best_spans
+from heads.question_answering import BeamQuestionAnswering
 from tests.strategies import built, family
 
 IDS = torch.tensor([[6, 7, 8, 9, 10, 11], [12, 13, 14, 15, 16, 17]])
@@ -28,11 +29,12 @@ def test_all_spans_of_a_full_beam(name, masked):
     model = built(family(name), "beam_question_answering", start_n_top=LENGTH, end_n_top=LENGTH)
     given = {"p_mask": torch.tensor([[1.0, 0, 0, 0, 0, 1], [0] * 6])} if masked else {}
     output = model(IDS, **given)
+    assert isinstance(model.head, BeamQuestionAnswering)
     for row, spans in enumerate(model.head.best_spans(output, n=99)):
         allowed = range(1, 5) if masked and row == 0 else range(LENGTH)
         pairs = itertools.combinations_with_replacement(allowed, 2)
         scores = {pair: log_probability(model, row, *pair, **given) for pair in pairs}
-        ranked = sorted(scores, key=scores.get, reverse=True)
+        ranked = sorted(scores, key=scores.__getitem__, reverse=True)
         assert [(span.start, span.end) for span in spans] == ranked
         for span in spans:
             assert span.score == pytest.approx(scores[span.start, span.end], rel=1e-9)

@@ -1,6 +1,7 @@
 """Bad input to heads: each one clear error that says what is wrong and what would be right."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -155,7 +156,7 @@ def test_a_row_without_the_classification_token():
         model(inputs_embeds=torch.zeros(2, 4, 16))
 
 
-BUILDS = {
+BUILDS: dict[str, tuple[str, dict[str, Any], str]] = {
     "no classification token": (
         "xglm", {"pooling": {"kind": "token"}},
         "pooling.kind: token needs its id: give pooling.id, or tokens.classification in the spec",

@@ -5,7 +5,7 @@ import torch
 
 from engine import InputError, build_model, load_model, save_model
 from tests.parity.helpers import assert_close_relative
-from tests.strategies import built, family
+from tests.strategies import built, family, report_of
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]])
 
@@ -98,8 +98,7 @@ def test_beam_ignores_positions_outside_the_sequence():
 
 @pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
 def test_loss_and_candidates_together(name):
-    options = {"start_n_top": 2, "end_n_top": 3}
-    model = built(family(name), "beam_question_answering", **options)
+    model = built(family(name), "beam_question_answering", start_n_top=2, end_n_top=3)
     spans = {"start_positions": torch.tensor([0, 1, 3]), "end_positions": torch.tensor([2, 1, 3])}
     alone, without = model(IDS, **spans), model(IDS)
     both = model(IDS, **spans, output_spans=True)
@@ -144,7 +143,7 @@ def test_a_head_that_transformers_lacks_starts_anew(head, tmp_path):
     save_model(whole, tmp_path, format="huggingface")
     with pytest.warns(UserWarning, match="initialised anew: head"):
         model = load_model(tmp_path, head=head)
-    assert {name.split(".")[0] for name in model.load_report.initialised} == {"head"}
+    assert {name.split(".")[0] for name in report_of(model).initialised} == {"head"}
     for name, parameter in model.named_parameters():
         if not name.startswith("head."):
             assert torch.equal(parameter, whole.get_parameter(name)), name

@@ -186,7 +186,9 @@ def test_weights_and_settings_go_back(family, head, tmp_path):
     """
     names = {0: "no", 1: "maybe", 2: "yes"}
     labels = {"id2label": names, "label2id": {text: number for number, text in names.items()}}
-    config = {} if "question" in head else {**labels, "problem_type": "multi_label_classification"}
+    config: dict[str, Any] = (
+        {} if "question" in head else {**labels, "problem_type": "multi_label_classification"}
+    )
     if family != "XLMRobertaXL":
         config.update(summary_type="mean", summary_activation="relu", start_n_top=2, end_n_top=4)
         config.update(summary_first_dropout=0.125, summary_last_dropout=0.25)

@@ -91,4 +91,4 @@ def test_place_before_the_first_padding(row, place, tmp_path):
     ids = torch.tensor([row])
     states = model(ids).last_hidden_state
     assert (torch.eq(ids, 3).long().argmax(-1) - 1) % 4 == place
-    assert torch.equal(model(ids).logits, model.head.output(states[:, place]))
+    assert torch.equal(model(ids).logits, model.get_submodule("head.output")(states[:, place]))

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from engine import Spec
 from engine.kernels import losses
 from engine.kernels.tuning import tuned
+from heads.language_modeling import LanguageModelHead
 from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
 
 
@@ -47,6 +48,7 @@ def check(spec: Spec, seed: int, ignored: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, spec.dims.vocab, logits.shape[:2], generator=generator)
     labels[torch.rand(labels.shape, generator=generator) < ignored] = -100
+    assert isinstance(model.head, LanguageModelHead)
     adaptive = model.head.output.is_log_probability
     expected = plain(logits, labels, model.head.shifted, adaptive)
     wanted = gradients(model, expected)

@@ -127,7 +127,9 @@ def test_hooks_see_the_product(name: str) -> None:
         agree(found, functional.linear(given, layers[path].weight, layers[path].bias), path, 1e-5)
 
 
-def test_backward_hooks_replaced_forwards_and_global_hooks_are_seen() -> None:
+def test_backward_hooks_replaced_forwards_and_global_hooks_are_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     layer, states, seen = layer_of(8, 8), drawn(3, 8), []
     handle = layer.register_full_backward_hook(lambda *_: seen.append("backward"))
     linear(layer, states.requires_grad_()).sum().backward()
@@ -135,7 +137,7 @@ def test_backward_hooks_replaced_forwards_and_global_hooks_are_seen() -> None:
     handle = nn.modules.module.register_module_forward_hook(lambda *_: seen.append("global"))
     linear_gelu(layer, states)
     handle.remove()
-    layer.forward = lambda given: given * 0  # type: ignore[method-assign]
+    monkeypatch.setattr(layer, "forward", lambda given: given * 0)
     assert not linear(layer, states).any() and seen == ["backward", "global"]
 
 
@@ -157,13 +159,12 @@ def multiplications(model: Model) -> int:
     """Those of the layers' products: by hooks, one of each row, input and output."""
     found: list[int] = []
 
-    def count(layer: nn.Linear, given: Any, made: Tensor) -> None:
+    def count(layer: nn.Module, given: Any, made: Tensor) -> None:
+        assert isinstance(layer, nn.Linear)
         found.append(given[0].numel() * layer.out_features)
 
     handles = [
-        layer.register_forward_hook(count)  # type: ignore[arg-type]
-        for layer in model.modules()
-        if type(layer) is nn.Linear
+        layer.register_forward_hook(count) for layer in model.modules() if type(layer) is nn.Linear
     ]
     with torch.no_grad():
         told(model)
@@ -275,11 +276,12 @@ def test_kernels_are_transformed_like_their_definitions(name: str) -> None:
 def test_a_gradient_for_each_text(name: str) -> None:
     """As for clipping by text, through the feed-forward of each family."""
     model = built(family(name), dtype=torch.float32).eval()
-    weights = dict(model.blocks[0].feed_forward.named_parameters())
+    feed_forward = model.get_submodule("blocks.0.feed_forward")
+    weights: dict[str, Tensor] = dict(feed_forward.named_parameters())
     states = drawn(3, 4, model.spec.dims.model)
 
     def loss(given: dict[str, Tensor], text: Tensor) -> Tensor:
-        fed: Tensor = torch.func.functional_call(model.blocks[0].feed_forward, given, (text[None],))
+        fed: Tensor = torch.func.functional_call(feed_forward, given, (text[None],))
         return fed.square().sum()
 
     gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, states)

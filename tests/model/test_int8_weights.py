@@ -20,7 +20,7 @@ from engine.kernels.tuning import tuned
 from engine.parameters.ties import shared_names
 from engine.training import train
 from tests.checkpoint.folders import memory_to_open, save_large
-from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
+from tests.strategies import FAMILIES, agree, answer, built, family, generated, inputs_for
 
 UNTIED = "transformer-xl, untied"
 ONE_TABLE = "transformer-xl, one table cut into clusters"
@@ -132,24 +132,20 @@ def test_answers_are_those_of_the_rounded_weights(name: str, tmp_path: Path) -> 
     ids = call["input_ids"]
     labels = ids if "target_mapping" not in call else ids[:, :2]
     with torch.no_grad():
-        agree(*(answer(model(**call)) for model in (small, wide)), "answers", 1e-5)
-        agree(*(model(**call, labels=labels).losses for model in (small, wide)), "losses", 1e-5)
+        agree(answer(small(**call)), answer(wide(**call)), "answers", 1e-5)
+        call["labels"] = labels
+        agree(small(**call).losses, wide(**call).losses, "losses", 1e-5)
         with tuned(kept_score_bytes=0, score_slice_bytes=1, score_slice_tokens=7):
-            agree(
-                *(model(**call, labels=labels).losses for model in (small, wide)),
-                "losses in slices",
-                1e-5,
-            )
-    scored = (
-        {}
-        if small.spec.has_rule("causal") or small.spec.streams.kind == "two"
-        else {"mask_token_id": 3}
-    )
-    agree(*(model.score(ids, **scored).log_probs for model in (small, wide)), "scores", 1e-5)
+            agree(small(**call).losses, wide(**call).losses, "losses in slices", 1e-5)
+    scored: dict[str, Any] = {}
+    if not small.spec.has_rule("causal") and small.spec.streams.kind == "one":
+        scored["mask_token_id"] = 3
+    found, expected = (model.score(ids, **scored).log_probs for model in (small, wide))
+    agree(found, expected, "scores", 1e-5)
     if scored:
-        found, expected = (model.fill_mask(ids.index_fill(1, torch.tensor([2]), 3), top_n=4, **scored)
-                           for model in (small, wide))  # fmt: skip
-        for one, other in zip(found, expected, strict=True):
+        hidden = ids.index_fill(1, torch.tensor([2]), 3)
+        fillings = (model.fill_mask(hidden, top_n=4, **scored) for model in (small, wide))
+        for one, other in zip(*fillings, strict=True):
             assert one.tokens == other.tokens
             agree(
                 torch.tensor(one.probabilities),
@@ -167,7 +163,8 @@ def test_texts_are_those_of_the_rounded_weights(
     small, wide = both(name, tmp_path)
     ids = torch.tensor([[5, 6, 27, 31]])
     found, expected = (
-        model.generate(ids, max_new_tokens=6, eos_token_id=(), **options) for model in (small, wide)
+        generated(model, ids, max_new_tokens=6, eos_token_id=(), **options)
+        for model in (small, wide)
     )
     assert torch.equal(found, expected) and found.shape == (1, 10)
 

@@ -119,7 +119,9 @@ class Held(TorchDispatchMode):
         torch.utils.weak.weakref.finalize(storage, gone)
 
 
-def held(name: str, length: int, training: bool, heads: int = 2, **given: Any) -> tuple[int, int]:
+def held(
+    name: str, length: int, training: bool, heads: int = 2, /, **given: Any
+) -> tuple[int, int]:
     """The most bytes that one pass holds at once, with its backward pass in training, and its
     largest tensor.
     """
@@ -170,7 +172,7 @@ from tests.model.test_long_inputs import held, resident
 torch.set_num_threads(1)
 held("xlnet", 64, True)
 before = resident()
-most, _ = held("xlnet", int(sys.argv[1]), True, heads=8)
+most, _ = held("xlnet", int(sys.argv[1]), True, 8)
 print(most, resident() - before)
 """
 

@@ -1,5 +1,7 @@
 """An output reads like a mapping, an object, and transformers' numbered results."""
 
+from typing import Any
+
 import torch
 
 from engine import Output, build_model
@@ -8,7 +10,7 @@ IDS = torch.tensor([[5, 6, 7]])
 
 
 def test_names_numbers_and_attributes_agree():
-    out = build_model("tiny/xglm", seed=0).eval()(IDS, labels=IDS)
+    out: Output = build_model("tiny/xglm", seed=0).eval()(IDS, labels=IDS)
     assert isinstance(out, dict) and list(out) == out.keys() == [name for name, _ in out.items()]
     assert out[0] is out.loss is out["loss"] and out[1] is out.logits
     assert "losses" in out and "memory" in out
@@ -25,5 +27,6 @@ def test_what_is_taken_back_is_gone():
 
 def test_made_anew_from_its_items():
     out = Output(loss=torch.ones(()), logits=IDS)
-    again = type(out)({name: value + 1 for name, value in out.items()})
+    kind: Any = type(out)  # as a mapping, which accelerate makes anew
+    again = kind({name: value + 1 for name, value in out.items()})
     assert float(again.loss) == 2 and torch.equal(again["logits"], IDS + 1)

@@ -57,6 +57,7 @@ def check(spec: Spec, seed: int, side: str, tokens: int) -> None:
     agree(found.logits[real], expected.logits[real], "logits", 1e-10)
     agree(found.losses, expected.losses, "losses", 1e-10)
     agree(found.loss, expected.loss, "loss", 1e-10)
+    assert expected.loss is not None and found.loss is not None
     wanted, gradients = learned(model, expected.loss), learned(model, found.loss)
     largest = max(float(gradient.abs().max()) for gradient in wanted.values())
     for name, gradient in wanted.items():

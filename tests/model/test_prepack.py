@@ -16,7 +16,9 @@ from engine.kernels.linear import build_linear, linear, linear_gelu, onednn_form
 from engine.kernels.reordered import reorder, reordered
 from engine.kernels.tuning import tuned
 from engine.memory.layer import DistanceKeys
-from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
+from tests.strategies import FAMILIES, agree, answer, built, family, generated, inputs_for
+
+DISTANCES = "blocks.0.attention.scores.projection.weight"
 
 if not torch.backends.mkldnn.is_available():
     pytest.skip("this processor has no oneDNN", allow_module_level=True)
@@ -88,18 +90,24 @@ def test_a_layer_reads_its_blocks(rows: int, dtype: torch.dtype, shape: tuple[in
         )
 
 
+def use_an_address_again(weight: nn.Parameter) -> None:
+    for factor in (2.0, 0.75, 3.0, 0.5):
+        weight.data = weight.data * factor
+
+
+def draw_from_a_vector(weight: nn.Parameter) -> None:
+    for _ in range(2):
+        nn.utils.vector_to_parameters(torch.randn(weight.numel()), [weight])
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda weight: weight.mul_(2),
         lambda weight: weight.__setitem__((0, 0), 7.0),
         lambda weight: setattr(weight, "data", weight.data * 2),
-        lambda weight: [
-            setattr(weight, "data", weight.data * factor) for factor in (2.0, 0.75, 3.0, 0.5)
-        ],
-        lambda weight: [
-            nn.utils.vector_to_parameters(torch.randn(weight.numel()), [weight]) for _ in range(2)
-        ],
+        use_an_address_again,
+        draw_from_a_vector,
     ],
     ids=["in place", "an entry", "other data", "an address used again", "from a vector"],
 )
@@ -195,17 +203,17 @@ def test_a_changed_projection_of_distances_is_asked_again() -> None:
         hook.remove()
     both_agree("without it")
     for one in scores:
-        one.projection = nn.Sequential(one.projection)
+        one.projection = nn.Sequential(one.get_submodule("projection"))
     both_agree("with another module")
 
 
 def test_distances_that_dropout_or_autocast_changed_are_not_held() -> None:
     plain, fast = pair("transformer-xl")
     ids = torch.randint(5, 30, (2, 8), generator=torch.Generator().manual_seed(0))
-    scores = fast.blocks[0].attention.scores
+    weight = fast.get_parameter(DISTANCES)
 
-    def held() -> DistanceKeys | None:
-        known = reordered(scores.projection.weight)
+    def held() -> object:
+        known = reordered(weight)
         assert known is not None
         return known.distances
 
@@ -228,16 +236,18 @@ def test_distances_that_another_thread_replaces_meanwhile_do_no_harm() -> None:
     ids = torch.randint(5, 30, (2, 8), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         fast(ids)
-        known = reordered(fast.blocks[0].attention.scores.projection.weight)
-        assert known is not None and known.distances is not None
-        other = DistanceKeys(known.distances.keys[:, :, :1], 0)
+        known = reordered(fast.get_parameter(DISTANCES))
+        assert known is not None
+        first = known.distances
+        assert isinstance(first, DistanceKeys)
+        other = DistanceKeys(first.keys[:, :, :1], 0)
 
         class Replaced(DistanceKeys):
             def covers(self, high: int, low: int) -> bool:
                 known.distances = other
                 return super().covers(high, low)
 
-        known.distances = Replaced(known.distances.keys, known.distances.high)
+        known.distances = Replaced(first.keys, first.high)
         agree(told(fast, {"input_ids": ids}), told(plain, {"input_ids": ids}), "answer", 1e-5)
         assert known.distances is other
 
@@ -261,7 +271,7 @@ def test_generation_from_a_folder_keeps_its_blocks(name: str, tmp_path: Path) ->
     before = packed(fast)
     ids = torch.tensor([[5, 6, 27, 31], [7, 8, 9, 10]])
     settings: dict[str, Any] = {"max_new_tokens": 20, "eos_token_id": ()}
-    assert torch.equal(fast.generate(ids, **settings), plain.generate(ids, **settings))
+    assert torch.equal(generated(fast, ids, **settings), generated(plain, ids, **settings))
     assert before and packed(fast) == before
 
 
@@ -289,7 +299,8 @@ def test_distances_are_projected_once(
     """
     plain = built(family(name, **{"position.reversed_half": mirrored}), dtype=torch.float32)
     fast = copy.deepcopy(plain).prepack()
-    projections = [model.blocks[1].attention.scores.projection for model in (plain, fast)]
+    path = "blocks.1.attention.scores.projection"
+    projections = [model.get_submodule(path) for model in (plain, fast)]
     runs: list[int] = []
 
     def counted(layer: nn.Module, states: Tensor) -> Tensor:
@@ -313,7 +324,7 @@ def test_distances_are_projected_once(
     with torch.no_grad():
         assert [projects(length) for length in (7, 5, 9, 9)] == [1, 0, 1, 0]
         for projection in projections:
-            projection.weight.mul_(1.5)
+            projection.get_parameter("weight").mul_(1.5)
         assert [projects(9), projects(9)] == [1, 1]
         fast.prepack()
         assert [projects(9), projects(9)] == [1, 0]

@@ -3,6 +3,7 @@ refused by name.
 """
 
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine import InputError, Model
-from tests.strategies import agree, built, family
+from tests.strategies import agree, built, family, generated
 
 IDS = torch.tensor([[5, 7, 9, 11], [6, 8, 10, 12]])
 TYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16)
@@ -19,7 +20,7 @@ FORMS: dict[str, Callable[[Tensor], Any]] = {
     "lists": lambda ids: ids.tolist(),
     "an array": lambda ids: ids.numpy(),
     "an array that runs backwards": lambda ids: ids.flip(-1).numpy()[..., ::-1],
-    **{str(kind): lambda ids, kind=kind: ids.to(kind) for kind in TYPES},
+    **{str(kind): methodcaller("to", kind) for kind in TYPES},
 }
 
 
@@ -54,10 +55,10 @@ def test_text_methods_read_as_forward_does(form: str) -> None:
     mask = torch.tensor([[1, 1, 1, 1], [0, 1, 1, 1]])
     decoder, both_ways = model_of("xglm"), model_of("xlm-roberta-xl")
     assert torch.equal(
-        decoder.generate(given(IDS), attention_mask=given(mask), max_new_tokens=3),
-        decoder.generate(IDS, attention_mask=mask, max_new_tokens=3),
+        generated(decoder, given(IDS), attention_mask=given(mask), max_new_tokens=3),
+        generated(decoder, IDS, attention_mask=mask, max_new_tokens=3),
     )
-    call = {"attention_mask": mask, "targets": mask}
+    call: dict[str, Any] = {"attention_mask": mask, "targets": mask}
     expected, found = (
         decoder.score(IDS, **call),
         decoder.score(given(IDS), **{k: given(v) for k, v in call.items()}),

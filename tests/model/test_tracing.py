@@ -107,7 +107,7 @@ def begun(model: Model, batch: int, length: int) -> Memory:
 def test_an_exported_step_takes_and_gives_memory(name: str) -> None:
     """It goes on with its own memory, from any number of remembered and new tokens on."""
     model = network(name)
-    full = model.spec.memory.kind == "recurrent" and model.spec.memory.initial == "zeros"  # type: ignore[union-attr]
+    full = model.spec.memory.kind == "recurrent" and model.spec.memory.initial == "zeros"
     memory = begun(model, 3, 7)
     shapes = (
         {0: FREE, 1: FREE},

@@ -120,6 +120,7 @@ def test_transformer_xl_without_same_length_forgets(tmp_path: Path) -> None:
     """
     model = opened(golden("lm_div1_three_layers"), tmp_path, memory__initial="empty")
     length = model.spec.memory.length
+    assert length is not None
     ids = torch.randint(
         model.spec.dims.vocab, (2, 3 * length), generator=torch.Generator().manual_seed(0)
     )

@@ -93,6 +93,7 @@ def compare(case: Golden, segment: int, answer: Output) -> None:
     )
     # In training published code lists the last states after dropout; here, as in XLNet, they stand
     # before it.
+    assert answer.hidden_states is not None
     listed = len(answer.hidden_states) - case.bent
     hidden = case.several(f"{there}.hidden_states")
     assert_close_relative(answer.hidden_states[:listed], hidden[:listed], "hidden_states")

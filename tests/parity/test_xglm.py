@@ -31,7 +31,7 @@ def inputs_of(kind: Any, ids: Tensor, mask: Tensor | None = None) -> dict[str, T
     return inputs if kind is XGLMModel else inputs | {"labels": labels_of(ids, mask)}
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "relu": {"activation_function": "relu"},
     "silu": {"activation_function": "silu"},
@@ -231,9 +231,8 @@ def test_dropout_stands_where_it_is_published(place: str, monkeypatch: pytest.Mo
     names = ["dropout", "attention_dropout", "activation_dropout"] if place == "all" else [place]
     # Published code draws a number a layer for layer drop, always; ours does where layers may be
     # dropped.
-    theirs, ours = pair(
-        XGLMModel, add_cross_attention=True, layerdrop=1e-9, **dict.fromkeys(names, 0.4)
-    )
+    dropouts: dict[str, Any] = dict.fromkeys(names, 0.4)
+    theirs, ours = pair(XGLMModel, add_cross_attention=True, layerdrop=1e-9, **dropouts)
     inputs = {"input_ids": tokens(3, LENGTH, VOCAB), **encoder()}
     results = []
     for model in (theirs.train(), ours.train()):

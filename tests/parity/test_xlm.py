@@ -36,7 +36,7 @@ def drawn(batch: int = 3, seed: int = 0) -> dict[str, torch.Tensor]:
     }
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "sinusoids": {"sinusoidal_embeddings": True},
     "causal": {"causal": True},
@@ -179,11 +179,10 @@ def test_sinusoids_of_a_new_model_are_the_published_ones() -> None:
     published = XLMModel(config(sinusoidal_embeddings=True)).position_embeddings.weight
     sizes = {"dims.layers": 1, "dims.model": WIDTH, "dims.heads": 2, "dims.vocab": VOCAB}
     fixed = {"kind": "sinusoid", "basis": "interleaved", "stored": True, "size": 40}
-    table = build_model(
-        "xlm", head=None, overrides={**sizes, "position": fixed}
-    ).embeddings.positions
-    assert table is not None and table.weight is not None and not table.weight.requires_grad
-    torch.testing.assert_close(table.weight.detach(), published.detach(), rtol=0, atol=2e-6)
+    model = build_model("xlm", head=None, overrides={**sizes, "position": fixed})
+    table = model.get_parameter("embeddings.positions.weight")
+    assert not table.requires_grad
+    torch.testing.assert_close(table.detach(), published.detach(), rtol=0, atol=2e-6)
 
 
 def test_adaptive_softmax_is_refused_in_a_config_and_works_in_a_spec(tmp_path: Any) -> None:
@@ -216,7 +215,8 @@ def test_dropout_stands_where_it_is_published(place: str, monkeypatch: pytest.Mo
     """The same seed drops the same numbers where the same places are visited in the same order."""
     drop_alike(monkeypatch)
     names = ["dropout", "attention_dropout"] if place == "all" else [place]
-    theirs, ours = pair(**dict.fromkeys(names, 0.4))
+    dropouts: dict[str, Any] = dict.fromkeys(names, 0.4)
+    theirs, ours = pair(**dropouts)
     ids, results = tokens(3, LENGTH, VOCAB), []
     for model in (theirs.train(), ours.train()):
         torch.manual_seed(1)

@@ -48,7 +48,7 @@ def inputs_of(
     return inputs if kind is XLMRobertaXLModel else inputs | {"labels": labels_of(ids, mask)}
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "relu": {"hidden_act": "relu"},
     "gelu_new": {"hidden_act": "gelu_new"},
@@ -282,7 +282,8 @@ def test_dropout_stands_where_it_is_published(place: str, monkeypatch: pytest.Mo
     """The same seed drops the same numbers where the same places are visited in the same order."""
     drop_alike(monkeypatch)
     names = ["hidden_dropout_prob", "attention_probs_dropout_prob"] if place == "all" else [place]
-    theirs, ours = pair(**dict.fromkeys(names, 0.4))
+    dropouts: dict[str, Any] = dict.fromkeys(names, 0.4)
+    theirs, ours = pair(**dropouts)
     ids, results = tokens(3, LENGTH, VOCAB), []
     for model in (theirs.train(), ours.train()):
         torch.manual_seed(1)

@@ -176,19 +176,20 @@ def check(run: Run, dtype: torch.dtype = torch.float32, attentions: bool = False
     asked for or not.
     """
     config = XLNetConfig(**{**SMALL, **run.config})
-    theirs = (
-        randomise((XLNetLMHeadModel if run.head else XLNetModel)(config), run.seed)
-        .to(dtype)
-        .train(run.train)
-    )
+    kind: Any = XLNetLMHeadModel if run.head else XLNetModel
+    theirs = randomise(kind(config), run.seed).to(dtype).train(run.train)
     in_dtype(theirs.base_model, dtype)
     ours = converted(theirs, dtype=dtype).train(run.train)
     random = torch.Generator().manual_seed(run.seed)
     mems, memory = None, None
     for index, length in enumerate(run.lengths):
         inputs = segment(run, config, length, random, dtype)
-        published = {"mems": mems, "use_mems": run.use_memory, "return_dict": True}
-        mine = {
+        published: dict[str, Any] = {
+            "mems": mems,
+            "use_mems": run.use_memory,
+            "return_dict": True,
+        }
+        mine: dict[str, Any] = {
             "memory": memory,
             "use_memory": "hidden_states" if run.use_memory else run.use_memory,
         }
@@ -332,4 +333,5 @@ def gradients(
             inputs["inputs_embeds"].grad = None
     assert_same_gradients(ours, their_gradients(theirs))
     if found:
-        assert_close_relative(*found, "gradient of inputs_embeds")
+        mine, published = found
+        assert_close_relative(mine, published, "gradient of inputs_embeds")

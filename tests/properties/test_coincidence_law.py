@@ -97,8 +97,9 @@ def test_an_xlm_roberta_xl_decoder_over_sinusoid_rows_is_xglm() -> None:
     }
     weights["embeddings.tokens.tables.0"] = weights["embeddings.tokens.tables.0"] * 16**0.5
     size = theirs.spec.position.size
+    assert size is not None and padding is not None
     # XGLM counts from 2, XLM-RoBERTa-XL from behind the padding row.
-    rows = torch.arange(size) - (padding + 1) + ours.spec.position.start
+    rows = torch.arange(size) - (padding + 1) + int(ours.spec.position.start)
     weights["embeddings.positions.weight"] = sinusoid(rows, 16, ours.spec.position.basis).double()
     weights["embeddings.segments"] = torch.zeros(1, 16)
     theirs.load_state_dict(weights, strict=False)
@@ -157,6 +158,7 @@ def test_sinusoids_are_a_learned_table_of_their_rows(spec: Spec, seed: int) -> N
 def test_shared_keys_are_repeated_keys(spec: Spec, seed: int) -> None:
     """Grouped key/value heads equal a full set in which each group's weights stand repeated."""
     dims = spec.dims
+    assert dims.kv_heads is not None
     full = relaid(spec, dims__kv_heads=dims.heads)
     model, other = built(spec, seed=seed), built(full, seed=seed + 1)
     weights = dict(model.state_dict())
@@ -221,6 +223,7 @@ def test_distances_shared_by_heads_are_distances_of_each_head(spec: Spec, seed: 
     and no bias.
     """
     size = spec.position.size
+    assert size is not None
     apart = Spec.model_validate(
         {**spec.to_dict(), "position": {"kind": "learned_relative", "size": size}}
     )

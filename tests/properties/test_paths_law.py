@@ -229,7 +229,7 @@ def test_silenced_heads_add_nothing() -> None:
         **inputs, head_mask=torch.zeros(spec.dims.heads, dtype=torch.float64)
     ).last_hidden_state
     for block in model.blocks:
-        torch.nn.init.zeros_(block.attention.output.weight)
+        torch.nn.init.zeros_(block.get_parameter("attention.output.weight"))
     agree(silent, model(**inputs).last_hidden_state, "states")
 
 
