@@ -32,7 +32,7 @@ class Model(TextMethods, Network):
 
     def __init__(self, spec: Spec, head: Head | None = None) -> None:
         super().__init__(spec, head)
-        self.load_report: object = None
+        self.load_report: Any = None
         self.register_state_dict_post_hook(copy_further_names)
         self.register_load_state_dict_pre_hook(fit_state)
         self.register_load_state_dict_post_hook(_tie_again)

@@ -150,7 +150,6 @@ class LearnedQuery(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         dims = spec.dims
-        assert dims.head is not None
         self.heads, self.scale = dims.heads, dims.head**-0.5
         self.start = nn.Parameter(torch.empty(dims.model))
         self.query, self.key, self.value = (

@@ -61,7 +61,6 @@ def axis_sizes(spec: Spec) -> dict[str, int]:
     head, f inner, v vocab.
     """
     dims = spec.dims
-    assert dims.head is not None and dims.kv_heads is not None and dims.inner is not None
     return {
         "d": dims.model,
         "h": dims.heads,

@@ -56,7 +56,6 @@ def pruned_heads(config: Mapping[str, Any], spec: Spec) -> Pruned:
     if not given:
         return WHOLE
     dims, score = spec.dims, spec.attention
-    assert dims.head is not None
     if (
         dims.kv_heads != dims.heads
         or score.query_bias != "none"

@@ -1,7 +1,7 @@
 """What a model can do with whole texts: methods of `Model`, each a call into this package."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from torch import Tensor
 
@@ -25,6 +25,24 @@ class TextMethods:
     """Generating, filling, scoring and streaming; every method raises InputError for what the spec
     cannot do.
     """
+
+    @overload
+    def generate(
+        self,
+        input_ids: Tensor | None = None,
+        *,
+        return_dict_in_generate: Literal[False] = False,
+        **arguments: Any,
+    ) -> Tensor: ...
+
+    @overload
+    def generate(
+        self,
+        input_ids: Tensor | None = None,
+        *,
+        return_dict_in_generate: Literal[True],
+        **arguments: Any,
+    ) -> Generation: ...
 
     def generate(
         self,

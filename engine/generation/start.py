@@ -72,7 +72,6 @@ def start_memory(model: "Model", batch: int, keeps: Keeps = "segments") -> Memor
     if not model.position.keys_stay:
         empty = LayerMemory(hidden=nothing(batch, 0, spec.dims.model))
     else:
-        assert spec.dims.kv_heads is not None and spec.dims.head is not None
         rows = nothing(batch, spec.dims.kv_heads, 0, spec.dims.head)
         empty = LayerMemory(keys=rows, values=rows)
     return Memory((empty,) * spec.dims.layers, 0, spec=spec.name, keeps=keeps)

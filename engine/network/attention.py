@@ -87,7 +87,6 @@ class _Projections(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         dims, bias = spec.dims, spec.attention.bias
-        assert dims.head is not None and dims.kv_heads is not None
         if isinstance(bias, bool):
             bias = axes.AttentionBias(query=bias, key=bias, value=bias, output=bias)
         self.query = build_linear(dims.model, dims.heads * dims.head, bias=bias.query)

@@ -29,7 +29,6 @@ class FeedForward(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        assert spec.dims.inner is not None
         self.up = build_linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias)
         self.gate: nn.Linear | None = None
         if spec.ffn.gated:

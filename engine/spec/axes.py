@@ -5,10 +5,7 @@ them.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    field_validator,
-)
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator
 
 from tokenization.section import Section
 
@@ -24,6 +21,14 @@ ScoreTerm = Literal["content", "position", "segment"]
 PositionCount = Literal["all", "real", "ids", "columns"]
 
 
+def _or_null(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    return None if value is None else validate(value)
+
+
+# A size that a spec may leave open: null until the whole spec is read, which fills it in.
+Filled = Annotated[Size, WrapValidator(_or_null)]
+
+
 class Axis(Section):
     """An axis of a spec."""
 
@@ -34,9 +39,9 @@ class Dims(Axis):
     layers: Depth
     model: Size
     heads: Size
-    head: Size | None = None
-    kv_heads: Size | None = None
-    inner: Size | None = None
+    head: Filled = None  # type: ignore[assignment]
+    kv_heads: Filled = None  # type: ignore[assignment]
+    inner: Filled = None  # type: ignore[assignment]
     vocab: Size
 
 

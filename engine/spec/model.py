@@ -66,7 +66,6 @@ class Spec(axes.Axis):
     def memory_per_token(self) -> dict[str, int]:
         """How many numbers memory holds for each remembered token, by the form in which it is held."""
         dims = self.dims
-        assert dims.head is not None and dims.kv_heads is not None
         keys_values = {"keys and values": 2 * dims.layers * dims.kv_heads * dims.head}
         if self.memory.kind == "recurrent":
             hidden = {"hidden states": dims.layers * dims.model}

@@ -18,8 +18,7 @@ class RotaryPosition(Position):
         super().__init__(spec)
         assert isinstance(spec.position, axes.RotaryPosition)
         self.axis = spec.position
-        head = spec.dims.head or 0
-        self.width = self.axis.width or int(head * self.axis.fraction)
+        self.width = self.axis.width or int(spec.dims.head * self.axis.fraction)
 
     def locate(self, call: PositionInputs) -> CallPositions:
         """Rotations of all query rows, and of the key columns whose keys are not yet made."""

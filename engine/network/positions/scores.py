@@ -130,7 +130,6 @@ class ScoreTerms(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         dims, attention = spec.dims, spec.attention
-        assert dims.head is not None
         self.heads, self.head = dims.heads, dims.head
         self.scale = dims.head**-0.5 if attention.scale else 1.0
         biased = attention.query_bias != "none"
