@@ -31,7 +31,7 @@ class Tuning:
     # From more rows than this on, float32 products go by torch's own (0: never). AVX2, 2 threads,
     # processor time of oneDNN's over torch's: 64 rows 0.81, 128 rows 0.75 to 0.86, 256 rows 0.86
     # to 1.15, 512 rows 1.01 to 1.05, 768 rows 1.10 to 1.16, 2,048 rows 1.15 to 1.21; with
-    # prepacked weights within a few percent of that.
+    # prepacked weights within 12 % of that.
     onednn_rows: int = 0
     # The same with one thread. AVX2: 32 rows 0.89, 64 rows 1.12, 256 rows 1.07, 768 rows 1.16.
     onednn_rows_with_one_thread: int = 0

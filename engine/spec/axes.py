@@ -5,7 +5,13 @@ them.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator
+from pydantic import (
+    Field,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    field_validator,
+)
 
 from tokenization.section import Section
 
@@ -26,7 +32,10 @@ def _or_null(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 # A size that a spec may leave open: null until the whole spec is read, which fills it in.
-Filled = Annotated[Size, WrapValidator(_or_null)]
+_SIZE_OR_NULL = [{"type": "integer", "exclusiveMinimum": 0, "maximum": 2**31 - 1}, {"type": "null"}]
+Filled = Annotated[
+    Size, WrapValidator(_or_null), WithJsonSchema({"anyOf": _SIZE_OR_NULL, "default": None})
+]
 
 
 class Axis(Section):
