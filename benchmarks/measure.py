@@ -122,9 +122,8 @@ def _take_turns(
     on_turn: Any,
 ) -> None:
     with ExitStack() as stack:
-        meter = stack.enter_context(
-            own(threads)
-        )  # a process of its own: its products count to nobody's memory
+        # A process of its own: its products count to nobody's memory.
+        meter = stack.enter_context(own(threads))
         engine = stack.enter_context(own(threads))
         sides = {ENGINE: engine}
         bases = {

@@ -34,9 +34,8 @@ class Own(Side):
         model = build_model(work["spec"], work["head"], overrides=work["overrides"], seed=0)
         draw = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            for parameter in (
-                model.parameters()
-            ):  # biases too, so that the comparison of answers sees all of them
+            # Biases too, so that the comparison of answers sees all of them.
+            for parameter in model.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=draw), alpha=0.01)
         save_model(model, path, format="huggingface")
         inputs = make_inputs(work, model.spec.dims.vocab, draw)

@@ -3,7 +3,7 @@ padding cut off.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,11 +11,9 @@ from torch import Tensor
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
 from engine.network.inputs import Inputs
+from engine.network.network import Network
 from engine.network.outputs import Output
-from engine.spec import Spec, axes
-
-if TYPE_CHECKING:
-    from engine.model import Model
+from engine.spec import Spec
 
 PADDED = ("input_ids", "inputs_embeds", "attention_mask", "input_mask", "lengths")
 BY_TOKEN = ("input_ids", "inputs_embeds", "token_type_ids", "position_ids", "langs")
@@ -24,7 +22,7 @@ ALIKE = 0.75  # rows down to this share of a group's longest run with it
 FEW = 256  # tokens; a smaller group takes in shorter rows, since products over so few rows are slow
 
 
-def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Output:
+def run_unpadded(model: Network, tokens_at_once: int = 4096, **call: Any) -> Output:
     """`model(**call)` over rows (b i) with padding, for a bare body or a language-model head, at
     the cost of real tokens.
 
@@ -47,9 +45,8 @@ def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Out
         raise InputError(f"labels at padding must be {IGNORED}")
     shifted = labels is not None and bool(getattr(model.head, "shifted", False))
     whole: dict[str, Tensor] = {}
-    for rows, columns in _groups(
-        _edges(model.spec, real, shifted, inputs.ahead > 0), tokens_at_once
-    ):
+    edges = _edges(model, real, shifted, inputs.ahead > 0)
+    for rows, columns in _groups(edges, tokens_at_once):
         part = model(**_part(model.spec, call, rows, columns, real), use_memory=False)
         for name in ("last_hidden_state", "logits", "losses"):
             found = getattr(part, name)
@@ -70,7 +67,7 @@ def run_unpadded(model: "Model", tokens_at_once: int = 4096, **call: Any) -> Out
     return output
 
 
-def _check(model: "Model", call: dict[str, Any]) -> None:
+def _check(model: Network, call: dict[str, Any]) -> None:
     allowed = {
         *PADDED,
         *BY_TOKEN,
@@ -88,33 +85,25 @@ def _check(model: "Model", call: dict[str, Any]) -> None:
         raise InputError(
             "only a bare body and language-model heads run without padding: other heads pool whole rows"
         )
-    position = model.spec.position
-    if isinstance(position, axes.RelativePosition) and position.reversed_half:
+    if model.position.mirrored:
         raise InputError(
             "position.reversed_half pairs the halves of a batch, whose rows cannot run apart"
         )
 
 
-def _edges(spec: Spec, real: Tensor, shifted: bool, ahead: bool) -> list[tuple[int, int]]:
+def _edges(model: Network, real: Tensor, shifted: bool, ahead: bool) -> list[tuple[int, int]]:
     """The first and the last place plus one that each row needs; padding around the text stays
     where it matters.
     """
     length = real.shape[1]
     first = real.int().argmax(1)
     last = length - real.flip(1).int().argmax(1)
-    positions, memory = spec.position, spec.memory
-    columns = (
-        isinstance(positions, axes.LearnedPosition | axes.SinusoidPosition)
-        and positions.count == "columns"
-    )
-    if columns or (isinstance(memory, axes.Recurrent) and memory.initial == "zeros"):
+    if model.position.padding_counts or model.memory_policy.starts_full:
         first = torch.zeros_like(first)
-    last = (
-        torch.full_like(last, length) if ahead else last
-    )  # what lies past the padding keeps its distance
-    first = (
-        (first - 1).clamp(min=0) if shifted else first
-    )  # the place before the text predicts its first token
+    if ahead:  # what lies past the padding keeps its distance
+        last = torch.full_like(last, length)
+    if shifted:  # the place before the text predicts its first token
+        first = (first - 1).clamp(min=0)
     empty = ~real.any(1)
     first, last = first.masked_fill(empty, 0), last.masked_fill(empty, 1)
     return list(zip(first.tolist(), last.tolist(), strict=True))

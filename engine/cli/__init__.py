@@ -12,10 +12,8 @@ from engine.errors import CheckpointError, InputError, SpecError
 from tokenization.errors import TokenizationError
 
 EXPECTED = (SpecError, InputError, CheckpointError, TokenizationError, FileNotFoundError)
-CUT_OFF = (
-    BrokenPipeError,
-    SystemExit,
-)  # rich ends the program where a pipe breaks, and nothing else here does
+# rich ends the program where a pipe breaks, and nothing else here does.
+CUT_OFF = (BrokenPipeError, SystemExit)
 
 
 class Commands(TyperGroup):

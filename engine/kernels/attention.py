@@ -103,7 +103,8 @@ def attend(
     """
     tiles = tiling.tiles
     if len(tiles) == 1:
-        return _attend_tile(query, key, value, terms, tiling, softmax, tile=tiles[0])
+        query, bias = terms(query, key, tiles[0])
+        return attend_whole(query, key, value, bias, tiling.mask.over(tiles[0]), softmax)
     if softmax.unfused:  # else the products of each tile would copy them
         key, value = key.contiguous(), value.contiguous()
     run = _attend_tile
@@ -172,12 +173,7 @@ def plain(
     mask = _triangle(scores) if softmax.causal else mask
     for added in (bias, None if mask is None else mask.scores):
         scores = scores if added is None else scores + added
-    weights = scores.softmax(dim=-1)
-    if mask is not None and mask.sees is not None:
-        weights = weights * mask.sees
-    weights = dropout(weights, softmax.dropout)
-    if softmax.head_mask is not None:
-        weights = weights * softmax.head_mask[:, None, None]
+    weights = _weights(scores, mask, softmax)
     return weights @ value, weights
 
 
@@ -199,13 +195,18 @@ def unfused(
         scores = scores.add_(bias)
     if mask is not None:
         scores = scores.add_(mask.scores)
+    return _weights(scores, mask, softmax) @ value
+
+
+def _weights(scores: Tensor, mask: AdditiveMask | None, softmax: Softmax) -> Tensor:
+    """What becomes of scores (b h i j) that the mask was added to."""
     weights = scores.softmax(dim=-1)
     if mask is not None and mask.sees is not None:
         weights = weights * mask.sees
     weights = dropout(weights, softmax.dropout)
     if softmax.head_mask is not None:
         weights = weights * softmax.head_mask[:, None, None]
-    return weights @ value
+    return weights
 
 
 def fused(

@@ -237,9 +237,8 @@ def _onednn_product(
         return functional.gelu(found) if gelu else found
     fused = gelu and "gelu" in onednn_forms(states.dtype)
     activation, algorithm = ("gelu", "none") if fused else ("none", "")
-    if (
-        states.numel() > inputs or states.dtype != torch.float32
-    ):  # one row in float32 reads plain rows faster
+    # One row in float32 reads plain rows faster.
+    if states.numel() > inputs or states.dtype != torch.float32:
         ready = reordered(weight)
         weight = weight if ready is None else ready.blocks
     found = torch.ops.mkldnn._linear_pointwise.default(

@@ -284,9 +284,8 @@ def _flatten(memory: Memory) -> tuple[list[Tensor], list[Any]]:
     others = (memory.mask, memory.vacant)
     present = [tensor is not None for tensor in others]
     tensors += [tensor for tensor in others if tensor is not None]
-    if (
-        not transformed()
-    ):  # an exporter would take the size of what a tensor views for one of its own
+    # An exporter would take the size of what a tensor views for one of its own.
+    if not transformed():
         tensors = [tensor.clone() if tensor._is_view() else tensor for tensor in tensors]
     return tensors, [names, present, memory.spec, memory.keeps]
 
@@ -298,9 +297,8 @@ def _unflatten(tensors: Iterable[Any], context: list[Any]) -> Memory:
     seen = next(rest)
     mask, vacant = (next(rest) if here else None for here in present)
     first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
-    length = (
-        first.shape[-2] if isinstance(first, Tensor) else 0
-    )  # torch also passes what stands for tensors
+    # torch also passes what stands for tensors.
+    length = first.shape[-2] if isinstance(first, Tensor) else 0
     return Memory(layers, length, mask, seen, spec, keeps, vacant)
 
 

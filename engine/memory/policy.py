@@ -21,6 +21,8 @@ class MemoryPolicy:
     """Whether a block that is computed again in the backward pass may leave something behind."""
     attends_padding = False
     """Whether remembered tokens are attended to, padding or not."""
+    starts_full = False
+    """Whether the first tokens attend to states before them, whose distance padding changes."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -39,7 +41,10 @@ class MemoryPolicy:
 
     def by_default(self, training: bool) -> bool:
         """Whether a call that does not say `use_memory` gives a memory."""
-        return False
+        memory = self.spec.memory
+        if isinstance(memory, axes.NoMemory):
+            return False
+        return memory.train if training else memory.eval
 
     def form(self, past: Memory | None, given: Form | None, learns: bool, keys_stay: bool) -> Form:
         """As `given`, else hidden states while the network `learns`, and keys and values after.
@@ -73,10 +78,6 @@ class KeysValues(MemoryPolicy):
         """Always."""
         return True
 
-    def by_default(self, training: bool) -> bool:
-        """As the spec says for training and evaluation."""
-        return _by_default(self.spec, training)
-
     def form(self, past: Memory | None, given: Form | None, learns: bool, keys_stay: bool) -> Form:
         """Keys and values."""
         if given == "hidden_states":
@@ -94,6 +95,7 @@ class Recurrent(MemoryPolicy):
         assert isinstance(spec.memory, axes.Recurrent)
         self.axis = spec.memory
         self.attends_padding = spec.memory.padding == "attended"
+        self.starts_full = spec.memory.initial == "zeros"
 
     def remembers(self, keeps: Keeps) -> bool:
         """Unless `memory.length` is 0."""
@@ -109,10 +111,6 @@ class Recurrent(MemoryPolicy):
             return new
         entering: int = torch.sym_min(new, self.axis.reuse)
         return entering
-
-    def by_default(self, training: bool) -> bool:
-        """As the spec says for training and evaluation."""
-        return _by_default(self.spec, training)
 
     def form(self, past: Memory | None, given: Form | None, learns: bool, keys_stay: bool) -> Form:
         """As in the interface; a memory that holds keys and values stays one."""
@@ -130,7 +128,7 @@ class Recurrent(MemoryPolicy):
     def start(self, batch: int, like: Tensor) -> Memory | None:
         """Zero states where `memory.initial` says so."""
         length = self.axis.length
-        if self.axis.initial != "zeros" or not length:
+        if not self.starts_full or not length:
             return None
         shape = (batch, length, self.spec.dims.model)
         states = torch.zeros(shape, dtype=like.dtype, device=like.device)
@@ -200,11 +198,6 @@ def memory_after(
     if past is not None and past.vacant is not None:
         vacant = later(past.vacant, past.length + policy.entering(new, keeps) - length)
     return Memory(layers, length, mask, seen, policy.spec.name, keeps, vacant)
-
-
-def _by_default(spec: Spec, training: bool) -> bool:
-    assert not isinstance(spec.memory, axes.NoMemory)
-    return spec.memory.train if training else spec.memory.eval
 
 
 def _newest(rows: Tensor, length: int | None) -> Tensor:

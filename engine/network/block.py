@@ -69,8 +69,7 @@ class Block(nn.Module):
         query rows after the block.
         """
         attended, memory, weights = self._attend(states, past, shared)
-        states = shared.query_rows(states)
-        result = BlockResult(states, memory, weights)
+        states, cross_weights = shared.query_rows(states), None
         if self.parallel:
             entered = self.before(self.feed_forward_norm or self.attention_norm, states)
             fed = self.feed_forward(entered)
@@ -78,13 +77,12 @@ class Block(nn.Module):
         else:
             states = self.after(self.attention_norm, states + attended)
             if self.cross_attention is not None:
-                states = self._cross_attend(states, past, shared, result)
+                states, memory, cross_weights = self._cross_attend(states, past, shared, memory)
             fed = self.feed_forward(self.before(self.feed_forward_norm, states))
             states = self.after(self.feed_forward_norm, states + self.feed_forward_dropout(fed))
         if self.zero_padding and shared.real is not None:
             states = states * shared.real[..., None].to(states.dtype)
-        result.states = states
-        return result
+        return BlockResult(states, memory, weights, cross_weights)
 
     def _attend(
         self, states: Tensor, past: LayerMemory, shared: SharedInputs
@@ -98,18 +96,17 @@ class Block(nn.Module):
         return self.dropout(attended), memory, weights
 
     def _cross_attend(
-        self, states: Tensor, past: LayerMemory, shared: SharedInputs, result: BlockResult
-    ) -> Tensor:
-        """States after cross-attention, whose memory and weights enter the result."""
+        self, states: Tensor, past: LayerMemory, shared: SharedInputs, memory: LayerMemory
+    ) -> tuple[Tensor, LayerMemory, Tensor | None]:
+        """States after cross-attention, the memory with the encoder's keys and values, weights."""
         assert self.cross_attention is not None
         if shared.encoder_states is None and past.cross_keys is None:
-            return states
+            return states, memory, None
         entered = self.before(self.cross_attention_norm, states)
-        attended, memory, result.cross_weights = self.cross_attention(entered, past, shared)
-        result.memory = replace(
-            result.memory, cross_keys=memory.cross_keys, cross_values=memory.cross_values
-        )
-        return self.after(self.cross_attention_norm, states + self.dropout(attended))
+        attended, encoder, weights = self.cross_attention(entered, past, shared)
+        memory = replace(memory, cross_keys=encoder.cross_keys, cross_values=encoder.cross_values)
+        states = self.after(self.cross_attention_norm, states + self.dropout(attended))
+        return states, memory, weights
 
     def project(self, hidden: Tensor, rotation: Rotation | None) -> LayerMemory:
         """Remembered inputs (b m d) of this block as the keys and values that it would make of

@@ -42,9 +42,8 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         if len(self.tables) == 1:
-            return self._project(
-                functional.embedding(ids, self.tables[0], padding_idx=self.padding_row(0)), 0
-            )
+            vectors = functional.embedding(ids, self.tables[0], padding_idx=self.padding_row(0))
+            return self._project(vectors, 0) if len(self.projections) else vectors
         states = self.projections[0].new_zeros(*ids.shape, self.projections[0].shape[0])
         for cluster, (start, end) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
             inside = (ids >= start) & (ids < end)

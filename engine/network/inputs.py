@@ -126,6 +126,11 @@ MASKS = (
     "encoder_attention_mask",
 )  # fmt: skip
 STATES = ("inputs_embeds", "encoder_hidden_states")
+# What a spec may have no axis for.
+AXES = (
+    "token_type_ids", "langs", "position_ids", "perm_mask", "target_mapping",
+    "encoder_hidden_states",
+)  # fmt: skip
 # What transformers calls otherwise, with what it is called here.
 ELSEWHERE = {
     "past_key_values": "what earlier tokens left behind is memory=, the Memory of an earlier output",
@@ -195,11 +200,19 @@ def check(spec: Spec, position: Position, inputs: Inputs, dtype: torch.dtype) ->
         )
     for name in FLAGS:
         check_flag(name, getattr(inputs, name))
-    _check_tokens(spec, inputs)
-    _check_axes(spec, position, inputs)
-    _check_states(spec, inputs, dtype)
-    _check_masks(spec, inputs)
-    _check_memory(spec, inputs)
+    _check_tokens(spec, position, inputs)
+    if _any_given(inputs, AXES):
+        _check_axes(spec, position, inputs)
+    if _any_given(inputs, (*STATES, "encoder_attention_mask")):
+        _check_states(spec, inputs, dtype)
+    if _any_given(inputs, (*MASKS, "lengths")):
+        _check_masks(spec, inputs)
+    if _any_given(inputs, ("memory", "use_memory")):
+        _check_memory(spec, inputs)
+
+
+def _any_given(inputs: Inputs, names: Iterable[str]) -> bool:
+    return any(getattr(inputs, name) is not None for name in names)
 
 
 def takes_mask(spec: Spec) -> bool:
@@ -237,7 +250,7 @@ def _same(found: torch.Size, expected: tuple[int, ...]) -> bool:
     )
 
 
-def _check_tokens(spec: Spec, inputs: Inputs) -> None:
+def _check_tokens(spec: Spec, position: Position, inputs: Inputs) -> None:
     if inputs.input_ids is not None:
         if inputs.input_ids.dim() != 2:
             raise InputError(
@@ -254,6 +267,11 @@ def _check_tokens(spec: Spec, inputs: Inputs) -> None:
             )
     if not inputs.shape[0] * inputs.shape[1]:
         raise InputError(f"the input is empty: batch {inputs.shape[0]}, length {inputs.shape[1]}")
+    if position.mirrored and inputs.shape[0] % 2:
+        raise InputError(
+            "position.reversed_half mirrors half the batch and needs an even one, found "
+            f"{inputs.shape[0]} rows"
+        )
 
 
 def check_vectors(name: str, given: Tensor | None, dtype: torch.dtype) -> None:
@@ -336,11 +354,6 @@ def _check_axes(spec: Spec, position: Position, inputs: Inputs) -> None:
     if inputs.encoder_hidden_states is not None and not spec.attention.cross:
         raise InputError(
             "encoder_hidden_states needs cross-attention: this spec has attention.cross false"
-        )
-    if position.mirrored and shape[0] % 2:
-        raise InputError(
-            "position.reversed_half mirrors half the batch and needs an even one, found "
-            f"{shape[0]} rows"
         )
 
 

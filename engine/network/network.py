@@ -101,6 +101,9 @@ class Network(nn.Module):
         states, memory, shared = start.states, start.memory, start.shared
         pairs, policy = shared.scores.pairs, self.memory_policy
         keeps: Keeps = "segments" if memory is None else memory.keeps
+        shown = inputs.output_hidden_states or inputs.output_attentions
+        # Then nobody reads the states of tokens after the last block.
+        predicts_only = pairs.targets is not None and not shown
         layers: list[LayerMemory] = []
         hidden: list[Tensor] = []
         attentions: list[Any] = []
@@ -111,9 +114,11 @@ class Network(nn.Module):
                 states, past = self.from_end(index, states, past, start.mask)
             if inputs.output_hidden_states:
                 hidden += _by_stream(states, pairs, axis=1)
-            if index == len(self.blocks) - 1 and self._predicts_only(inputs):
+            if predicts_only and index == len(self.blocks) - 1:
                 shared = shared.only_predictions()
-            result = self._run(block, states, past, self._with_head_masks(shared, index, inputs))
+            if inputs.head_mask is not None or inputs.cross_head_mask is not None:
+                shared = self._with_head_masks(shared, index, inputs)
+            result = self._run(block, states, past, shared)
             if form is not None:
                 entered = states[:, : pairs.tokens]
                 layers.append(policy.remember(past, entered, result.memory, form, keeps))
@@ -143,11 +148,6 @@ class Network(nn.Module):
             attentions=tuple(attentions) or None,
             cross_attentions=tuple(cross_attentions) or None,
         )
-
-    def _predicts_only(self, inputs: Inputs) -> bool:
-        """Whether nobody reads the states of tokens after the last block."""
-        shown = inputs.output_hidden_states or inputs.output_attentions
-        return inputs.target_mapping is not None and not shown
 
     def _memory_form(self, inputs: Inputs) -> Form | None:
         """The form of the memory that comes back, None for no memory (raises InputError)."""
@@ -239,7 +239,10 @@ class Network(nn.Module):
     ) -> CallPositions:
         """The positions of the call."""
         length = inputs.shape[1]
-        keeps: Keeps = "segments" if memory is None else memory.keeps
+        keeps: Keeps = "segments"
+        seen: Tensor | int = 0
+        if memory is not None:
+            keeps, seen = memory.keeps, memory.seen
         tokens, filler = None, self.spec.embeddings.tables.tokens.padding
         if inputs.input_ids is not None and filler is not None:
             tokens = inputs.input_ids != filler
@@ -253,6 +256,7 @@ class Network(nn.Module):
                 given=inputs.position_ids,
                 targets=targets,
                 memory=memory,
+                seen=seen,
             )
         )
 
@@ -320,8 +324,6 @@ class Network(nn.Module):
 
     def _with_head_masks(self, shared: SharedInputs, index: int, inputs: Inputs) -> SharedInputs:
         """What the blocks share, with the head masks of one of them."""
-        if inputs.head_mask is None and inputs.cross_head_mask is None:
-            return shared
         mask = _of_layer(inputs.head_mask, index, self.dtype)
         cross = mask
         if self.spec.attention.cross_head_mask != "shared":

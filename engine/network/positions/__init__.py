@@ -1,8 +1,9 @@
 """How order enters the network: one module a kind, behind one interface (`Position`)."""
 
+from engine.network.positions.counting import PositionInputs
 from engine.network.positions.from_end import FromEndPosition
 from engine.network.positions.learned_relative import LearnedRelativePosition
-from engine.network.positions.position import CallPositions, Position, PositionInputs
+from engine.network.positions.position import CallPositions, Position
 from engine.network.positions.relative import RelativePosition
 from engine.network.positions.relative_key import RelativeKeyPosition
 from engine.network.positions.rotary import RotaryPosition

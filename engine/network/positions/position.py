@@ -10,37 +10,12 @@ from torch import Tensor, nn
 
 from engine.memory import LayerMemory, Memory
 from engine.network.masks import Pairs
-from engine.network.positions.counting import count_positions
+from engine.network.positions.counting import PositionInputs, count_positions
 from engine.network.positions.scores import Distances, ScoreTerms
 from engine.spec import Spec
 
 # Cosines and sines (b 1 i k/2).
 Rotation = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class PositionInputs:
-    """What positions of one call are counted from."""
-
-    length: int
-    """Tokens of the call."""
-    entering: int
-    """How many of them enter memory: the next call counts on from the last of these."""
-    device: torch.device
-    real: Tensor | None = None
-    """(b i): True for tokens that are no padding by the mask."""
-    tokens: Tensor | None = None
-    """(b i): True for tokens that are no padding by their id."""
-    given: Tensor | None = None
-    """`position_ids` (b i) or (1 i)."""
-    targets: Tensor | None = None
-    """(b p): the token that each prediction row stands for."""
-    memory: Memory | None = None
-
-    @property
-    def seen(self) -> Tensor | int:
-        """How many positions were given out before, one number or one a row (b)."""
-        return 0 if self.memory is None else self.memory.seen
 
 
 @dataclass(frozen=True)
@@ -104,7 +79,7 @@ class Position:
 
     def locate(self, call: PositionInputs) -> CallPositions:
         """The positions of a call (raises InputError past the last one)."""
-        return CallPositions(self._count(call)[1])
+        return CallPositions(count_positions(call)[1])
 
     def distances(self, pairs: Pairs, past: Memory | None, like: Tensor, rate: float) -> Distances:
         """The distances of a call's pairs, in the dtype and on the device of `like`.
@@ -120,15 +95,3 @@ class Position:
     def memory_rotation(self, memory: Memory, device: torch.device) -> Rotation | None:
         """Rotations of remembered tokens."""
         return None
-
-    def _count(self, call: PositionInputs, count: str = "all") -> tuple[Tensor, Tensor | int]:
-        """Positions (b or 1, i) from 0, and how many have been given out."""
-        return count_positions(
-            count,
-            real=call.real,
-            tokens=call.tokens,
-            length=call.length,
-            entering=call.entering,
-            seen=call.seen,
-            device=call.device,
-        )

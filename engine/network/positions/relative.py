@@ -76,6 +76,7 @@ class RelativePosition(Position):
         assert isinstance(spec.position, axes.RelativePosition)
         self.axis = spec.position
         self.mirrored = self.axis.reversed_half
+        self.memory_policy = memory_policy(spec)
 
     def score_terms(self) -> ScoreTerms:
         """The projection of a block."""
@@ -104,7 +105,7 @@ class RelativePosition(Position):
         high, low = pairs.farthest, 1 - pairs.tokens
         if past is None or not past.projected or torch.is_grad_enabled() or transformed():
             return DistanceRange(high, low)
-        spare, limit = high // 4 + 64, memory_policy(self.spec).longest(past.keeps)
+        spare, limit = high // 4 + 64, self.memory_policy.longest(past.keeps)
         if limit is not None:
             spare = max(0, min(spare, limit - pairs.remembered))
         known = past.layers[0].distances

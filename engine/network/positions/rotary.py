@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from engine.memory import Memory
-from engine.network.positions.position import CallPositions, Position, PositionInputs, Rotation
+from engine.network.positions.counting import PositionInputs, count_positions
+from engine.network.positions.position import CallPositions, Position, Rotation
 from engine.spec import Spec, axes
 
 
@@ -22,7 +23,7 @@ class RotaryPosition(Position):
 
     def locate(self, call: PositionInputs) -> CallPositions:
         """Rotations of all query rows, and of the key columns whose keys are not yet made."""
-        counted, seen = self._count(call)
+        counted, seen = count_positions(call)
         positions = counted if call.given is None else call.given
         rows = columns = positions
         if call.targets is not None:

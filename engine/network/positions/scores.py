@@ -231,9 +231,8 @@ def _sum(terms: Sequence[Tensor]) -> Tensor | None:
 def _products(query: Tensor, keys: Tensor) -> Tensor:
     """Scores (b h i r) of queries (b h i k) with keys (s h r k), each half of the batch with its own."""
     if len(keys) == 1:
-        return _products_by_head(
-            query, keys.squeeze(0)
-        )  # whose gradient, unlike keys[0]'s, is a view
+        # The gradient of squeeze, unlike that of keys[0], is a view.
+        return _products_by_head(query, keys.squeeze(0))
     halves = zip(query.chunk(2), keys, strict=True)
     return torch.cat([_products_by_head(half, side) for half, side in halves])
 

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from engine.errors import InputError
 from engine.kernels.watched import transformed
-from engine.network.positions.position import CallPositions, Position, PositionInputs
+from engine.network.positions.counting import PositionInputs, count_positions
+from engine.network.positions.position import CallPositions, Position
 from engine.network.positions.sinusoid import sinusoid
 from engine.spec import Spec, axes
 
@@ -71,7 +72,7 @@ class _TablePosition(Position):
 
     def locate(self, call: PositionInputs) -> CallPositions:
         """Rows of the table; raises InputError outside it."""
-        positions, seen = self._count(call, self.count)
+        positions, seen = count_positions(call, self.count)
         if call.given is None:
             rows = (positions + self.start).clamp(min=0)  # padding that is not counted
         else:
