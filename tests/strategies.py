@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from engine import Model, Output, Spec, build_model
-from engine.checkpoint.load import LoadReport
 from engine.spec import axes
 
 NORMS = (nn.LayerNorm, nn.RMSNorm)
@@ -390,20 +389,6 @@ def built(
     model = build_model(spec, head, dtype=dtype, **options)
     randomise(model, seed)
     return model.eval()
-
-
-def generated(model: Model, input_ids: Tensor | None = None, **settings: Any) -> Tensor:
-    """The texts that `generate` returns where no Generation is wanted."""
-    texts = model.generate(input_ids, **settings)
-    assert isinstance(texts, Tensor)
-    return texts
-
-
-def report_of(model: Model) -> LoadReport:
-    """What the load of a model could not take over."""
-    report = model.load_report
-    assert isinstance(report, LoadReport)
-    return report
 
 
 def answer(output: Output) -> Tensor:

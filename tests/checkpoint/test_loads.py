@@ -20,7 +20,6 @@ from tests.checkpoint.folders import (
     small,
     tensors,
 )
-from tests.strategies import report_of
 
 
 def test_nothing_to_report(theirs):
@@ -193,7 +192,7 @@ def test_learned_tensors_without_use_are_told(tmp_path):
         match=r"learned tensors for which this network has no use: cls\.seq_relationship",
     ):
         model = load_model(tmp_path, head="masked_lm")
-    assert report_of(model).unused == ("cls.seq_relationship.bias", "cls.seq_relationship.weight")
+    assert model.load_report.unused == ("cls.seq_relationship.bias", "cls.seq_relationship.weight")
 
 
 def test_the_spec_says_what_the_tokenizer_files_say(tmp_path):

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from engine import CheckpointError, InputError, Model, build_model, save_model
-from tests.strategies import generated
 
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 IDS = torch.randint(9, 300, (2, 6), generator=torch.Generator().manual_seed(0))
@@ -37,7 +36,7 @@ def test_accelerate_brings_weights_when_they_are_read(name: str) -> None:
         )
     if name in ("xlnet", "transformer-xl", "xglm"):
         assert torch.equal(
-            away.generate(IDS, max_new_tokens=3), generated(model, IDS, max_new_tokens=3)
+            away.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3)
         )
     assert all(parameter.is_meta for parameter in away.parameters())
 
@@ -73,7 +72,7 @@ def test_sharded_weights_are_gathered_for_every_method(name: str, one_process: N
     fully_shard(sharded)
     if name in ("xlnet", "transformer-xl", "xglm"):
         assert torch.equal(
-            generated(sharded, IDS, max_new_tokens=3), generated(model, IDS, max_new_tokens=3)
+            sharded.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3)
         )
     asked: dict[str, Any] = (
         {} if name in ("xlnet", "transformer-xl", "xglm") else {"mask_token_id": 5}

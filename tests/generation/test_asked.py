@@ -10,7 +10,7 @@ from engine import InputError, Model
 from engine.generation.guards import TextMethod
 from engine.network.inputs import ELSEWHERE
 from tests.generation.cases import BOTH_WAYS, CONTINUED, ids, masked, network, unequal
-from tests.strategies import agree, built, family, generated
+from tests.strategies import agree, built, family
 
 FULL: dict[str, Any] = {"max_new_tokens": 6, "eos_token_id": ()}
 
@@ -38,11 +38,11 @@ def test_mirrored_halves_are_refused_by_every_text_method(method: TextMethod) ->
 
 def test_lengths_that_count_the_prompt() -> None:
     model = network("xglm")
-    plain = generated(model, ids(), **FULL)
-    assert torch.equal(generated(model, ids(), max_length=10, eos_token_id=()), plain[:, :10])
-    late = {"eos_token_id": int(plain[0, 7]), "pad_token_id": 0}
-    by_whole = generated(model, ids(), max_length=13, min_length=11, **late)
-    by_new = generated(model, ids(), max_new_tokens=6, min_new_tokens=4, **late)
+    plain = model.generate(ids(), **FULL)
+    assert torch.equal(model.generate(ids(), max_length=10, eos_token_id=()), plain[:, :10])
+    late: dict[str, Any] = {"eos_token_id": int(plain[0, 7]), "pad_token_id": 0}
+    by_whole = model.generate(ids(), max_length=13, min_length=11, **late)
+    by_new = model.generate(ids(), max_new_tokens=6, min_new_tokens=4, **late)
     assert torch.equal(by_whole, by_new)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"max_length": 7}, "max_length 7 counts the prompts, which are 7 wide"),
@@ -57,9 +57,9 @@ def test_lengths_that_count_the_prompt() -> None:
 def test_words_that_mean_the_same() -> None:
     model = network("xglm")
     drawn = {"do_sample": True, "seed": 3, **FULL}
-    plain = generated(model, ids(), **FULL)
-    assert torch.equal(generated(model, ids(), top_k=0, **drawn), generated(model, ids(), **drawn))
-    assert torch.equal(generated(model, ids(), temperature=None, top_p=None, **FULL), plain)
+    plain = model.generate(ids(), **FULL)
+    assert torch.equal(model.generate(ids(), top_k=0, **drawn), model.generate(ids(), **drawn))
+    assert torch.equal(model.generate(ids(), temperature=None, top_p=None, **FULL), plain)
     first = int(plain[0, 7])
     assert first not in model.generate(ids(), suppress_tokens=[first], **FULL)[:, 7:]
     assert first not in model.generate(ids(), begin_suppress_tokens=[first], **FULL)[:, 7]
@@ -80,7 +80,8 @@ def test_words_that_mean_the_same() -> None:
 )  # fmt: skip
 def test_generation_says_what_it_is_called_here(name: str, answer: str) -> None:
     with pytest.raises(InputError, match=f"generation takes no '{name}': .*{answer}"):
-        generated(network("xglm"), ids(), **{name: 1})
+        given: dict[str, Any] = {name: 1}
+        network("xglm").generate(ids(), **given)
 
 
 @pytest.mark.parametrize("head", ["default", None])
@@ -161,8 +162,8 @@ def test_processors_of_transformers_are_taken() -> None:
 
     model = network("xglm")
     theirs = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(1.3)])
-    found = generated(model, ids(), logits_processor=theirs, **FULL)
-    assert torch.equal(found, generated(model, ids(), repetition_penalty=1.3, **FULL))
+    found = model.generate(ids(), logits_processor=theirs, **FULL)
+    assert torch.equal(found, model.generate(ids(), repetition_penalty=1.3, **FULL))
 
 
 @pytest.mark.parametrize("settings", [{}, {"num_beams": 2}, {"do_sample": True, "seed": 1}])
@@ -213,7 +214,7 @@ def test_scores_behind_every_choice(name: str, settings: dict[str, Any]) -> None
 @pytest.mark.parametrize("name", CONTINUED)
 def test_whether_a_text_is_greedy(name: str) -> None:
     model = network(name)
-    longer = generated(model, ids(), **FULL)
+    longer = model.generate(ids(), **FULL)
     asked = torch.arange(13).ge(7).expand(3, -1)
     found = model.score(longer, targets=asked, greedy=True)
     other = longer.clone()

@@ -19,7 +19,7 @@ from engine.generation.sampling import Dice, narrowed
 from engine.network.inputs import Inputs
 from engine.network.output_layer import AdaptiveOutput
 from tests.generation.cases import ids, network
-from tests.strategies import agree, built, examples, family, generated, inputs_for, valid_specs
+from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
 
 
 def scores(batch: int = 4, vocabulary: int = 30, seed: int = 0) -> Tensor:
@@ -217,8 +217,8 @@ def test_contradictions_are_said(settings: dict[str, Any], message: str) -> None
 
 
 def test_numbers_of_other_libraries_are_numbers() -> None:
-    plain = generated(network("xglm"), ids(), max_new_tokens=3)
-    assert torch.equal(generated(network("xglm"), ids(), max_new_tokens=torch.tensor(3)), plain)
+    plain = network("xglm").generate(ids(), max_new_tokens=3)
+    assert torch.equal(network("xglm").generate(ids(), max_new_tokens=torch.tensor(3)), plain)
 
 
 def test_prompts_that_cannot_be_continued() -> None:

@@ -18,7 +18,7 @@ from engine.generation.steps import Continuation
 from engine.network.inputs import Inputs
 from engine.spec import axes
 from tests.generation.cases import CONTINUED, alone, ids, network, unequal
-from tests.strategies import agree, built, examples, family, generated, inputs_for, valid_specs
+from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
 
 NEVER: dict[str, Any] = {"eos_token_id": ()}
 LENGTH = 9
@@ -229,14 +229,14 @@ def test_languages_and_encoder_are_by_row() -> None:
     decoder = network("xglm", **{"attention.cross": True})
     states = torch.randn(3, 4, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     seen = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
-    given = {"encoder_hidden_states": states, "encoder_attention_mask": seen}
+    given: dict[str, Any] = {"encoder_hidden_states": states, "encoder_attention_mask": seen}
     for beams in (1, 2):
         settings = {"max_new_tokens": 6, "num_beams": beams, **NEVER}
-        together = generated(decoder, ids(), **given, **settings)
-        again = generated(decoder, ids(), **given, decoding="recompute", **settings)
+        together = decoder.generate(ids(), **given, **settings)
+        again = decoder.generate(ids(), **given, decoding="recompute", **settings)
         assert together.tolist() == again.tolist()
         alone_states = states[1:2, :2]
-        single = generated(decoder, ids()[1:2], encoder_hidden_states=alone_states, **settings)
+        single = decoder.generate(ids()[1:2], encoder_hidden_states=alone_states, **settings)
         assert together[1].tolist() == single[0].tolist()
 
 

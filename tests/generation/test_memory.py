@@ -22,7 +22,6 @@ from tests.strategies import (
     built,
     examples,
     family,
-    generated,
     inputs_for,
     valid_specs,
 )
@@ -328,7 +327,7 @@ def test_a_memory_may_be_empty(name: str) -> None:
     assert empty.length == 0
     agree(answer(model(text, memory=empty)), answer(model(text)))
     call: dict[str, Any] = {"max_new_tokens": 3, "eos_token_id": ()}
-    assert torch.equal(generated(model, text, memory=empty, **call), generated(model, text, **call))
+    assert torch.equal(model.generate(text, memory=empty, **call), model.generate(text, **call))
 
 
 def test_counts_that_no_memory_has() -> None:

@@ -12,7 +12,6 @@ from engine import InputError
 from engine.generation.options import GenerationOptions
 from engine.generation.sampling import narrowed, warmed
 from tests.generation.cases import ids, masked, network
-from tests.strategies import generated
 
 
 def kept(shares: list[float], **settings: Any) -> list[int]:
@@ -58,10 +57,9 @@ def test_min_p_and_typical_sums_that_meet_the_bound() -> None:
 def test_cold_draws_are_greedy(temperature: float) -> None:
     model = network("xglm")
     settings: dict[str, Any]
-    greedy = generated(model, ids(), max_new_tokens=6, eos_token_id=())
+    greedy = model.generate(ids(), max_new_tokens=6, eos_token_id=())
     for settings in ({}, {"top_k": 5}, {"top_p": 0.9}, {"no_repeat_ngram_size": 9}):
-        drawn = generated(
-            model,
+        drawn = model.generate(
             ids(),
             max_new_tokens=6,
             eos_token_id=(),

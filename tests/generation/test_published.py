@@ -18,7 +18,6 @@ from torch import Tensor
 from engine import Model, load_model
 from engine.generation.generate import Generation
 from tests.parity.helpers import assert_close_relative, converted, randomise
-from tests.strategies import generated
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "transformer_xl"
 SIZES = {"dropout": 0.0, "attention_dropout": 0.0}
@@ -83,7 +82,7 @@ def prompts(seed: int = 0) -> Tensor:
 
 def favoured_end(ours: Model, inputs: dict[str, Any]) -> int:
     """A token that greedy decoding meets early, so that texts end at different times."""
-    plain = generated(ours, **inputs, max_new_tokens=6, eos_token_id=())
+    plain = ours.generate(**inputs, max_new_tokens=6, eos_token_id=())
     return int(plain[0, -4])
 
 
@@ -159,7 +158,7 @@ def test_xlnet_as_published(length: int | None, decoding: str, call: str) -> Non
     compare(theirs, ours, inputs, **CALLS[call], decoding=decoding)
     settings = {**CALLS[call], "pad_token_id": 1}
     cached, published = (
-        generated(ours, prompts(4), decoding=way, **settings) for way in ("cached", decoding)
+        ours.generate(prompts(4), decoding=way, **settings) for way in ("cached", decoding)
     )
     differ = cached.tolist() != published.tolist()
     assert differ or call == "beam long", (

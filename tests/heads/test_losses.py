@@ -5,7 +5,7 @@ import torch
 
 from engine import InputError, build_model, load_model, save_model
 from tests.parity.helpers import assert_close_relative
-from tests.strategies import built, family, report_of
+from tests.strategies import built, family
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]])
 
@@ -143,7 +143,7 @@ def test_a_head_that_transformers_lacks_starts_anew(head, tmp_path):
     save_model(whole, tmp_path, format="huggingface")
     with pytest.warns(UserWarning, match="initialised anew: head"):
         model = load_model(tmp_path, head=head)
-    assert {name.split(".")[0] for name in report_of(model).initialised} == {"head"}
+    assert {name.split(".")[0] for name in model.load_report.initialised} == {"head"}
     for name, parameter in model.named_parameters():
         if not name.startswith("head."):
             assert torch.equal(parameter, whole.get_parameter(name)), name

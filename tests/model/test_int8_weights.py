@@ -20,7 +20,7 @@ from engine.kernels.tuning import tuned
 from engine.parameters.ties import shared_names
 from engine.training import train
 from tests.checkpoint.folders import memory_to_open, save_large
-from tests.strategies import FAMILIES, agree, answer, built, family, generated, inputs_for
+from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
 
 UNTIED = "transformer-xl, untied"
 ONE_TABLE = "transformer-xl, one table cut into clusters"
@@ -163,8 +163,7 @@ def test_texts_are_those_of_the_rounded_weights(
     small, wide = both(name, tmp_path)
     ids = torch.tensor([[5, 6, 27, 31]])
     found, expected = (
-        generated(model, ids, max_new_tokens=6, eos_token_id=(), **options)
-        for model in (small, wide)
+        model.generate(ids, max_new_tokens=6, eos_token_id=(), **options) for model in (small, wide)
     )
     assert torch.equal(found, expected) and found.shape == (1, 10)
 

@@ -16,7 +16,7 @@ from engine.kernels.linear import build_linear, linear, linear_gelu, onednn_form
 from engine.kernels.reordered import reorder, reordered
 from engine.kernels.tuning import tuned
 from engine.memory.layer import DistanceKeys
-from tests.strategies import FAMILIES, agree, answer, built, family, generated, inputs_for
+from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
 
 DISTANCES = "blocks.0.attention.scores.projection.weight"
 
@@ -271,7 +271,7 @@ def test_generation_from_a_folder_keeps_its_blocks(name: str, tmp_path: Path) ->
     before = packed(fast)
     ids = torch.tensor([[5, 6, 27, 31], [7, 8, 9, 10]])
     settings: dict[str, Any] = {"max_new_tokens": 20, "eos_token_id": ()}
-    assert torch.equal(generated(fast, ids, **settings), generated(plain, ids, **settings))
+    assert torch.equal(fast.generate(ids, **settings), plain.generate(ids, **settings))
     assert before and packed(fast) == before
 
 

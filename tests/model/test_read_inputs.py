@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine import InputError, Model
-from tests.strategies import agree, built, family, generated
+from tests.strategies import agree, built, family
 
 IDS = torch.tensor([[5, 7, 9, 11], [6, 8, 10, 12]])
 TYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16)
@@ -55,8 +55,8 @@ def test_text_methods_read_as_forward_does(form: str) -> None:
     mask = torch.tensor([[1, 1, 1, 1], [0, 1, 1, 1]])
     decoder, both_ways = model_of("xglm"), model_of("xlm-roberta-xl")
     assert torch.equal(
-        generated(decoder, given(IDS), attention_mask=given(mask), max_new_tokens=3),
-        generated(decoder, IDS, attention_mask=mask, max_new_tokens=3),
+        decoder.generate(given(IDS), attention_mask=given(mask), max_new_tokens=3),
+        decoder.generate(IDS, attention_mask=mask, max_new_tokens=3),
     )
     call: dict[str, Any] = {"attention_mask": mask, "targets": mask}
     expected, found = (

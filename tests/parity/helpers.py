@@ -18,7 +18,6 @@ from engine.checkpoint.names import Slot, axis_sizes, slots_of
 from engine.parameters.ties import shared_names
 from engine.spec.axes import Layout
 from tests.strategies import randomise as randomise
-from tests.strategies import report_of
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
@@ -47,7 +46,7 @@ def converted(
         warnings.simplefilter("ignore")
         theirs.save_pretrained(folder)
         ours = load_model(folder, head=head, dtype=dtype, **options)
-    report = report_of(ours)
+    report = ours.load_report
     assert not report.initialised and not report.other_shape, str(report)
     if head == "default":
         assert not report.left_over, str(report)

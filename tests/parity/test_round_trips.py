@@ -13,7 +13,6 @@ from engine import Model, load_model, save_model
 from engine.parameters.ties import shared_names
 from tests.parity.both import tokens
 from tests.parity.helpers import randomise
-from tests.strategies import report_of
 
 VOCAB, LENGTH = 53, 7
 XLM = {
@@ -256,7 +255,7 @@ def test_a_body_with_and_without_its_head(name: str, kind: Any, tmp_path: Path) 
         for key, names in shared_names(again).items()
         if all(part.startswith("head.") for part in names)
     }
-    assert set(report_of(again).initialised) == new
+    assert set(again.load_report.initialised) == new
 
 
 def _own_weights(name: str) -> bool:

@@ -22,7 +22,6 @@ from tests.strategies import (
     examples,
     family,
     inputs_for,
-    report_of,
     valid_specs,
 )
 from tokenization.plain_yaml import write_yaml
@@ -136,7 +135,7 @@ def test_export_and_import_are_inverse(
     model = built(spec, None if bare else "default", seed=seed, dtype=torch.float32)
     save_model(model, folder / "one", format="huggingface")
     again = load_model(folder / "one").eval()
-    report = report_of(again)
+    report = again.load_report
     assert not report.initialised and not report.left_over and not report.other_shape, str(report)
     theirs = again.state_dict()
     assert set(theirs) == set(model.state_dict())
