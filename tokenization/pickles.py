@@ -108,9 +108,9 @@ _MOST_TUPLES = 10_000
 
 def check_pickle(
     content: bytes | mmap.mmap, start: int = 0, most_tuples: int = _MOST_TUPLES
-) -> None:
-    """Raise UnpicklingError for a pickle that asks for more memory than its own length, or nests
-    tuples without end.
+) -> int:
+    """Where a pickle that starts at `start` ends; raises UnpicklingError for one that asks for more
+    memory than its own length, or nests tuples without end.
 
     The reader in C makes room for a memo's number, whatever it is, and hashes nested tuples down
     the stack of the process.
@@ -138,7 +138,7 @@ def check_pickle(
                     f"it holds more than {most_tuples} tuples, which no such file does"
                 )
         elif name == "STOP":
-            return
+            return place
         elif not name:
             raise pickle.UnpicklingError(f"byte {place - 1} has no meaning")
         if size == pickletools.UP_TO_NEWLINE:

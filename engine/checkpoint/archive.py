@@ -1,5 +1,7 @@
 """Weight files of torch.save: what is checked before their bytes are taken for tensors."""
 
+import mmap
+import pickle
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -9,12 +11,45 @@ import torch
 from torch import Tensor
 
 from engine.errors import CheckpointError
+from tokenization.pickles import check_pickle
 
 # Tensors that share storage count once a name: more of that than any network has is meant to fill
 # the memory.
 MOST_SHARED = 64
 LARGEST_PICKLE = 2**28
+MOST_TUPLES = 40_000  # several times those of the tensors of any published network
+_ARCHIVE, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# The older layout: a number, a version, the system, the tensors, the keys of their storages.
+_LEGACY_PICKLES = 5
 _LOCAL = struct.Struct("<4s2xHH8xIIHH")
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file of torch.save has the layout of a zip archive, else the older one; raises
+    CheckpointError where torch must not open it.
+
+    Every pickle in it is looked through before a reader follows it: one may ask for more memory
+    than there is, or for a hash that ends the process.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_LEGACY))
+            if start.startswith(_ARCHIVE):
+                check_archive(path)
+                with zipfile.ZipFile(file) as archive:
+                    for name in archive.namelist():
+                        if name.endswith("data.pkl"):
+                            check_pickle(archive.read(name), most_tuples=MOST_TUPLES)
+                return True
+            if start != _LEGACY:
+                raise pickle.UnpicklingError("torch.save did not write it")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                place = 0
+                for _ in range(_LEGACY_PICKLES):
+                    place = check_pickle(content, place, MOST_TUPLES)
+    except (pickle.UnpicklingError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or no weight file: {error}") from None
+    return False
 
 
 def check_archive(path: Path) -> None:

@@ -6,8 +6,6 @@ plain containers are put together; an object of any other class becomes a shell 
 state.
 """
 
-import io
-import mmap
 import pickle
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -17,16 +15,13 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from engine.checkpoint.archive import check_archive
+from engine.checkpoint.archive import is_archive
 from engine.checkpoint.names import slots_of
 from engine.checkpoint.stored import InMemory, unwrapped_names
 from engine.errors import CheckpointError
 from engine.spec.axes import OriginalLayout
-from tokenization.pickles import check_pickle
 
 SUFFIXES = (".pt", ".pth", ".bin")
-MOST_TUPLES = 40_000  # several times those of the tensors of any published network
-_ARCHIVE, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _PARTS: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch", "Size"): torch.Size,
@@ -71,18 +66,7 @@ class Shell:
 
 
 class Unpickler(pickle.Unpickler):
-    """A reader that builds tensors and plain containers, and shells for all else.
-
-    Raises UnpicklingError for a pickle that asks for more memory than it has bytes.
-    """
-
-    def __init__(self, file: Any, **options: Any) -> None:
-        if isinstance(file, io.BytesIO):  # of an archive
-            check_pickle(file.getvalue(), file.tell(), MOST_TUPLES)
-        else:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                check_pickle(content, file.tell(), MOST_TUPLES)
-        super().__init__(file, **options)
+    """A reader that builds tensors and plain containers, and shells for all else."""
 
     def find_class(self, module: str, name: str) -> Any:
         """What a name stands for."""
@@ -104,19 +88,11 @@ def read_shells(path: Path) -> Any:
     """What a file of `torch.save` holds, with shells for objects (raises CheckpointError for a
     damaged or other file).
     """
-    with path.open("rb") as file:
-        start = file.read(len(_LEGACY))
-    zipped = start.startswith(_ARCHIVE)
+    zipped = is_archive(path)
     try:
-        if zipped:
-            check_archive(path)
-        if not zipped and start != _LEGACY:
-            raise pickle.UnpicklingError("torch.save did not write it")
         return torch.load(
             path, map_location="cpu", weights_only=False, mmap=zipped, pickle_module=_Pickles
         )
-    except CheckpointError:
-        raise
     except Exception as error:  # readers of broken bytes raise all sorts
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is damaged or no weight file: {text}") from None

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.checkpoint.archive import check_archive, check_tensors
+from engine.checkpoint.archive import check_tensors, is_archive
 from engine.checkpoint.authors import SUFFIXES, read_shells
 from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
 from engine.checkpoint.stored import state_in
@@ -113,9 +113,7 @@ class _File:
                     {name: tuple(file.get_slice(name).get_shape()) for name in names}
                 )
                 return file.get_tensor
-            zipped = _is_zip(self.path)
-            if zipped:
-                check_archive(self.path)
+            zipped = is_archive(self.path)
             state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=zipped)
         except CheckpointError:
             raise
@@ -392,8 +390,3 @@ def _weight_files(folder: Path) -> list[Path]:
     raise nothing_to_open(
         folder, f"holds no weights: expected {' or '.join(SINGLE)}, or an index of shards"
     )
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"

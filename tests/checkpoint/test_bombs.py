@@ -130,6 +130,17 @@ def test_a_file_of_the_authors_that_asks_for_gigabytes(pickled, reason, zipped, 
         read_shells(path)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_whose_name_ends_the_process_when_it_is_hashed(zipped, theirs):
+    path = as_bin(theirs)
+    name = b"\x80\x02})" + b"\x85" * 3_000_000 + b"Ns."
+    if zipped:
+        rewritten(path, change=lambda record, old: name if record.endswith("data.pkl") else old)
+    else:
+        path.write_bytes(MAGIC + b"\x80\x02M\xe9\x03." + b"\x80\x02}." + name + b"\x80\x02].")
+    refused(theirs, "more than 40000 tuples")
+
+
 def test_a_memory_of_very_many_layers(tmp_path):
     path = tmp_path / "memory.safetensors"
     model = build_model("tiny/xglm", seed=0)
