@@ -14,7 +14,6 @@ from engine.memory import Form, Memory
 from engine.network.block import Block
 from engine.network.head import Head
 from engine.network.inputs import Inputs, read_inputs, says_nothing, unknown
-from engine.network.network import Network
 from engine.network.output_layer import LinearOutput
 from engine.network.outputs import Output
 from engine.parameters.resize import resize_vocabulary
@@ -22,7 +21,7 @@ from engine.parameters.ties import copy_further_names, fit_state
 from engine.spec import Spec
 
 
-class Model(TextMethods, Network):
+class Model(TextMethods):
     """A network assembled from a spec, with a head or bare.
 
     `gradient_checkpointing` recomputes each block in the backward pass instead of keeping its

@@ -1,27 +1,25 @@
-"""What a model can do with whole texts: methods of `Model`, each a call into this package."""
+"""What a model can do with whole texts: each method is a call into this package."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
 from engine.arguments import check_flag
 from engine.errors import InputError
-from engine.generation.fill import Filling, fill_mask, mask_predict
+from engine.generation.decoding.prompts import GivenPrompts
+from engine.generation.filling import Filling, fill_mask, mask_predict
 from engine.generation.generate import Generation, Generator, NewTokens
 from engine.generation.options import GenerationOptions
-from engine.generation.score import score
-from engine.generation.scorer import Method, Scores, ScoringOptions
-from engine.generation.start import project_memory, reset_memory, start_memory
-from engine.generation.stream import Segment, stream
+from engine.generation.scoring.score import score
+from engine.generation.scoring.scores import Carry, Method, ScoreOptions, Scores
+from engine.generation.segments import Segment, SegmentOptions, stream
+from engine.generation.start import MemoryMethods
 from engine.generation.texts import Texts
 from engine.memory import Memory
 
-if TYPE_CHECKING:
-    from engine.model import Model
 
-
-class TextMethods:
+class TextMethods(MemoryMethods):
     """Generating, filling, scoring and streaming; every method raises InputError for what the spec
     cannot do.
     """
@@ -66,19 +64,26 @@ class TextMethods:
         `inputs_embeds` (b n d) are read in the place of the prompts' ids; alone, only new tokens
         come back. `attention_mask` (b n) may pad on either side; `langs` (b) is the language of
         each row; `memory` is what stands before the prompts. `options` and `settings` (such as
-        max_new_tokens=40): see GenerationOptions. `on_tokens` hears of tokens as they come.
+        max_new_tokens=40): see GenerationOptions. `on_tokens` is called with tokens as they come.
         """
         check_flag("return_dict_in_generate", return_dict_in_generate)
         if settings.get("output_scores") is True and not return_dict_in_generate:
             raise InputError(
                 "output_scores needs return_dict_in_generate=True, which gives a Generation"
             )
-        generator = Generator(
-            cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
-            vectors=inputs_embeds, encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
-        )  # fmt: skip
-        result = generator.result(on_tokens)
-        return result if return_dict_in_generate else result.sequences
+        prompts = GivenPrompts(
+            input_ids,
+            mask=attention_mask,
+            langs=langs,
+            encoder_states=encoder_hidden_states,
+            encoder_mask=encoder_attention_mask,
+            memory=memory,
+            vectors=inputs_embeds,
+        )
+        result = Generator(self, prompts, options, settings, tokenizer).result(on_tokens)
+        if return_dict_in_generate:
+            return result
+        return result.sequences
 
     def generate_tokens(
         self,
@@ -94,13 +99,17 @@ class TextMethods:
         tokenizer: object | None = None,
         **settings: Any,
     ) -> Iterator[NewTokens]:
-        """The same tokens one step at a time, as they come; checked before the first one is asked
-        for.
-        """
-        return Generator(
-            cast("Model", self), input_ids, attention_mask, options, settings, tokenizer, langs=langs, memory=memory,
-            vectors=inputs_embeds, encoder_states=encoder_hidden_states, encoder_mask=encoder_attention_mask,
-        ).steps()  # fmt: skip
+        """The tokens of `generate` one step at a time; the arguments are checked at once."""
+        prompts = GivenPrompts(
+            input_ids,
+            mask=attention_mask,
+            langs=langs,
+            encoder_states=encoder_hidden_states,
+            encoder_mask=encoder_attention_mask,
+            memory=memory,
+            vectors=inputs_embeds,
+        )
+        return Generator(self, prompts, options, settings, tokenizer).steps()
 
     def fill_mask(
         self,
@@ -118,7 +127,7 @@ class TextMethods:
         `forward`.
         """
         texts = Texts(input_ids, mask=attention_mask, types=token_type_ids, langs=langs)
-        return fill_mask(cast("Model", self), texts, mask_token_id, top_n)
+        return fill_mask(self, texts, mask_token_id, top_n)
 
     def mask_predict(
         self,
@@ -130,11 +139,11 @@ class TextMethods:
         token_type_ids: Tensor | None = None,
         langs: Tensor | None = None,
     ) -> Tensor:
-        """Ids (b n) with every mask token filled in, over several `rounds` (Ghazvininejad et al.
+        """Ids (b n) with every mask token predicted, over several `rounds` (Ghazvininejad et al.
         2019).
         """
         texts = Texts(input_ids, mask=attention_mask, types=token_type_ids, langs=langs)
-        return mask_predict(cast("Model", self), texts, mask_token_id, rounds)
+        return mask_predict(self, texts, mask_token_id, rounds)
 
     def score(
         self,
@@ -155,7 +164,7 @@ class TextMethods:
         mask_token_id: int | None = None,
         window: int | None = None,
         stride: int | None = None,
-        carry: Literal["memory", "window"] | None = None,
+        carry: Carry | None = None,
         batch_size: int = 16,
         greedy: bool = False,
     ) -> Scores:
@@ -165,27 +174,36 @@ class TextMethods:
         `method`: `left_to_right`; `pseudo`, each token given all others (Salazar et al. 2020), at
         `batch_size` passes at once; `orders`, the mean over factorization `orders` (n), (k n) or (k
         b n) of places, or over `samples` random ones; None: what the spec was made for. `targets`
-        (b n) asks for some tokens only. A long text goes through in parts of `window` tokens:
-        behind one another with memory where the spec is recurrent (or `carry` says so), else
-        overlapping, each with `stride` new tokens (half a window). `inputs_embeds` (b n d) are read
-        in the place of the ids, which say what is scored; `greedy` also looks whether each token is
-        the best at its place.
+        (b n) marks the tokens to score, else all. A long text goes through in parts of `window`
+        tokens: one behind another with memory where the spec is recurrent (or `carry` says so),
+        else overlapping, each with `stride` new tokens (half a window). `inputs_embeds` (b n d) are
+        read in the place of the ids, which are what is scored; `greedy` also compares each token
+        with the best at its place.
         """
         texts = Texts(
             input_ids,
-            attention_mask,
-            targets,
-            token_type_ids,
-            langs,
-            encoder_hidden_states,
-            encoder_attention_mask,
-            memory,
-            inputs_embeds,
+            mask=attention_mask,
+            targets=targets,
+            types=token_type_ids,
+            langs=langs,
+            encoder_states=encoder_hidden_states,
+            encoder_mask=encoder_attention_mask,
+            memory=memory,
+            vectors=inputs_embeds,
         )
-        options = ScoringOptions(
-            method, orders, samples, seed, mask_token_id, window, stride, carry, batch_size, greedy
+        options = ScoreOptions(
+            method=method,
+            orders=orders,
+            samples=samples,
+            seed=seed,
+            mask_token_id=mask_token_id,
+            window=window,
+            stride=stride,
+            carry=carry,
+            batch_size=batch_size,
+            greedy=greedy,
         )
-        return score(cast("Model", self), texts, options)
+        return score(self, texts, options)
 
     def stream(
         self,
@@ -197,32 +215,17 @@ class TextMethods:
         predictions: bool = False,
         on_progress: Callable[[int], None] | None = None,
     ) -> Iterator[Segment]:
-        """A recurrent model over ids (b n), or over a source of ids of any length, `segment` tokens
-        at a time.
+        """A recurrent model over ids (b n), or over an iterable of ids of any length, `segment`
+        tokens at a time.
 
         Memory is constant; `memory_length` bounds it where the spec does not. `predictions` adds
-        logits to each segment. `on_progress` hears how many tokens are done. The memory of a
-        segment continues the stream later.
+        logits to each segment. `on_progress` is called with how many tokens are done. The memory of
+        a segment continues the text later.
         """
-        return stream(
-            cast("Model", self), tokens, segment, memory, memory_length, predictions, on_progress
+        options = SegmentOptions(
+            segment=segment,
+            memory_length=memory_length,
+            predictions=predictions,
+            on_progress=on_progress,
         )
-
-    def start_memory(self, batch: int) -> Memory | None:
-        """The memory that inference starts with, in the form of keys and values; None where the
-        spec keeps nothing.
-        """
-        return start_memory(cast("Model", self), batch)
-
-    def reset_memory(self, memory: Memory, rows: Tensor | Sequence[int]) -> Memory:
-        """A memory of which some `rows` begin a new text, and answer from here on as rows of a
-        fresh batch would.
-
-        Rows are given by their numbers, or as (b) with True for those to begin anew; an encoder's
-        keys and values stay. Raises InputError for rows that the memory does not have.
-        """
-        return reset_memory(cast("Model", self), memory, rows)
-
-    def project_memory(self, memory: Memory) -> Memory:
-        """Remembered hidden states as the keys and values that this model makes of them, exactly."""
-        return project_memory(cast("Model", self), memory)
+        return stream(self, tokens, memory, options)

@@ -1,69 +1,93 @@
-"""Texts to score or fill: a batch with padding on either side, moved to the left edge."""
+"""Texts to score or to predict masked tokens in: a batch with padding on either side, moved to the
+left edge.
+"""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from engine.arguments import check_mask, read_ids, read_mask, read_tensor
 from engine.errors import InputError
-from engine.generation.prompts import check_encoder, check_given_memory
+from engine.generation.reading import (
+    check_given_memory,
+    check_no_gap,
+    count_real,
+    infer_mask,
+    moved,
+    read_encoder,
+    read_given,
+    unless_all,
+)
 from engine.memory import Memory
 from engine.network.inputs import Inputs, check_vectors, expect, in_range, takes_mask
+from engine.network.network import Network
 from engine.spec import Spec
-
-if TYPE_CHECKING:
-    from engine.model import Model
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Ids (b n); `mask` is True for real tokens, `targets` for those that are asked for; `types`,
-    `langs` (b n).
-
-    `vectors` (b n d) are read in the place of the ids where they are given. `places` (b n) says
-    where each column of the texts as given stands now.
-    """
+    """A batch of texts: as a call gives them, or read and moved to the left edge."""
 
     tokens: Tensor
+    """(b n)."""
     mask: Tensor | None = None
+    """(b n): True for real tokens; None where all are."""
     targets: Tensor | None = None
+    """(b n): True for tokens that are to be scored; None for all of them."""
     types: Tensor | None = None
+    """(b n): token types."""
     langs: Tensor | None = None
+    """(b n)."""
     encoder_states: Tensor | None = None
+    """(b s d)."""
     encoder_mask: Tensor | None = None
+    """(b s)."""
     memory: Memory | None = None
+    """What stands before the texts."""
     vectors: Tensor | None = None
+    """(b n d): read in the place of the ids where they are given."""
     places: Tensor | None = None
+    """(b n): where each column of the texts as given stands now; None where none has moved."""
 
     def real(self) -> Tensor:
         """True for real tokens (b n)."""
-        return torch.ones_like(self.tokens, dtype=torch.bool) if self.mask is None else self.mask
+        if self.mask is None:
+            return torch.ones_like(self.tokens, dtype=torch.bool)
+        return self.mask
 
     def as_given(self) -> Tensor:
         """The ids (b n) where they stood before padding was moved to the right, in memory of their
         own.
         """
-        return self.tokens.clone() if self.places is None else self.tokens.gather(1, self.places)
+        if self.places is None:
+            return self.tokens.clone()
+        return self.tokens.gather(1, self.places)
 
     def select(self, rows: Tensor, length: int | None = None) -> "Texts":
         """These rows, cut to their first `length` tokens, which are then all real."""
 
-        def cut(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[rows, :length]
+        def cut(tensor: Tensor | None, columns: slice) -> Tensor | None:
+            if tensor is None:
+                return None
+            return tensor[rows, columns]
 
+        first, every, mask, memory = slice(length), slice(None), None, self.memory
+        if length is None:
+            mask = cut(self.mask, every)
+        if memory is not None:
+            memory = memory.select(rows)
         return replace(
             self,
-            tokens=self.tokens[rows, :length],
-            mask=None if length is not None else cut(self.mask),
-            targets=cut(self.targets),
-            types=cut(self.types),
-            langs=cut(self.langs),
-            encoder_states=None if self.encoder_states is None else self.encoder_states[rows],
-            encoder_mask=None if self.encoder_mask is None else self.encoder_mask[rows],
-            memory=None if self.memory is None else self.memory.select(rows),
-            vectors=cut(self.vectors),
+            tokens=self.tokens[rows, first],
+            mask=mask,
+            targets=cut(self.targets, first),
+            types=cut(self.types, first),
+            langs=cut(self.langs, first),
+            encoder_states=cut(self.encoder_states, every),
+            encoder_mask=cut(self.encoder_mask, every),
+            memory=memory,
+            vectors=cut(self.vectors, first),
             places=None,
         )
 
@@ -76,13 +100,19 @@ class Texts:
         """
 
         def cut(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[:, columns]
+            if tensor is None:
+                return None
+            return tensor[:, columns]
 
-        mask = self.mask if takes_mask(spec) else None
+        ids, mask = None, None
+        if self.vectors is None:
+            ids = self.tokens[:, columns]
         if spec.attention.infer_padding != "none":
             mask = self.real()
+        elif takes_mask(spec):
+            mask = self.mask
         return Inputs(
-            self.tokens[:, columns] if self.vectors is None else None,
+            ids,
             cut(self.vectors),
             attention_mask=cut(mask),
             token_type_ids=cut(self.types),
@@ -92,90 +122,79 @@ class Texts:
         )
 
 
-def read_texts(model: "Model", texts: Texts) -> Texts:
+def read_texts(network: Network, given: Texts) -> Texts:
     """Checked texts that start at column 0 (raises InputError for a wrong shape, an empty text or a
     gap).
     """
-    spec, device = model.spec, model.device
-    tokens = read_ids("input_ids", texts.tokens, device)
+    texts = _read(network, given)
+    mask = texts.mask
+    if mask is None and texts.vectors is None:
+        mask = infer_mask(network.spec, texts.tokens)
+    real = unless_all(mask)
+    if real is None:
+        return replace(texts, mask=None)
+    return _to_the_left(texts, real)
+
+
+def _read(network: Network, given: Texts) -> Texts:
+    """The tensors of a call, checked."""
+    spec, device = network.spec, network.device
+    tokens = read_ids("input_ids", given.tokens, device)
     if tokens.dim() != 2:
         raise InputError(f"input_ids has shape {tuple(tokens.shape)}, expected (batch, length)")
     if not tokens.numel():
         raise InputError("the text is empty: give at least one token")
     in_range("input_ids", tokens, spec.dims.vocab, "dims.vocab")
-    mask, targets, types, langs = (
-        None if given is None else read(name, given, device)
-        for name, given, read in (
-            ("attention_mask", texts.mask, read_mask),
-            ("targets", texts.targets, read_mask),
-            ("token_type_ids", texts.types, read_ids),
-            ("langs", texts.langs, read_ids),
-        )
-    )
+    mask = read_given("attention_mask", given.mask, read_mask, device)
+    targets = read_given("targets", given.targets, read_mask, device)
+    types = read_given("token_type_ids", given.types, read_ids, device)
+    langs = read_given("langs", given.langs, read_ids, device)
     if langs is not None and langs.shape == tokens.shape[:1]:
         langs = langs[:, None].expand(tokens.shape)
-    vectors = texts.vectors
-    if vectors is not None:
-        vectors = read_tensor("inputs_embeds", vectors, device)
-        expect("inputs_embeds", vectors, (*tokens.shape, spec.embedding_width))
-        check_vectors("inputs_embeds", vectors, model.dtype)
-    for name, given in (
-        ("attention_mask", mask), ("targets", targets), ("token_type_ids", types), ("langs", langs)
-    ):  # fmt: skip
-        expect(name, given, tuple(tokens.shape))
+    vectors = read_given("inputs_embeds", given.vectors, read_tensor, device)
+    expect("inputs_embeds", vectors, (*tokens.shape, spec.embedding_width))
+    check_vectors("inputs_embeds", vectors, network.dtype)
+    expect("attention_mask", mask, tuple(tokens.shape))
+    expect("targets", targets, tuple(tokens.shape))
+    expect("token_type_ids", types, tuple(tokens.shape))
+    expect("langs", langs, tuple(tokens.shape))
     check_mask("attention_mask", mask)
     check_mask("targets", targets, "1 for tokens that are asked for, else 0")
-    states, encoder_mask = texts.encoder_states, texts.encoder_mask
-    if states is not None:
-        states = read_tensor("encoder_hidden_states", states, device)
-    if encoder_mask is not None:
-        encoder_mask = read_mask("encoder_attention_mask", encoder_mask, device)
-    check_encoder(spec, states, encoder_mask, len(tokens))
-    if texts.memory is not None:
-        check_given_memory(spec, texts.memory, len(tokens))
-    padding = spec.embeddings.tables.tokens.padding
-    if (
-        mask is None
-        and vectors is None
-        and spec.attention.infer_padding == "count"
-        and padding is not None
-    ):
-        mask = tokens != padding
-    targets = None if targets is None else targets > 0
-    texts = replace(
-        texts, tokens=tokens, mask=None, targets=targets, types=types, langs=langs, vectors=vectors,
-        encoder_states=states, encoder_mask=encoder_mask,
-    )  # fmt: skip
-    if mask is None or bool((mask > 0).all()):
-        return texts
-    real = mask > 0
-    counts = real.sum(1)
-    if not bool(counts.all()):
-        raise InputError(
-            f"text {int((counts == 0).nonzero()[0])} is empty: its attention_mask keeps no token"
-        )
-    columns = torch.arange(tokens.shape[1], device=tokens.device)
-    start = real.int().argmax(1)[:, None]
-    if not torch.equal(real, (columns >= start) & (columns < start + counts[:, None])):
-        raise InputError(
-            "attention_mask has a gap: the real tokens of a text stand together, padding before or after"
-        )
-    source = (columns + start) % tokens.shape[1]
+    states, states_mask = read_encoder(
+        network, given.encoder_states, given.encoder_mask, len(tokens)
+    )
+    check_given_memory(spec, given.memory, len(tokens))
+    if targets is not None:
+        targets = targets > 0
+    return Texts(
+        tokens,
+        mask=mask,
+        targets=targets,
+        types=types,
+        langs=langs,
+        encoder_states=states,
+        encoder_mask=states_mask,
+        memory=given.memory,
+        vectors=vectors,
+    )
 
-    def moved(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.gather(1, source)
 
+def _to_the_left(texts: Texts, real: Tensor) -> Texts:
+    """The same texts with all padding behind them; `real` (b n) as they are now."""
+    counts = count_real(real, "text")
+    first = real.int().argmax(1)[:, None]
+    check_no_gap(real, first, counts, "text")
+    columns, length = torch.arange(real.shape[1], device=real.device), real.shape[1]
+    source = (columns + first) % length
     return replace(
         texts,
-        tokens=tokens.gather(1, source),
+        tokens=texts.tokens.gather(1, source),
         mask=real.gather(1, source),
-        targets=moved(targets),
-        types=moved(texts.types),
-        langs=moved(langs),
-        vectors=None
-        if vectors is None
-        else vectors.gather(1, source[..., None].expand_as(vectors)),
-        places=(columns - start) % tokens.shape[1],
+        targets=moved(texts.targets, source),
+        types=moved(texts.types, source),
+        langs=moved(texts.langs, source),
+        vectors=moved(texts.vectors, source),
+        places=(columns - first) % length,
     )
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import InputError, Spec
-from engine.generation.candidates import best_token, best_tokens, log_probabilities
+from engine.generation.decoding.sampling import Sampler, filter_candidates
 from engine.generation.options import GenerationOptions
-from engine.generation.sampling import Dice, narrowed
+from engine.generation.predictions import best_token, best_tokens, log_probabilities
 from engine.network.inputs import Inputs
 from engine.network.output_layer import AdaptiveOutput
 from tests.generation.cases import ids, network
@@ -38,7 +38,7 @@ def scores(batch: int = 4, vocabulary: int = 30, seed: int = 0) -> Tensor:
 def test_candidates_are_transformers_own(settings: dict[str, Any], processor: Any) -> None:
     for seed in range(20):
         given = scores(seed=seed)
-        ours = narrowed(given, GenerationOptions(do_sample=True, **settings))
+        ours = filter_candidates(given, GenerationOptions(do_sample=True, **settings))
         theirs = processor(torch.zeros(4, 1, dtype=torch.long), given)
         assert ours.isfinite().tolist() == theirs.isfinite().tolist()
         assert 0 < int(theirs.isfinite().sum()) < theirs.numel()
@@ -46,9 +46,9 @@ def test_candidates_are_transformers_own(settings: dict[str, Any], processor: An
 
 def test_draws_follow_the_probabilities() -> None:
     given = scores(1, 6).double()
-    dice, drawn = Dice(3, 1), torch.zeros(6)
+    sampler, drawn = Sampler(3, 1), torch.zeros(6)
     for _ in range(4000):
-        drawn[int(dice.draw(given, [0]))] += 1
+        drawn[int(sampler.draw(given, [0]))] += 1
     assert float((drawn / 4000 - given[0].softmax(-1)).abs().max()) < 0.03
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import Model, Output, Spec
+from engine.generation.decoding.prompts import GivenPrompts, groups, read_prompts
+from engine.generation.decoding.state import DecodingState
 from engine.generation.generate import Generation
 from engine.generation.options import Decoding
-from engine.generation.prompts import groups, read_prompts
-from engine.generation.steps import Continuation
 from engine.network.inputs import Inputs
 from engine.spec import axes
 from tests.generation.cases import CONTINUED, alone, ids, network, unequal
@@ -49,14 +49,13 @@ def continuable(spec: Spec) -> bool:
 
 def stepwise(model: Model, tokens: Tensor, prompt: int, decoding: Decoding, **given: Any) -> Tensor:
     """The states (b p d) that predict each token after the prompt, and one more."""
-    prompts = read_prompts(model, tokens[:, :prompt], None, **given)
-    continuation = Continuation(model, prompts, decoding)
-    assert continuation.cached == (decoding == "cached")
+    prompts = read_prompts(model, GivenPrompts(tokens[:, :prompt], **given))
+    state = DecodingState(model, prompts, decoding)
+    assert state.cached == (decoding == "cached")
     with torch.no_grad():
-        states = [continuation.feed(tokens[:, :prompt])]
+        states = [state.append(tokens[:, :prompt])]
         states += [
-            continuation.feed(tokens[:, place : place + 1])
-            for place in range(prompt, tokens.shape[1])
+            state.append(tokens[:, place : place + 1]) for place in range(prompt, tokens.shape[1])
         ]
     return torch.stack(states, dim=1)
 
@@ -141,16 +140,14 @@ def test_company_changes_nothing_for_random_specs(spec: Spec, seed: int) -> None
     padding = spec.embeddings.tables.tokens.padding
     texts = torch.where(texts == (-1 if padding is None else padding), 2, texts)
     with torch.no_grad():
-        for rows, prompts in groups(spec, read_prompts(model, texts, mask)):
-            continuation = Continuation(model, prompts)
-            states = [continuation.feed(prompts.tokens), continuation.feed(texts[rows, :1])]
+        for rows, prompts in groups(model, read_prompts(model, GivenPrompts(texts, mask))):
+            state = DecodingState(model, prompts)
+            states = [state.append(prompts.tokens), state.append(texts[rows, :1])]
             for place, row in enumerate(rows.tolist()):
-                single = Continuation(
-                    model,
-                    read_prompts(model, texts[row : row + 1][mask[row : row + 1] > 0][None], None),
-                )
-                agree(states[0][place], single.feed(single.prompts.tokens)[0])
-                agree(states[1][place], single.feed(texts[row : row + 1, :1])[0])
+                text = texts[row][mask[row] > 0][None]
+                single = DecodingState(model, read_prompts(model, GivenPrompts(text)))
+                agree(states[0][place], single.append(single.prompts.tokens)[0])
+                agree(states[1][place], single.append(texts[row : row + 1, :1])[0])
 
 
 @pytest.mark.parametrize("name", ONE_STREAM)
@@ -255,8 +252,8 @@ def test_places_from_the_end_remember_the_whole_prompt() -> None:
     for reuse in (None, 2):
         memory = {"kind": "recurrent", "length": 24, "initial": "empty", "reuse": reuse}
         model = built(Spec.model_validate({**plain, **settings, "memory": memory}))
-        continuation = Continuation(model, read_prompts(model, text[:, :8], None))
+        state = DecodingState(model, read_prompts(model, GivenPrompts(text[:, :8])))
         with torch.no_grad():
-            found.append([continuation.feed(part) for part in text.split([8, 1, 1, 2], dim=1)])
-        assert continuation.memory is not None and continuation.memory.length == 12
+            found.append([state.append(part) for part in text.split([8, 1, 1, 2], dim=1)])
+        assert state.memory is not None and state.memory.length == 12
     agree(found[1], found[0])

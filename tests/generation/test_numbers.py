@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from engine import InputError
+from engine.generation.decoding.sampling import apply_temperature, filter_candidates
 from engine.generation.options import GenerationOptions
-from engine.generation.sampling import narrowed, warmed
 from tests.generation.cases import ids, masked, network
 
 
 def kept(shares: list[float], **settings: Any) -> list[int]:
-    scores = narrowed(torch.tensor([shares]).log(), GenerationOptions(do_sample=True, **settings))
+    scores = filter_candidates(
+        torch.tensor([shares]).log(), GenerationOptions(do_sample=True, **settings)
+    )
     return (scores[0] > -torch.inf).nonzero().flatten().tolist()
 
 
@@ -42,7 +44,7 @@ def test_top_p_is_that_of_transformers_where_no_sum_meets_the_bound() -> None:
 
     scores = torch.randn(50, 40, generator=torch.Generator().manual_seed(0)) * 3
     for bound in (0.137, 0.5123, 0.9017):
-        ours = narrowed(scores, GenerationOptions(do_sample=True, top_p=bound))
+        ours = filter_candidates(scores, GenerationOptions(do_sample=True, top_p=bound))
         assert torch.equal(ours > -torch.inf, TopPLogitsWarper(bound)(None, scores) > -torch.inf)
 
 
@@ -73,7 +75,7 @@ def test_cold_draws_are_greedy(temperature: float) -> None:
 
 def test_hot_draws_are_even_and_leave_out_what_is_banned() -> None:
     scores = torch.tensor([[3.0, -2.0, -torch.inf, 1.0]])
-    shares = warmed(scores, 1e300).softmax(-1)
+    shares = apply_temperature(scores, 1e300).softmax(-1)
     assert torch.allclose(shares, torch.tensor([[1 / 3, 1 / 3, 0.0, 1 / 3]]))
 
 

@@ -1,4 +1,7 @@
-"""Which tokens stay in the draw, and the draw."""
+"""Sampling: temperature, the bounds that leave candidates out, and the draw.
+
+b texts, c candidates.
+"""
 
 import random
 
@@ -11,9 +14,10 @@ ROUNDING = 2.0**-21  # sums of float32 probabilities this near to a bound count 
 COLDEST, HOTTEST = 1e-30, 1e30  # temperatures that float32 can divide by
 
 
-def warmed(scores: Tensor, temperature: float) -> Tensor:
-    """Scores (b c) divided by a temperature, the best of each row at 0: near 0 it leaves the best
-    alone.
+def apply_temperature(scores: Tensor, temperature: float) -> Tensor:
+    """Scores (b c) divided by a temperature, the best of each row at 0.
+
+    A temperature near 0 gives all probability to the best.
     """
     if temperature == 1.0:
         return scores
@@ -21,7 +25,7 @@ def warmed(scores: Tensor, temperature: float) -> Tensor:
     return (scores - best) / min(max(temperature, COLDEST), HOTTEST)
 
 
-def narrowed(scores: Tensor, options: GenerationOptions) -> Tensor:
+def filter_candidates(scores: Tensor, options: GenerationOptions) -> Tensor:
     """Scores (b c) with -inf for candidates that top-p, min-p and typical sampling leave out, in
     this order.
 
@@ -53,24 +57,19 @@ def _reaches(sums: Tensor, bound: float) -> Tensor:
     return sums >= bound - ROUNDING
 
 
-class Dice:
-    """Random numbers, one stream a text, so that neither other rows nor finished ones change a
-    draw.
-    """
+class Sampler:
+    """A random generator a text, so that neither other rows nor finished ones change a draw."""
 
     def __init__(self, seed: int | None, texts: int) -> None:
-        drawn = int(torch.randint(2**62, ())) if seed is None else seed
-        self.streams = [random.Random(f"{drawn}/{text}") for text in range(texts)]
+        if seed is None:
+            seed = int(torch.randint(2**62, ()))
+        self.generators = [random.Random(f"{seed}/{text}") for text in range(texts)]
 
     def draw(self, scores: Tensor, texts: list[int]) -> Tensor:
         """A candidate (b) of each row of scores (b c); `texts` numbers the text of each row."""
-        numbers = torch.tensor(
-            [[self.streams[text].random()] for text in texts], dtype=torch.float64
-        )
-        shares = scores.double().softmax(-1).cumsum(-1)
-        heights = numbers.to(scores.device) * shares[:, -1:]
-        return (
-            torch.searchsorted(shares, heights, right=True)
-            .squeeze(1)
-            .clamp(max=scores.shape[1] - 1)
-        )
+        drawn = [[self.generators[text].random()] for text in texts]
+        numbers = torch.tensor(drawn, dtype=torch.float64)
+        sums = scores.double().softmax(-1).cumsum(-1)
+        heights = numbers.to(scores.device) * sums[:, -1:]
+        places = torch.searchsorted(sums, heights, right=True).squeeze(1)
+        return places.clamp(max=scores.shape[1] - 1)

@@ -1,0 +1,1 @@
+"""How a text is continued: prompts, decoding state, logits processors, samplers, beams, stops."""
