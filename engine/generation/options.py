@@ -158,7 +158,8 @@ class GenerationOptions(Section):
         }
         if judged and self.num_beams == 1:
             problems.append(f"{', '.join(sorted(judged))} needs num_beams above 1")
-        if self.num_return_sequences > 1 and self.num_beams == 1 and not self.do_sample:
+        greedy = self.num_beams == 1 and not self.do_sample
+        if self.num_return_sequences > 1 and greedy:
             problems.append(
                 "num_return_sequences above 1 needs do_sample true or num_beams above 1"
             )
@@ -196,8 +197,8 @@ class GenerationOptions(Section):
         longest = width + resolved.max_new_tokens
         if abs(self.length_penalty) * math.log(longest) > LARGEST_LOGARITHM:
             raise InputError(
-                f"length_penalty is {self.length_penalty}: {longest} tokens to that power is out of "
-                "range"
+                f"length_penalty is {self.length_penalty}: {longest} tokens to that power is out "
+                "of range"
             )
         return resolved
 

@@ -28,7 +28,7 @@ class Segment:
     last_hidden_state: Tensor
     """(b i d)."""
     logits: Tensor | None
-    """(b i v), where `predictions` are asked for."""
+    """(b i v), where the options say `predictions`."""
     memory: Memory
     """What goes into the next segment."""
 

@@ -98,7 +98,7 @@ class DecodingState:
         return History(self.tokens[:, start:], mask, new, prompts)
 
     def _vectors(self, run: Tensor) -> Tensor | None:
-        """Vectors (b n d) of the tokens of a step that reaches into a prompt of vectors, else None."""
+        """Vectors (b n d) of a step's tokens, where it reaches into a prompt of vectors; else None."""
         vectors = self.prompts.vectors
         start = self.tokens.shape[1] - run.shape[1]
         if vectors is None or start >= self.prompt_width:
