@@ -183,7 +183,8 @@ class Model(TextMethods):
                 raise unknown(name, taken, inputs)
         if self.head is None:
             return self.body(inputs)
-        return self.head(self.body, inputs, **head_inputs)
+        result = self.body(self.head.prepare(inputs))
+        return self.head(result, inputs, **head_inputs)
 
 
 def _tie_again(model: Model, _: object) -> None:

@@ -1,6 +1,6 @@
 """Heads that choose among labels: for a text, for each token, among choices."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -23,8 +23,6 @@ from engine.spec.axes import Activation, Probability
 from heads.losses import mean_cross_entropy, one_a_row, wide
 from heads.pooling import AnyPooling, Pooling, masked_tokens
 from heads.registry import register_head
-
-Body = Callable[[Inputs], Output]
 
 
 class LabelOptions(HeadOptions):
@@ -178,12 +176,11 @@ class SequenceClassification(Summary):
 
     def forward(
         self,
-        body: Body,
+        result: Output,
         inputs: Inputs,
         labels: Tensor | None = None,
         cls_index: Tensor | None = None,
     ) -> Output:
-        result = body(inputs)
         result.logits = self.summarise(result, inputs, cls_index)
         if labels is not None:
             result.loss = self._loss(wide(result.logits), labels)
@@ -244,14 +241,12 @@ class TokenClassification(Head):
 
     def forward(
         self,
-        body: Body,
+        result: Output,
         inputs: Inputs,
         labels: Tensor | None = None,
         num_items_in_batch: int | Tensor | None = None,
     ) -> Output:
-        result = body(inputs)
-        assert result.last_hidden_state is not None
-        result.logits = self.output(self.dropout(result.last_hidden_state))
+        result.logits = self.output(self.dropout(result.states))
         if labels is not None:
             labels = read_ids("labels", labels, result.logits.device)
             expect("labels", labels, tuple(result.logits.shape[:2]))
@@ -291,32 +286,29 @@ class MultipleChoice(Summary):
     def __init__(self, spec: Spec, options: SummaryOptions) -> None:
         super().__init__(spec, options, 1)
 
-    def forward(
-        self,
-        body: Body,
-        inputs: Inputs,
-        labels: Tensor | None = None,
-        cls_index: Tensor | None = None,
-    ) -> Output:
-        name = "inputs_embeds" if inputs.input_ids is None else "input_ids"
-        given = getattr(inputs, name)
-        if given is None or given.dim() not in CHOICE_AXES[name]:
-            found = "none" if given is None else f"{name} of shape {tuple(given.shape)}"
-            raise InputError(
-                f"multiple_choice takes one text a choice, (batch, choices, length …), found {found}"
-            )
-        rows, choices = given.shape[:2]
+    def prepare(self, inputs: Inputs) -> Inputs:
+        """Every choice as a row of its own."""
+        _choices(inputs)
         changes = {
             name: value.flatten(0, 1)
             for name, axes in CHOICE_AXES.items()
             if (value := getattr(inputs, name)) is not None and value.dim() in axes
         }
-        flat = replace(inputs, **changes)
+        return replace(inputs, **changes)
+
+    def forward(
+        self,
+        result: Output,
+        inputs: Inputs,
+        labels: Tensor | None = None,
+        cls_index: Tensor | None = None,
+    ) -> Output:
+        rows, choices = _choices(inputs).shape[:2]
+        flat = self.prepare(inputs)
         if cls_index is not None:
-            cls_index = read_ids("cls_index", cls_index, given.device)
+            cls_index = read_ids("cls_index", cls_index, inputs.device)
             expect("cls_index", cls_index, (rows, choices))
             cls_index = cls_index.flatten()
-        result = body(flat)
         result.logits = self.summarise(result, flat, cls_index).view(rows, choices)
         present = _present(flat, self.spec)
         if present is not None:
@@ -334,6 +326,18 @@ class MultipleChoice(Summary):
             row = int((~present.any(1)).nonzero()[0])
             raise InputError(f"row {row} has no choice: its mask keeps no token of any")
         return logits.masked_fill(~present, -torch.inf)
+
+
+def _choices(inputs: Inputs) -> Tensor:
+    """The tokens, (b c i) or (b c i d); raises InputError where there is no axis of choices."""
+    name = "inputs_embeds" if inputs.input_ids is None else "input_ids"
+    given: Tensor | None = getattr(inputs, name)
+    if given is None or given.dim() not in CHOICE_AXES[name]:
+        found = "none" if given is None else f"{name} of shape {tuple(given.shape)}"
+        raise InputError(
+            f"multiple_choice takes one text a choice, (batch, choices, length …), found {found}"
+        )
+    return given
 
 
 def _present(flat: Inputs, spec: Spec) -> Tensor | None:

@@ -1,6 +1,5 @@
 """Heads that predict tokens: causal, masked, permutation."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,30 +42,24 @@ class LanguageModelHead(Head):
 
     def forward(
         self,
-        body: Callable[[Inputs], Output],
+        result: Output,
         inputs: Inputs,
         labels: Tensor | None = None,
         logits_to_keep: int | Tensor | None = None,
         output_logits: bool | None = None,
         num_items_in_batch: int | Tensor | None = None,
     ) -> Output:
+        states = result.states
+        if output_logits is None:
+            output_logits = labels is None or self.output.logits_with_loss
         check_flag("output_logits", output_logits)
-        result = body(inputs)
-        states = result.last_hidden_state
-        assert states is not None
-        wanted = (
-            labels is None or self.output.logits_with_loss
-            if output_logits is None
-            else output_logits
-        )
-        if wanted:
-            result.logits = self.output(_keep(states, logits_to_keep))
+        if output_logits:
+            kept = states if logits_to_keep is None else _keep(states, logits_to_keep)
+            result.logits = self.output(kept)
         if labels is not None:
-            whole = (
-                result.logits
-                if self.output.logits_with_loss and not _given(logits_to_keep)
-                else None
-            )
+            whole = result.logits
+            if not self.output.logits_with_loss or _given(logits_to_keep):
+                whole = None
             result.losses, result.loss = self._losses(states, labels, whole)
             if num_items_in_batch is not None:
                 result.loss = result.losses.sum() / read_total(num_items_in_batch)
@@ -86,9 +79,10 @@ class LanguageModelHead(Head):
         else:
             losses = score_losses(logits.flatten(0, 1), labels.flatten())
         losses = losses.view(labels.shape)
-        return losses[:, :-1] if self.shifted else losses, losses.sum() / (
-            labels != IGNORED
-        ).sum().clamp(min=1)
+        mean = losses.sum() / (labels != IGNORED).sum().clamp(min=1)
+        if self.shifted:
+            losses = losses[:, :-1]
+        return losses, mean
 
 
 def _given(places: Any) -> bool:
@@ -100,7 +94,7 @@ def _keep(states: Tensor, places: Any) -> Tensor:
         raise InputError(
             f"logits_to_keep is {places}: give the number of last places, or a tensor of places"
         )
-    if places is None or not _given(places):
+    if not _given(places):
         return states
     if isinstance(places, int | torch.SymInt):
         if places < 0:

@@ -100,8 +100,7 @@ class Pooling(nn.Module):
             self.token = self.options.token(spec) or 0
 
     def forward(self, result: Output, inputs: Inputs, cls_index: Tensor | None = None) -> Tensor:
-        states, options = result.last_hidden_state, self.options
-        assert states is not None
+        states, options = result.states, self.options
         if cls_index is not None and options.kind != "cls_index":
             raise InputError(
                 f"cls_index needs pooling.kind cls_index; this head has {options.kind}"

@@ -1,6 +1,5 @@
 """Heads that find the answer in the text: start and end scores, and a beam over spans."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -18,8 +17,6 @@ from engine.spec import Spec
 from heads.losses import mean_cross_entropy, one_a_row, wide
 from heads.pooling import AnyPooling, Pooling, at_index
 from heads.registry import register_head
-
-Body = Callable[[Inputs], Output]
 
 
 @register_head("question_answering")
@@ -40,14 +37,12 @@ class QuestionAnswering(Head):
 
     def forward(
         self,
-        body: Body,
+        result: Output,
         inputs: Inputs,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
     ) -> Output:
-        result = body(inputs)
-        assert result.last_hidden_state is not None
-        result.start_logits, result.end_logits = self.output(result.last_hidden_state).unbind(-1)
+        result.start_logits, result.end_logits = self.output(result.states).unbind(-1)
         length = result.start_logits.shape[1]
         positions = _both(start_positions, end_positions, result.start_logits)
         if positions is not None:
@@ -160,7 +155,7 @@ class BeamQuestionAnswering(Head):
 
     def forward(
         self,
-        body: Body,
+        result: Output,
         inputs: Inputs,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
@@ -169,9 +164,7 @@ class BeamQuestionAnswering(Head):
         p_mask: Tensor | None = None,
         output_spans: bool | None = None,
     ) -> Output:
-        result = body(inputs)
-        states = result.last_hidden_state
-        assert states is not None
+        states = result.states
         positions = _both(start_positions, end_positions, states)
         if is_impossible is not None and positions is None:
             raise InputError("is_impossible needs start_positions and end_positions")

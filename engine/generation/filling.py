@@ -13,7 +13,7 @@ from engine.generation.guards import (
     hides_padding_behind,
     mask_token,
 )
-from engine.generation.predictions import best_tokens, check_choice, last_states, output_layer
+from engine.generation.predictions import best_tokens, check_choice, output_layer
 from engine.generation.texts import Texts, equal_lengths, read_texts
 from engine.network.network import Network
 
@@ -133,7 +133,7 @@ def _predict(network: Network, texts: Texts, masked: Tensor, count: int) -> _Pre
         inputs = replace(inputs, perm_mask=unseen, target_mapping=targets, use_memory=False)
     else:
         chosen = masked
-    states = last_states(network.body(inputs))[chosen]
+    states = network.body(inputs).states[chosen]
     best, ids = best_tokens(output_layer(network), states, count)
     check_choice(best[:, 0], places[:, 0].tolist(), processed=False)
     return _Predicted(places, best, ids)

@@ -13,7 +13,6 @@ from torch import Tensor
 from engine.errors import InputError
 from engine.network.network import Network
 from engine.network.output_layer import AdaptiveOutput, LinearOutput
-from engine.network.outputs import Output
 
 OutputLayer = LinearOutput | AdaptiveOutput
 
@@ -28,12 +27,6 @@ def output_layer(network: Network) -> OutputLayer:
             f"{name}"
         )
     return output
-
-
-def last_states(output: Output) -> Tensor:
-    """The last states (b i d) that the body gives; only the outputs of heads can lack them."""
-    assert output.last_hidden_state is not None
-    return output.last_hidden_state
 
 
 def best_tokens(output: OutputLayer, states: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.arguments import check_callable, check_count, check_flag, read_ids
 from engine.errors import InputError
 from engine.generation.guards import check_text_method
-from engine.generation.predictions import last_states, output_layer
+from engine.generation.predictions import output_layer
 from engine.generation.reading import check_given_memory
 from engine.generation.start import MemoryMethods, begin_with
 from engine.memory import Memory
@@ -112,7 +112,7 @@ def _run(
         # Else the newest tokens of a segment could be taken for padding by their ids.
         mask = torch.ones_like(tokens, dtype=torch.bool)
     out = network.body(Inputs(tokens, attention_mask=mask, memory=memory, use_memory=True))
-    states, after, logits = last_states(out), out.memory, None
+    states, after, logits = out.states, out.memory, None
     assert after is not None  # a recurrent network with use_memory leaves one
     if options.memory_length is not None:
         after = after.last(options.memory_length)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from engine.kernels.linear import build_linear, linear
 from engine.network.embeddings import TokenEmbedding
 from engine.network.feed_forward import ACTIVATIONS
+from engine.network.inputs import Inputs
 from engine.spec import HeadOptions, Spec
 from engine.spec.axes import Activation
 
@@ -14,9 +15,10 @@ from engine.spec.axes import Activation
 class Head(nn.Module):
     """What stands on a body: pooling × projection × loss.
 
-    A subclass names the `inputs` that it takes beside the body's and its `Options`, and maps (body,
-    inputs, those) to an Output: it calls `body(inputs)`, which gives the states (b i d).
-    `needs_pooler` keeps the body's pooler beneath it.
+    A subclass names the `inputs` that it takes beside the body's and its `Options`. A call goes
+    through `prepare`, the body, and `forward`, which adds to what the body gave, states (b i d)
+    among them: it takes (result, inputs, those), with the inputs as the caller gave them.
+    `needs_pooler` keeps the body's pooler beneath the head.
     """
 
     Options: ClassVar[type[HeadOptions]] = HeadOptions
@@ -27,6 +29,10 @@ class Head(nn.Module):
         super().__init__()
         self.spec = spec
         self.options = options
+
+    def prepare(self, inputs: Inputs) -> Inputs:
+        """What the body is called with; raises InputError for what the head cannot use."""
+        return inputs
 
     def tie(self, tokens: TokenEmbedding) -> None:
         """Share weights with the token table; most heads have none to share."""

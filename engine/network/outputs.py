@@ -40,6 +40,12 @@ class Output(dict[str, Any]):
     attentions: Attentions | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
 
+    @property
+    def states(self) -> Tensor:
+        """`last_hidden_state`, which every body gives: (b i d), of predictions (b p d)."""
+        assert self.last_hidden_state is not None
+        return self.last_hidden_state
+
     def __post_init__(self) -> None:
         if isinstance(self.loss, Mapping):  # how other libraries make an output anew from its items
             given, self.loss = self.loss, None

@@ -21,8 +21,7 @@ class Offered(Head):
     class Options(HeadOptions):
         scale: float = 2.0
     inputs = frozenset()
-    def forward(self, body, inputs):
-        result = body(inputs)
+    def forward(self, result, inputs):
         result.logits = self.options.scale * result.last_hidden_state
         return result
 

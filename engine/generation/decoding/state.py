@@ -12,7 +12,6 @@ from engine.generation.decoding.processors import History
 from engine.generation.decoding.prompts import Prompts
 from engine.generation.guards import has_two_streams
 from engine.generation.options import Decoding
-from engine.generation.predictions import last_states
 from engine.generation.start import MemoryMethods, start_memory
 from engine.memory import Keeps, Memory
 from engine.network.inputs import Inputs
@@ -84,7 +83,7 @@ class DecodingState:
         )
         if self.cached:
             self.memory = self._kept(out.memory)
-        return last_states(out)[:, -1]
+        return out.states[:, -1]
 
     def history(self, prompts: list[int]) -> History:
         """What stands before the next choice; `prompts` numbers the prompt of each row."""

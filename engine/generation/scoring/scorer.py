@@ -17,7 +17,7 @@ from engine.generation.guards import (
     mask_token,
     position_limit,
 )
-from engine.generation.predictions import best_token, last_states, output_layer
+from engine.generation.predictions import best_token, output_layer
 from engine.generation.scoring.scores import ScoreOptions, Scores
 from engine.generation.start import MemoryMethods, begin_with
 from engine.generation.texts import Texts
@@ -128,7 +128,7 @@ class Scorer:
         first, shift = max(window.first, window.start + 1), 1
         if self.two_streams:
             shift = 0
-        states = last_states(out)[:, first - window.start - shift : len(order) - shift]
+        states = out.states[:, first - window.start - shift : len(order) - shift]
         self._add(states, slice(first, window.stop))
 
     def _with_memory(self) -> None:
@@ -141,7 +141,7 @@ class Scorer:
             stop = min(start + size, self.length)
             order = torch.arange(stop - start, device=self.device)
             out = self.network.body(self._inputs(slice(start, stop), order[None], memory))
-            memory, states = out.memory, last_states(out)
+            memory, states = out.memory, out.states
             if not self.two_streams:
                 end = min(stop, self.length - 1)
                 self._add(states[:, : end - start], slice(start + 1, end + 1))
@@ -159,7 +159,7 @@ class Scorer:
         for ranks in self._ranks():
             out = self.network.body(self._inputs(whole, ranks))
             targets = self.targets & (ranks > self._first_rank(ranks))
-            self._add(last_states(out), whole, targets)
+            self._add(out.states, whole, targets)
             times += targets
         self.log_probs /= times.clamp(min=1)
 
@@ -220,7 +220,7 @@ class Scorer:
                 target_mapping=alone,
                 use_memory=False,
             )
-            return last_states(self.network.body(inputs))[:, 0]
+            return self.network.body(inputs).states[:, 0]
         mask_id = mask_token(self.network, self.options.mask_token_id)
         if inputs.input_ids is not None:
             ids = inputs.input_ids.clone()
@@ -231,7 +231,7 @@ class Scorer:
             masks = torch.full_like(places, mask_id)[None]
             vectors[index, places] = self.network.embeddings.embed(masks)[0]
             inputs = replace(inputs, inputs_embeds=vectors)
-        return last_states(self.network.body(inputs))[index, places]
+        return self.network.body(inputs).states[index, places]
 
     def _inputs(self, columns: slice, ranks: Tensor, memory: Memory | None = None) -> Inputs:
         """The arguments of a call in which a token sees those of lower rank (b n)."""
