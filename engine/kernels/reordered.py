@@ -32,11 +32,6 @@ def reorder(weights: Iterable[Tensor]) -> None:
         _KNOWN[weight] = Reordered(blocks, weight.detach(), weight._version)
 
 
-def any_reordered() -> bool:
-    """Whether any weight is reordered."""
-    return len(_KNOWN) > 0
-
-
 def forget(weights: Iterable[Tensor]) -> None:
     """Drop what was reordered."""
     for weight in weights if _KNOWN else ():

@@ -97,30 +97,25 @@ class LayerMemory:
             return self
         return self.with_tensors({name: value.detach() for name, value in self.tensors().items()})
 
-    def append(self, keys: Tensor, values: Tensor) -> "LayerMemory":
-        """This memory longer by new keys and values (b g i k).
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, "LayerMemory"]:
+        """All keys and values (b g m+i k) behind new ones (b g i k), and the memory that holds
+        them.
 
         Outside autograd nothing of the past is copied while the shared buffer has space; appending
         to the same value twice copies.
         """
         if self.keys is None or self.values is None:
-            return LayerMemory(keys=keys, values=values)
+            return keys, values, LayerMemory(keys=keys, values=values)
         if torch.is_grad_enabled() or transformed():
-            return LayerMemory(
-                keys=torch.cat((self.keys, keys), dim=-2),
-                values=torch.cat((self.values, values), dim=-2),
-            )
+            keys = torch.cat((self.keys, keys), dim=-2)
+            values = torch.cat((self.values, values), dim=-2)
+            return keys, values, LayerMemory(keys=keys, values=values)
         buffer, start = self.buffer, self.stop - self.keys.shape[-2]
         if buffer is None or not buffer.takes(self.stop, keys.shape[-2]):
             buffer, start = GrowingBuffer(self.keys, self.values, keys.shape[-2]), 0
         stop = buffer.write(keys, values)
         keys, values = buffer.keys[:, :, start:stop], buffer.values[:, :, start:stop]
-        return LayerMemory(keys=keys, values=values, buffer=buffer, stop=stop)
-
-    def keys_and_values(self) -> tuple[Tensor, Tensor]:
-        """Both; they are there wherever attention has run."""
-        assert self.keys is not None and self.values is not None
-        return self.keys, self.values
+        return keys, values, LayerMemory(keys=keys, values=values, buffer=buffer, stop=stop)
 
     def between(self, start: int, stop: int) -> "LayerMemory":
         """Remembered tokens `start` to `stop`, a view."""

@@ -164,18 +164,17 @@ def memory_policy(spec: Spec) -> MemoryPolicy:
     return _KINDS[spec.memory.kind](spec)
 
 
-def remembered_mask(past: Memory | None, real: Tensor | None, new: Tensor) -> Tensor | None:
+def remembered_mask(past: Memory, real: Tensor | None, new: Tensor) -> Tensor | None:
     """True for real tokens among the remembered and the `new` ones (b i …), (b m+i).
 
     `real` (b i) is that of the new ones. None where nothing is known to be padding.
     """
-    mask = None if past is None else past.mask
+    mask = past.mask
     if mask is None and real is None:
         return None
     batch, length = new.shape[0], new.shape[1]
     if mask is None:
-        remembered = 0 if past is None else past.length
-        mask = torch.ones(batch, remembered, dtype=torch.bool, device=new.device)
+        mask = torch.ones(batch, past.length, dtype=torch.bool, device=new.device)
     if real is None:
         real = torch.ones(batch, length, dtype=torch.bool, device=new.device)
     return torch.cat((mask, real), dim=1)

@@ -136,13 +136,15 @@ class Attention(_Projections):
         key, value = self._keys_and_values(
             tokens, shared.key_rotation, shared.scores.pairs.columns - known
         )
-        memory, table = past.append(key, value), DistanceTable()
+        key, value, memory = past.append(key, value)
+        table = DistanceTable()
         if self.scores is not None:
             table, distances = self.scores.distance_table(shared.scores, past.distances)
             memory = replace(memory, distances=distances)
         mixed, weights = attend(
             query,
-            *memory.keys_and_values(),
+            key,
+            value,
             terms=partial(self._terms, shared, table),
             tiling=shared.tiling,
             softmax=self._softmax(shared),
@@ -176,9 +178,13 @@ class Attention(_Projections):
         self, states: Tensor, rotation: Rotation | None, count: int
     ) -> tuple[Tensor, Tensor]:
         """Keys and values (b g j k) of the first `count` states (b j d)."""
-        rows = leading_rows(states, count)
-        key = _split(linear(self.key, rows), self.kv_heads)[:, :, :count]
-        value = _split(linear(self.value, rows), self.kv_heads)[:, :, :count]
+        if states.shape[1] == count:
+            key = _split(linear(self.key, states), self.kv_heads)
+            value = _split(linear(self.value, states), self.kv_heads)
+        else:
+            rows = leading_rows(states, count)
+            key = _split(linear(self.key, rows), self.kv_heads)[:, :, :count]
+            value = _split(linear(self.value, rows), self.kv_heads)[:, :, :count]
         if rotation is not None:
             key = self.position.rotate(key, rotation)
         return key, value

@@ -201,18 +201,15 @@ def check(spec: Spec, position: Position, inputs: Inputs, dtype: torch.dtype) ->
     for name in FLAGS:
         check_flag(name, getattr(inputs, name))
     _check_tokens(spec, position, inputs)
-    if _any_given(inputs, AXES):
+    given = {name for name, value in vars(inputs).items() if value is not None}
+    if not given.isdisjoint(AXES):
         _check_axes(spec, position, inputs)
-    if _any_given(inputs, (*STATES, "encoder_attention_mask")):
+    if not given.isdisjoint((*STATES, "encoder_attention_mask")):
         _check_states(spec, inputs, dtype)
-    if _any_given(inputs, (*MASKS, "lengths")):
+    if not given.isdisjoint((*MASKS, "lengths")):
         _check_masks(spec, inputs)
-    if _any_given(inputs, ("memory", "use_memory")):
+    if not given.isdisjoint(("memory", "use_memory")):
         _check_memory(spec, inputs)
-
-
-def _any_given(inputs: Inputs, names: Iterable[str]) -> bool:
-    return any(getattr(inputs, name) is not None for name in names)
 
 
 def takes_mask(spec: Spec) -> bool:

@@ -189,7 +189,9 @@ class Network(nn.Module):
         if states is None:
             states = self.embeddings.embed(inputs.ids)
         memory = self._memory(inputs, states, padding)
-        mask = remembered_mask(memory, padding.real, states)
+        mask = padding.real
+        if memory is not None:
+            mask = remembered_mask(memory, padding.real, states)
         targets = inputs.targets()
         positions = self._locate(inputs, padding, memory, targets)
         if self.from_end is not None:
