@@ -109,8 +109,7 @@ class Recurrent(MemoryPolicy):
         """The first `memory.reuse` of a segment, where the spec says so."""
         if keeps != "segments" or self.axis.reuse is None:
             return new
-        entering: int = torch.sym_min(new, self.axis.reuse)
-        return entering
+        return new - _larger(0, new - self.axis.reuse)
 
     def form(self, past: Memory | None, given: Form | None, learns: bool, keys_stay: bool) -> Form:
         """As in the interface; a memory that holds keys and values stays one."""
@@ -132,7 +131,7 @@ class Recurrent(MemoryPolicy):
             return None
         shape = (batch, length, self.spec.dims.model)
         states = torch.zeros(shape, dtype=like.dtype, device=like.device)
-        layers = (LayerMemory(hidden=states),) * self.spec.dims.layers
+        layers = tuple(LayerMemory(hidden=states) for _ in range(self.spec.dims.layers))
         return Memory(layers, length, spec=self.spec.name)
 
     def remember(
@@ -147,7 +146,7 @@ class Recurrent(MemoryPolicy):
             kept = replace(made, hidden=_newest(hidden, length), keys=None, values=None)
             return kept.detach()
         stop = made.length - entered.shape[1] + entering
-        start = 0 if length is None else torch.sym_max(0, stop - length)
+        start = 0 if length is None else _larger(0, stop - length)
         return made.between(start, stop).detach()
 
     def mask_after(self, mask: Tensor, new: int, keeps: Keeps) -> Tensor:
@@ -199,11 +198,19 @@ def memory_after(
     return Memory(layers, length, mask, seen, policy.spec.name, keeps, vacant)
 
 
+def _larger(one: int, other: int) -> int:
+    """The larger of two sizes, which an exporter may keep open."""
+    if isinstance(one, int) and isinstance(other, int):
+        return max(one, other)
+    larger: int = torch.sym_max(one, other)
+    return larger
+
+
 def _newest(rows: Tensor, length: int | None) -> Tensor:
     """The last `length` of rows (b m …)."""
     if length is None:
         return rows
-    start = torch.sym_max(0, rows.shape[1] - length)
+    start = _larger(0, rows.shape[1] - length)
     return rows.narrow(1, start, rows.shape[1] - start)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import register_pytree_node
 
 from engine.kernels.dropout import Dropout
 from engine.memory import LayerMemory
@@ -29,6 +30,14 @@ class BlockResult:
     """(b h i+p j), where they are kept."""
     cross_weights: Tensor | None = None
     """(b h i+p s), where they are kept."""
+
+
+# Sharding (FSDP2) finds the tensors that a block gives as those of a tree.
+register_pytree_node(
+    BlockResult,
+    lambda result: (list(vars(result).values()), None),
+    lambda values, _: BlockResult(*values),
+)
 
 
 class Block(nn.Module):

@@ -45,7 +45,8 @@ class TokenEmbedding(nn.Module):
             vectors = functional.embedding(ids, self.tables[0], padding_idx=self.padding_row(0))
             return self._project(vectors, 0) if len(self.projections) else vectors
         states = self.projections[0].new_zeros(*ids.shape, self.projections[0].shape[0])
-        for cluster, (start, end) in enumerate(zip(self.cutoffs, self.cutoffs[1:], strict=False)):
+        for cluster in range(len(self.tables)):
+            start, end = self.cutoffs[cluster : cluster + 2]
             inside = (ids >= start) & (ids < end)
             rows = torch.where(inside, ids - start, 0)
             vectors = functional.embedding(

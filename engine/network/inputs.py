@@ -3,7 +3,7 @@ error.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import get_args
 
 import torch
@@ -149,6 +149,7 @@ ELSEWHERE = {
     "next_sentence_label": "no head predicts whether a sentence follows",
 }
 FLAGS = ("output_hidden_states", "output_attentions")
+ARGUMENTS = tuple(field.name for field in fields(Inputs))
 
 
 def read_inputs(inputs: Inputs, device: torch.device) -> Inputs:
@@ -201,7 +202,7 @@ def check(spec: Spec, position: Position, inputs: Inputs, dtype: torch.dtype) ->
     for name in FLAGS:
         check_flag(name, getattr(inputs, name))
     _check_tokens(spec, position, inputs)
-    given = {name for name, value in vars(inputs).items() if value is not None}
+    given = {name for name in ARGUMENTS if getattr(inputs, name) is not None}
     if not given.isdisjoint(AXES):
         _check_axes(spec, position, inputs)
     if not given.isdisjoint((*STATES, "encoder_attention_mask")):

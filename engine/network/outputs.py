@@ -1,11 +1,11 @@
 """What a call returns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from engine.memory import Memory
 
@@ -91,4 +91,22 @@ class Output(dict[str, Any]):
         return tuple(value for name, value in self.items() if name not in WITHOUT_NUMBER)
 
 
-torch.utils._pytree.register_dataclass(Output)
+def _flatten(output: Output) -> tuple[list[Any], list[str]]:
+    return output.values(), output.keys()
+
+
+def _unflatten(values: Iterable[Any], names: list[str]) -> Output:
+    return Output(**dict(zip(names, values, strict=True)))
+
+
+def _flatten_with_names(output: Output) -> tuple[list[tuple[Any, Any]], list[str]]:
+    return [(GetAttrKey(name), value) for name, value in output.items()], output.keys()
+
+
+register_pytree_node(
+    Output,
+    _flatten,
+    _unflatten,
+    serialized_type_name="engine.Output",
+    flatten_with_keys_fn=_flatten_with_names,
+)

@@ -24,7 +24,7 @@ def with_weights(method: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        hook: Any = vars(args[0]).get("_hf_hook")
+        hook: Any = getattr(args[0], "_hf_hook", None)
         if hook is None:
             return method(*args, **kwargs)
         hook.pre_forward(args[0])
@@ -48,7 +48,7 @@ def device_of(model: nn.Module) -> torch.device:
     """Where a model computes: that of its first parameter, or the one to which it is brought."""
     name, parameter = next(model.named_parameters())
     if parameter.is_meta:
-        hook: Any = vars(model.get_submodule(name.rpartition(".")[0])).get("_hf_hook")
+        hook: Any = getattr(model.get_submodule(name.rpartition(".")[0]), "_hf_hook", None)
         if getattr(hook, "execution_device", None) is not None:
             return torch.device(hook.execution_device)
     return parameter.device

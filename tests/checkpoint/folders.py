@@ -20,7 +20,9 @@ def small(name="xglm", head="default", **overrides):
 
 
 def tensors(folder):
-    return load_file(folder / "model.safetensors")
+    """Copies, since a test may write over the file that they would be pages of."""
+    held = load_file(folder / "model.safetensors")
+    return {name: tensor.clone() for name, tensor in held.items()}
 
 
 def replace_tensors(folder, changed):
