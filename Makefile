@@ -4,17 +4,23 @@ BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check
 # Tests that compare numbers of whole networks.
 NUMERIC := tests/test_machine.py tests/parity tests/properties tests/model tests/training
+QUICK := tests/test_imports.py tests/test_machine.py tests/test_mutations.py tests/specs tests/kernels
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 TORCH := torch==2.13.0
 COMPILE := compile --quiet --no-header --annotation-style line pyproject.toml
 
-.PHONY: demo test test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format bench lock clean
+.PHONY: demo test check test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format bench lock clean
 
 demo: .venv/ready
 	$(BIN)/engine demo
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2
+
+# A first look after a change, in under a minute: style, places of imports, specs, kernels, one machine.
+check: .venv/ready
+	$(BIN)/ruff check --quiet .
+	$(BIN)/python -m pytest -n 2 -x $(QUICK)
 
 # Numbers as a processor without AVX-512 computes them.
 test-avx2: .venv/ready

@@ -118,7 +118,7 @@ class Int8Weight(Tensor):
 
 
 def int8_product(states: Tensor, weight: Int8Weight, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b (... o) for states (... i) and 8-bit integers (o i), a part of which is dequantized
+    """x Wᵀ + b (... o) for states (... f) and 8-bit integers (o f), a part of which is dequantized
     at a time.
     """
     rows = states.reshape(-1, states.shape[-1])

@@ -34,7 +34,7 @@ def build_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 
 
 def linear(layer: nn.Module, states: Tensor) -> Tensor:
-    """What `layer(states)` gives, states (... i) to (... o), on the fastest kernel if it is a plain
+    """What `layer(states)` gives, states (... f) to (... o), on the fastest kernel if it is a plain
     linear layer.
     """
     if not is_plain(layer):
@@ -88,7 +88,7 @@ def steady(layer: nn.Module) -> bool:
 
 
 def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b (... o) for states (... i), weight (o i), bias (o)."""
+    """x Wᵀ + b (... o) for states (... f), weight (o f), bias (o)."""
     if isinstance(weight, Int8Weight):
         return int8_product(states, weight, bias)
     learns = torch.is_grad_enabled() and (

@@ -26,7 +26,7 @@ _KNOWN = WeakTensorKeyDictionary()  # beside the weights, so that their copies a
 
 
 def reorder(weights: Iterable[Tensor]) -> None:
-    """Copy weights (o i) into oneDNN's blocks, which products without gradients then read."""
+    """Copy weights (o f) into oneDNN's blocks, which products without gradients then read."""
     for weight in weights:
         blocks = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
         _KNOWN[weight] = Reordered(blocks, weight.detach(), weight._version)

@@ -14,7 +14,7 @@ from engine.kernels.watched import transformed
 
 
 class GrowingBuffer:
-    """Keys and values in buffers (b g c k) wider than what they hold.
+    """Keys and values in buffers (b g m k) wider than what they hold.
 
     Layers that view the same buffers differ in how far they reach; only the one that reaches
     `filled` may grow in place.
@@ -44,7 +44,7 @@ class DistanceKeys:
     """Projected and scaled keys of relative distances, the same for every row."""
 
     keys: Tensor
-    """(s h r k), one a step down from distance `high`; s is 2 where half the batch is mirrored."""
+    """(u h r k), one a step down from distance `high`; u is 2 where half the batch is mirrored."""
     high: int
 
     def covers(self, high: int, low: int) -> bool:

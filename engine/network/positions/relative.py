@@ -49,7 +49,7 @@ class RelativeScores(ScoreTerms):
         return DistanceTable(known.between(pairs.farthest, 1 - pairs.tokens)), known
 
     def _keys(self, lacking: DistanceRange, sinusoids: Tensor | None) -> Tensor:
-        """Scaled keys (s h r k) of the distances that are lacking.
+        """Scaled keys (u h r k) of the distances that are lacking.
 
         Prepacked weights hold them for the calls to come.
         """

@@ -50,7 +50,7 @@ class DistanceTable:
     """A key a head and distance, and its bias. Both are scaled: products with queries are scores."""
 
     keys: Tensor | None = None
-    """(s h r k), farthest first, with s = 2 where half the batch is mirrored."""
+    """(u h r k), farthest first, with u = 2 where half the batch is mirrored."""
     bias: Tensor | None = None
     """(h r)."""
 
@@ -229,7 +229,7 @@ def _sum(terms: Sequence[Tensor]) -> Tensor | None:
 
 
 def _products(query: Tensor, keys: Tensor) -> Tensor:
-    """Scores (b h i r) of queries (b h i k) with keys (s h r k), each half of the batch with its own."""
+    """Scores (b h i r) of queries (b h i k) with keys (u h r k), each half of the batch with its own."""
     if len(keys) == 1:
         # The gradient of squeeze, unlike that of keys[0], is a view.
         return _products_by_head(query, keys.squeeze(0))

@@ -1,0 +1,48 @@
+"""The guides of docs/architecture.md, followed step by step in a copy of the project."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs" / "architecture.md"
+STEP = re.compile(r"<!-- (\w+) (\S+)(?: before \"([^\n]*)\")? -->\n```\w+\n(.*?)^```", re.S | re.M)
+STEPS = STEP.findall(DOCS.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the files and lines that the guides add."""
+    folder = tmp_path_factory.mktemp("guides")
+    for package in ("engine", "heads", "tokenization", "specs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
+    for step, name, place, block in STEPS:
+        path = folder / name
+        if step == "write":
+            path.write_text(block, encoding="utf-8")
+        elif step == "insert":
+            before, line = path.read_text(encoding="utf-8"), place.replace('\\"', '"')
+            assert before.count(f"\n{line}") == 1, f"{name} has no single line {line!r}"
+            path.write_text(before.replace(f"\n{line}", f"\n{block}{line}"), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("guide", [name for step, name, _, _ in STEPS if step == "run"])
+def test_a_guide_leads_where_it_says(guide: str, followed: Path) -> None:
+    (program,) = [block for step, name, _, block in STEPS if step == "run" and name == guide]
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, '.')\n{program}"],
+        cwd=followed, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_every_folder_of_the_engine_is_a_room_of_the_picture() -> None:
+    told = DOCS.read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "engine").glob("*/__init__.py")}
+    assert not {room for room in rooms if f"`engine/{room}/`" not in told}
