@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.own import Own
-from benchmarks.section import Section, in_turns, median_ratio, seconds_of, settings, show
+from benchmarks.report import show
+from benchmarks.section import Section, in_turns, median_ratio, seconds_of, settings
 from benchmarks.serving import resident, serve
 from benchmarks.sides import Process
 from benchmarks.workloads import Workload

@@ -10,7 +10,8 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from benchmarks.section import Section, in_turns, median_ratio, seconds_of, settings, show
+from benchmarks.report import show
+from benchmarks.section import Section, in_turns, median_ratio, seconds_of, settings
 from benchmarks.workloads import Workload
 from engine import Model, build_model, run_unpadded
 

@@ -1,5 +1,6 @@
 """Results as a line on the terminal, and as docs/benchmarks.md with its plot and its numbers."""
 
+import argparse
 import json
 import os
 import platform
@@ -10,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measure import Result, spread
-from benchmarks.section import Section
+from benchmarks.section import DOCS, Section
 from benchmarks.workloads import ENGINE, PREPACKED, WORKLOADS, Workload
 
 MEBIBYTE = 2**20
@@ -106,6 +107,13 @@ def write(
         staged.write_text(text.rstrip() + "\n")
         staged.replace(target)
     plot(found, docs / "benchmarks.svg")
+
+
+def show(section: Section, given: argparse.Namespace) -> None:
+    """Print a section, and keep it on the page where that was asked for."""
+    print(section)
+    if given.write:
+        write(DOCS, [], given.threads, [section])
 
 
 def markdown(

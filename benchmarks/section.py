@@ -50,15 +50,6 @@ def settings(name: str, description: str | None, arguments: list[str]) -> argpar
     return given
 
 
-def show(section: Section, given: argparse.Namespace) -> None:
-    """Print a section, and keep it on the page where that was asked for."""
-    print(section)
-    if given.write:
-        from benchmarks import report
-
-        report.write(DOCS, [], given.threads, [section])
-
-
 def seconds_of(call: Callable[[], object]) -> float:
     """How long a call takes."""
     start = time.perf_counter()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tokenization import load_tokenizer, train_tokenizer
-from tokenization.published import family_section
+from tokenization.files.published import family_section
 
 # (family, published class, whether it has a fast class); the bars are those that the project sets
 # itself.

@@ -122,6 +122,7 @@ class Model(TextMethods):
         `engine.parameters.resize.resize_vocabulary`.
         """
         resize_vocabulary(self, size)
+        self.tie()
 
     def forward(
         self,

@@ -57,7 +57,7 @@ MUTATIONS = (
     Mutation("engine/checkpoint/config.py", "return value + entry.offset if", "return value if", PARITY + "test_variants.py"),
     Mutation("engine/parameters/ties.py", "not _same(values[0], value)", "False", "tests/model/test_state.py"),
     Mutation("engine/training/loop.py", "{\"params\": vectors, \"weight_decay\": 0.0}", "{\"params\": vectors, \"weight_decay\": decay}", "tests/training/"),
-    Mutation("tokenization/formats.py", "Place(int(kind or 0), token_id", "Place(0, token_id", "tests/tokenization/test_parity.py"),
+    Mutation("tokenization/pipeline/formats.py", "Place(int(kind or 0), token_id", "Place(0, token_id", "tests/tokenization/test_parity.py"),
     Mutation("tokenization/options.py", "result[key] = laid_over(old, value)", "result[key] = value", "tests/tokenization/"),
 )  # fmt: skip
 

@@ -25,10 +25,10 @@ build_meta.build_sdist("out")
 build_meta.build_wheel("out")
 """
 USE = """
-import engine, tokenization.published
+import engine, tokenization.files.published
 from engine.spec.load import SPECS
 assert "site" in engine.__file__ and SPECS.parts[-2:] == ("engine", "_specs"), SPECS
-assert tokenization.published.SPECS == SPECS
+assert tokenization.files.published.SPECS == SPECS
 print(engine.load_spec("xlnet-base").dims.layers, engine.load_spec("tiny/xlm").name)
 """
 

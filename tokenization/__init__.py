@@ -11,12 +11,12 @@ tokenizer.save("directory")                                    # or format="hugg
 
 from tokenization.build import build_tokenizer, train_tokenizer
 from tokenization.comparison import compare_tokenizers
-from tokenization.encoding import Encoding
 from tokenization.errors import MissingExtraError, TokenizationError, VocabularyError
+from tokenization.files.published import family_section
 from tokenization.loading import load_tokenizer
 from tokenization.options import AddedToken, TokenizerOptions, parse_options
-from tokenization.published import family_section
-from tokenization.segmenters import register_segmenter
+from tokenization.pipeline.encoding import Encoding
+from tokenization.text.segmenters import register_segmenter
 from tokenization.tokenizer import Tokenizer
 
 __all__ = [

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenization.algorithm import Algorithm, train_algorithm
-from tokenization.bpe import BytePairAlgorithm
-from tokenization.library import LibraryAlgorithm
+from tokenization.algorithms.algorithm import Algorithm, train_algorithm
+from tokenization.algorithms.bpe import BytePairAlgorithm
+from tokenization.algorithms.library import LibraryAlgorithm
+from tokenization.algorithms.pieces import PieceAlgorithm
+from tokenization.algorithms.words import WordAlgorithm
 from tokenization.options import CommonOptions, parse_options
-from tokenization.pieces import PieceAlgorithm
 from tokenization.tokenizer import Tokenizer
-from tokenization.words import WordAlgorithm
 
 _ALGORITHMS: dict[str, type[Algorithm[Any]]] = {
     "sentencepiece": PieceAlgorithm,

@@ -5,16 +5,16 @@ hub.
 from pathlib import Path
 from typing import Any
 
+from tokenization.algorithms.library import FIXED, refuse_fixed
 from tokenization.build import build_tokenizer
 from tokenization.errors import TokenizationError, VocabularyError
-from tokenization.library import FIXED, refuse_fixed
+from tokenization.files.published import SPECS, read_published, read_yaml
+from tokenization.files.staging import read_whole
+from tokenization.files.vocabulary_files import boundary
 from tokenization.options import laid_over, parse_options
-from tokenization.published import SPECS, read_published, read_yaml
-from tokenization.staging import read_whole
+from tokenization.saving import TOKENIZER_FILE
 from tokenization.tokenizer import Tokenizer
-from tokenization.vocabulary_files import boundary
 
-TOKENIZER_FILE = "tokenizer.yaml"
 SPEC_FILE = "spec.yaml"
 _FILES = ("*.json", "*.txt", "*.model", "vocab.pkl", "vocab.bin", TOKENIZER_FILE, SPEC_FILE)
 _WATCHED = ("*.json", "*.txt", "*.model", *_FILES[3:])

@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from tokenization.files.staging import is_plain
 from tokenization.section import Section
-from tokenization.staging import is_plain
 
 Side = Literal["left", "right"]
 Role = Literal["bos", "eos", "unk", "sep", "pad", "cls", "mask"]

@@ -4,17 +4,18 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from tokenization.algorithms.algorithm import Algorithm
+from tokenization.algorithms.library import whole_file
+from tokenization.algorithms.pieces import PieceAlgorithm
 from tokenization.errors import TokenizationError
-from tokenization.library import whole_file
-from tokenization.loading import TOKENIZER_FILE
+from tokenization.files.piece_file import is_unigram
+from tokenization.files.plain_yaml import write_yaml
+from tokenization.files.published import published_config
+from tokenization.files.staging import Step, is_plain, put_all, staged
 from tokenization.options import CommonOptions
-from tokenization.piece_file import is_unigram
-from tokenization.pieces import PieceAlgorithm
-from tokenization.plain_yaml import write_yaml
-from tokenization.published import published_config
-from tokenization.staging import Step, is_plain, put_all, staged
-from tokenization.tokenizer import Tokenizer
+from tokenization.pipeline.added import AddedTokens
 
+TOKENIZER_FILE = "tokenizer.yaml"
 Format = Literal["engine", "huggingface"]
 
 
@@ -23,35 +24,36 @@ def resolved_section(options: CommonOptions) -> dict[str, Any]:
     return options.model_dump(mode="json")
 
 
-def save_tokenizer(tokenizer: Tokenizer, directory: str | Path, format: Format = "engine") -> Path:
-    """Write a tokenizer's vocabulary and options; returns the directory, which is made where it is
-    missing.
+def save_tokenizer(
+    options: CommonOptions,
+    algorithm: Algorithm[Any],
+    added: AddedTokens,
+    directory: str | Path,
+    format: Format = "engine",
+) -> Path:
+    """Write a tokenizer's options, vocabulary and added tokens; returns the directory, which is
+    made where it is missing.
 
     `engine` writes `tokenizer.yaml` for `load_tokenizer`; `huggingface` what transformers opens,
     and raises TokenizationError where no published class does the same.
     """
     if format not in ("engine", "huggingface"):
         raise TokenizationError(f"format={format!r} is not one of 'engine', 'huggingface'")
-    files = tokenizer.algorithm.files()
+    files = algorithm.files()
     if format == "engine":
-        files[TOKENIZER_FILE] = write_yaml(
-            {"tokenizer": resolved_section(tokenizer.options)}
-        ).encode()
+        files[TOKENIZER_FILE] = write_yaml({"tokenizer": resolved_section(options)}).encode()
     else:
-        config = published_config(tokenizer.options, tokenizer.added.by_id)
+        config = published_config(options, added.by_id)
         special = {
             name: value
             for name, value in config.items()
             if name.endswith(("_token", "_special_tokens"))
         }
         files["tokenizer_config.json"] = _json(config)
-        algorithm = tokenizer.algorithm
         if isinstance(algorithm, PieceAlgorithm) and is_unigram(
             files[algorithm.options.model_file]
         ):
-            whole = whole_file(
-                algorithm.options, files[algorithm.options.model_file], tokenizer.added
-            )
+            whole = whole_file(algorithm.options, files[algorithm.options.model_file], added)
             files[algorithm.options.tokenizer_file] = whole
         files["special_tokens_map.json"] = _json(special)
     target = Path(directory)

@@ -2,19 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from typing_extensions import Self
 
-from tokenization.added import AddedTokens
-from tokenization.algorithm import Algorithm, train_algorithm
-from tokenization.assemble import Assembler
-from tokenization.decoding import Decoder, as_list
-from tokenization.encoding import Encoding
+from tokenization.algorithms.algorithm import Algorithm, train_algorithm
+from tokenization.algorithms.library import LibraryAlgorithm, LibraryDecoder, LibraryReader
 from tokenization.errors import TokenizationError
-from tokenization.formats import SequenceFormat
-from tokenization.languages import Languages
-from tokenization.library import LibraryAlgorithm, LibraryDecoder, LibraryReader
 from tokenization.options import (
     ROLES,
     AddedToken,
@@ -24,8 +18,15 @@ from tokenization.options import (
     laid_over,
     parse_options,
 )
-from tokenization.reading import RawText, TextReader, read_inputs, readable
-from tokenization.request import Tensors, make_request
+from tokenization.pipeline.added import AddedTokens
+from tokenization.pipeline.assemble import Assembler
+from tokenization.pipeline.decoding import Decoder, as_list
+from tokenization.pipeline.encoding import Encoding
+from tokenization.pipeline.formats import SequenceFormat
+from tokenization.pipeline.languages import Languages
+from tokenization.pipeline.reading import RawText, TextReader, read_inputs, readable
+from tokenization.pipeline.request import Tensors, make_request
+from tokenization.saving import Format, save_tokenizer
 
 # Words of transformers for what is called otherwise here.
 ELSEWHERE = {
@@ -288,15 +289,11 @@ class Tokenizer:
         """The texts of many rows of ids."""
         return [self.decode(row, skip_special_tokens, clean_up_spaces) for row in rows]
 
-    def save(
-        self, directory: str | Path, format: Literal["engine", "huggingface"] = "engine"
-    ) -> Path:
+    def save(self, directory: str | Path, format: Format = "engine") -> Path:
         """Write vocabulary and options so that `load_tokenizer`, or transformers, opens them;
         returns the directory.
         """
-        from tokenization.saving import save_tokenizer
-
-        return save_tokenizer(self, directory, format)
+        return save_tokenizer(self.options, self.algorithm, self.added, directory, format)
 
     def with_options(self, **changes: Any) -> Self:
         """The same vocabulary under options of which some fields differ, e.g. `splitting="spaces"`.

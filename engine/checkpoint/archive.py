@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import CheckpointError
-from tokenization.pickles import check_pickle
+from tokenization.files.pickles import check_pickle
 
 # Tensors that share storage count once a name: more of that than any network has is meant to fill
 # the memory.

@@ -23,7 +23,7 @@ from engine.checkpoint.authors import SUFFIXES, read_shells
 from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
 from engine.checkpoint.stored import state_in
 from engine.errors import CheckpointError, InputError, SpecError
-from tokenization import staging
+from tokenization.files import staging
 
 T = TypeVar("T")
 

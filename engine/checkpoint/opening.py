@@ -17,7 +17,7 @@ from engine.spec import Spec, SpecSource
 from engine.spec.axes import Foreign, Layout
 from engine.spec.load import families, read
 from tokenization.errors import TokenizationError
-from tokenization.published import read_published
+from tokenization.files.published import read_published
 
 LABEL_FIELDS = ("num_labels", "id2label", "label2id", "problem_type")
 OTHER_FRAMEWORKS = ("TF", "Flax")

@@ -29,7 +29,7 @@ from engine.spec import Spec
 from engine.spec.axes import Layout
 from engine.spec.explain import explain
 from engine.spec.load import families
-from tokenization.plain_yaml import write_yaml
+from tokenization.files.plain_yaml import write_yaml
 
 # How fresh weights were drawn says nothing of those that are saved.
 NOT_THE_NETWORK = ("name", "tokenizer", "checkpoint", "heads.default", "heads.options", "init")

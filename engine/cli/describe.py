@@ -92,7 +92,7 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
     words).
     """
     from engine.errors import Problem, SpecError
-    from tokenization.plain_yaml import YamlError, parse_yaml
+    from tokenization.files.plain_yaml import YamlError, parse_yaml
 
     changes: dict[str, Any] = {}
     problems = []

@@ -65,7 +65,7 @@ def tokenize(
 
 def _open(source: str, vocabulary: Path | None) -> "Tokenizer":
     from tokenization import TokenizationError, build_tokenizer, load_tokenizer
-    from tokenization.published import SPECS
+    from tokenization.files.published import SPECS
 
     is_file = source.endswith((".yaml", ".yml"))
     if vocabulary is None and (SPECS / f"{source}.yaml").is_file() and not Path(source).is_dir():

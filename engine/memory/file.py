@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.memory.layer import LayerMemory
-from tokenization.staging import write_whole
+from tokenization.files.staging import write_whole
 
 KEEPS = ("segments", "tokens", "all")
 # How many axes each part of a layer has, and which of them counts tokens.

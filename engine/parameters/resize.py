@@ -1,26 +1,22 @@
 """A network's vocabulary, grown or shrunk in place."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import nn
 
 from engine.errors import InputError
 from engine.kernels.int8 import holds_int8
+from engine.network.network import Network
 from engine.parameters.init import initialize
 from engine.spec import Spec, load_spec
 
-if TYPE_CHECKING:
-    from engine.model import Model
-
 
 @torch.no_grad()
-def resize_vocabulary(model: "Model", size: int) -> None:
+def resize_vocabulary(model: Network, size: int) -> None:
     """Give every table and bias that has a row a token `size` rows; an adaptive vocabulary changes
     in its last cluster.
 
-    Rows that stay keep their values, new ones are drawn as the spec's `init` says, and ties hold.
-    Parameters that change shape are new objects, so an optimizer must be made afterwards. Raises
+    Rows that stay keep their values, new ones are drawn as the spec's `init` says; what is shared
+    must be tied again. Parameters that change shape are new objects, so an optimizer must be made afterwards. Raises
     InputError for a model on the meta device or with 8-bit weights, and SpecError where the spec
     cannot have that vocabulary.
     """
@@ -51,7 +47,6 @@ def resize_vocabulary(model: "Model", size: int) -> None:
     for name, before in old.items():
         kept = min(len(before), wanted.get_parameter(name).shape[0])
         model.get_parameter(name)[:kept] = before[:kept]
-    model.tie()
 
 
 def _put(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
@@ -59,7 +54,7 @@ def _put(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
     setattr(model.get_submodule(path), last, parameter)
 
 
-def _settle(model: "Model", wanted: "Model", spec: Spec) -> None:
+def _settle(model: Network, wanted: Network, spec: Spec) -> None:
     """What the modules know of their sizes, as in a model that was built with them."""
     model.spec = spec
     for path, module in wanted.named_modules():

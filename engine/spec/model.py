@@ -6,36 +6,16 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from engine.spec import axes
 from engine.spec.rules import Intact, broken_rules
-from tokenization.options import TokenizerOptions
+from engine.spec.sections import Sections
 
 
-class Spec(axes.Axis):
+class Spec(Sections):
     """A whole network as data: what `build_model` assembles and what a saved model carries, fully
     resolved.
 
     Raises pydantic's ValidationError that lists every broken cross-axis rule at once.
     """
-
-    name: str
-    dims: axes.Dims
-    embeddings: axes.Embeddings = axes.Embeddings()
-    position: axes.Position = axes.NoPosition(kind="none")
-    attention: axes.Attention = axes.Attention()
-    streams: axes.Streams = axes.Streams()
-    memory: axes.Memory = axes.NoMemory(kind="none")
-    norm: axes.Norm = axes.Norm()
-    final_norm: bool = False
-    ffn: axes.FeedForward = axes.FeedForward()
-    block: axes.BlockAxis = axes.BlockAxis()
-    pooler: axes.Pooler | None = None
-    dropout: axes.Dropout = axes.Dropout()
-    init: axes.Init = axes.Init()
-    tokens: axes.Tokens = axes.Tokens()
-    heads: axes.Heads = axes.Heads()
-    tokenizer: TokenizerOptions | None = None
-    checkpoint: axes.Checkpoint = axes.Checkpoint()
 
     @model_validator(mode="after")
     def _resolve(self) -> "Spec":
@@ -58,11 +38,6 @@ class Spec(axes.Axis):
         assert isinstance(plain, dict)
         return plain
 
-    @property
-    def embedding_width(self) -> int:
-        """Width of the tables that are summed at the bottom."""
-        return self.embeddings.width or self.dims.model
-
     def memory_per_token(self) -> dict[str, int]:
         """How many numbers memory holds for each remembered token, by the form in which it is held."""
         dims = self.dims
@@ -71,10 +46,6 @@ class Spec(axes.Axis):
             hidden = {"hidden states": dims.layers * dims.model}
             return hidden if self.position.kind == "from_end" else {**hidden, **keys_values}
         return keys_values if self.memory.kind == "keys_values" else {}
-
-    def has_rule(self, rule: axes.MaskRule) -> bool:
-        """Whether the attention mask contains this rule."""
-        return rule in self.attention.mask
 
 
 def rules_of_intact_axes(

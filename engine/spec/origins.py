@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import Problem, SpecError
-from tokenization.plain_yaml import YamlError, parse_yaml
+from tokenization.files.plain_yaml import YamlError, parse_yaml
 
 LARGEST = 2**24
 KeyPath = tuple[str, ...]

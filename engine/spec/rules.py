@@ -2,12 +2,10 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.spec import axes
-
-if TYPE_CHECKING:
-    from engine.spec.model import Spec
+from engine.spec.sections import Sections
 
 Problem = tuple[str, str]
 RELATIVE_KINDS = ("relative", "relative_key", "relative_key_query", "learned_relative")
@@ -29,7 +27,7 @@ class Damaged(Exception):
     """A rule asked for an axis that cannot be read."""
 
 
-def broken_rules(spec: "Spec | Intact") -> list[Problem]:
+def broken_rules(spec: Sections | Intact) -> list[Problem]:
     """Every cross-axis rule that a spec breaks, in the order of the axes, before the defaults of
     `dims` are filled in.
     """
@@ -41,7 +39,7 @@ def broken_rules(spec: "Spec | Intact") -> list[Problem]:
     return problems
 
 
-def _heads(spec: "Spec") -> Iterator[Problem]:
+def _heads(spec: Sections) -> Iterator[Problem]:
     dims = spec.dims
     if dims.head is None and dims.model % dims.heads:
         yield (
@@ -55,7 +53,7 @@ def _heads(spec: "Spec") -> Iterator[Problem]:
         )
 
 
-def _tables(spec: "Spec") -> Iterator[Problem]:
+def _tables(spec: Sections) -> Iterator[Problem]:
     tables, vocab = spec.embeddings.tables, spec.dims.vocab
     if tables.tokens.padding is not None and tables.tokens.padding >= vocab:
         yield (
@@ -90,7 +88,7 @@ def _ascending(path: str, cutoffs: tuple[int, ...], vocab: int) -> Iterator[Prob
 
 
 def _narrowing(
-    spec: "Spec", path: str, divisor: int, cutoffs: tuple[int, ...]
+    spec: Sections, path: str, divisor: int, cutoffs: tuple[int, ...]
 ) -> Iterator[Problem]:
     """Clusters whose width, that of the table divided once more in each, comes to nothing."""
     width = spec.embeddings.tables.tokens.width or spec.embedding_width
@@ -98,7 +96,7 @@ def _narrowing(
         yield path, "the last cluster would have no width: lower divisor or cutoffs"
 
 
-def _position(spec: "Spec") -> Iterator[Problem]:
+def _position(spec: Sections) -> Iterator[Problem]:
     position, score = spec.position, spec.attention.score
     relative = position.kind in RELATIVE_KINDS
     if relative != ("position" in score):
@@ -158,7 +156,7 @@ def _position(spec: "Spec") -> Iterator[Problem]:
         yield "position.count", "counting real tokens needs embeddings.tables.tokens.padding"
 
 
-def _attention(spec: "Spec") -> Iterator[Problem]:
+def _attention(spec: Sections) -> Iterator[Problem]:
     attention = spec.attention
     if len(set(attention.mask)) != len(attention.mask):
         yield "attention.mask", f"each rule stands once, found {list(attention.mask)}"
@@ -196,7 +194,7 @@ def _attention(spec: "Spec") -> Iterator[Problem]:
         yield "memory.kind", "keys and values stay valid only under the mask rule causal"
 
 
-def _streams(spec: "Spec") -> Iterator[Problem]:
+def _streams(spec: Sections) -> Iterator[Problem]:
     if spec.streams.kind == "two":
         if "permutation" not in spec.attention.mask:
             yield "attention.mask", "two streams need the mask rule permutation"
@@ -209,7 +207,7 @@ def _streams(spec: "Spec") -> Iterator[Problem]:
         yield "streams.kind", "the mask rule permutation needs two streams"
 
 
-def _block(spec: "Spec") -> Iterator[Problem]:
+def _block(spec: Sections) -> Iterator[Problem]:
     if spec.block.order == "parallel" and spec.norm.placement == "post":
         yield "norm.placement", "a parallel residual needs norm.placement pre"
     if spec.block.shared_norm and spec.block.order != "parallel":
@@ -222,7 +220,7 @@ def _block(spec: "Spec") -> Iterator[Problem]:
         yield "norm.bias", "an rms norm has no bias: set norm.bias false"
 
 
-def _output(spec: "Spec") -> Iterator[Problem]:
+def _output(spec: Sections) -> Iterator[Problem]:
     output, tokens = spec.heads.output, spec.embeddings.tables.tokens
     cutoffs = output.cutoffs if output.cutoffs is not None else tokens.cutoffs
     if output.kind != "adaptive":
@@ -275,7 +273,7 @@ def _output(spec: "Spec") -> Iterator[Problem]:
         yield "heads.output.scaled", "scaled token vectors need heads.output.kind linear"
 
 
-def _tied_projection(spec: "Spec") -> Iterator[Problem]:
+def _tied_projection(spec: Sections) -> Iterator[Problem]:
     output = spec.heads.output
     tied = output.tied_projections
     width = spec.embeddings.tables.tokens.width or spec.embedding_width
@@ -294,7 +292,7 @@ def _tied_projection(spec: "Spec") -> Iterator[Problem]:
         )
 
 
-def _tokens(spec: "Spec") -> Iterator[Problem]:
+def _tokens(spec: Sections) -> Iterator[Problem]:
     for name, value in spec.tokens.model_dump().items():
         ids = value if isinstance(value, tuple) else (value,)
         for one in ids:
@@ -302,7 +300,7 @@ def _tokens(spec: "Spec") -> Iterator[Problem]:
                 yield f"tokens.{name}", f"id {one} is outside the vocabulary of {spec.dims.vocab}"
 
 
-RULES: tuple[Callable[["Spec"], Iterator[Problem]], ...] = (
+RULES: tuple[Callable[[Sections], Iterator[Problem]], ...] = (
     _heads,
     _tables,
     _position,

@@ -23,7 +23,7 @@ from engine import (
 from engine.checkpoint.authors import read_shells
 from tests.checkpoint.folders import as_bin, edit_config, loaded, refused, tensors
 from tokenization import VocabularyError
-from tokenization.pickles import read_pickled_words
+from tokenization.files.pickles import read_pickled_words
 
 
 def rewritten(path, method=zipfile.ZIP_STORED, change=lambda name, content: content):

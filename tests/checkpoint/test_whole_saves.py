@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from engine import CheckpointError, build_model, load_model, save_model
 from engine.checkpoint import files
 from tests.checkpoint.folders import SMALL, small
-from tokenization import staging
+from tokenization.files import staging
 
 ONE, MANY = 10**9, 50_000
 

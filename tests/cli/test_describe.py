@@ -17,7 +17,7 @@ from engine import build_model, load_spec, save_model
 from engine.cli import main
 from engine.cli.tree import tree
 from engine.spec.load import SPECS
-from tokenization.published import read_yaml
+from tokenization.files.published import read_yaml
 
 
 def run(*words, code=0):

@@ -22,7 +22,7 @@ from engine import (
 from tests.fuzz.damage import damaged, one_damaged
 from tests.tokenization.texts import CORPUS
 from tokenization import TokenizationError, load_tokenizer, train_tokenizer
-from tokenization.published import family_section
+from tokenization.files.published import family_section
 
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 FORMS = ("huggingface", "engine", "shards", "zip", "legacy")

@@ -24,7 +24,7 @@ from tests.strategies import (
     inputs_for,
     valid_specs,
 )
-from tokenization.plain_yaml import write_yaml
+from tokenization.files.plain_yaml import write_yaml
 
 
 def written(spec: Spec, folder: Path) -> Path:

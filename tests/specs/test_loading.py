@@ -7,7 +7,7 @@ import pytest
 from engine import Spec, SpecError, build_model, load_spec
 from engine.spec.axes import RotaryPosition
 from engine.spec.load import SPECS, merge, shipped
-from tokenization.plain_yaml import write_yaml
+from tokenization.files.plain_yaml import write_yaml
 
 SMALL = """\
 name: small

@@ -15,7 +15,7 @@ from engine.checkpoint.config import differences, left_over, read_config, write_
 from engine.spec import Spec
 from engine.spec.axes import Layout
 from engine.spec.load import SPECS, families, shipped
-from tokenization.published import read_yaml
+from tokenization.files.published import read_yaml
 
 FILES = {
     path.relative_to(SPECS).with_suffix("").as_posix(): path

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenization import Tokenizer, load_tokenizer
-from tokenization.published import family_section
+from tokenization.files.published import family_section
 
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 # The order of transformers 4, beside which the tests run.

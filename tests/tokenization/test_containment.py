@@ -8,7 +8,7 @@ import pytest
 from engine import CheckpointError, SpecError, build_model, load_model, load_spec, save_model
 from tests.tokenization.sides import Sides
 from tokenization import TokenizationError, build_tokenizer, load_tokenizer
-from tokenization.plain_yaml import write_yaml
+from tokenization.files.plain_yaml import write_yaml
 from tokenization.saving import resolved_section
 
 FIELDS = {

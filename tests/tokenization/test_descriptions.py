@@ -15,8 +15,8 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, published_class
 from tests.tokenization.texts import CORPUS, NEWS
 from tokenization import TokenizationError, load_tokenizer, train_tokenizer
+from tokenization.files.published import family_section
 from tokenization.options import BytePairOptions
-from tokenization.published import family_section
 
 
 def change(directory: Path, **fields: Any) -> None:

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tokenization.texts import AWKWARD, fragments, texts
-from tokenization.aligned import AlignedText
-from tokenization.character_edits import Decompose
-from tokenization.edits import (
+from tokenization.algorithms.pieces import piece_edits
+from tokenization.files.published import family_section
+from tokenization.options import SentencePieceOptions, parse_options
+from tokenization.text.aligned import AlignedText
+from tokenization.text.character_edits import Decompose
+from tokenization.text.edits import (
     CollapseSpace,
     Edit,
     LowerCase,
@@ -21,16 +24,13 @@ from tokenization.edits import (
     apply_edits,
     follow_edits,
 )
-from tokenization.moses import (
+from tokenization.text.moses import (
     DROP_NON_PRINTING,
     is_control,
     punctuation_edits,
     unicode_punctuation_edits,
     word_splitter,
 )
-from tokenization.options import SentencePieceOptions, parse_options
-from tokenization.pieces import piece_edits
-from tokenization.published import family_section
 
 LANGUAGES = ["en", "de", "fr", "it", "cs", "fi", "ko", "xx"]
 XLNET = parse_options({**family_section("xlnet"), "lower_case": True})

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.tokenization.sides import FAMILIES, Sides
 from tests.tokenization.texts import CORPUS, texts
-from tokenization.bpe import BytePairAlgorithm
-from tokenization.fast_merges import fast_merges, in_creation_order
+from tokenization.algorithms.bpe import BytePairAlgorithm
+from tokenization.algorithms.fast_merges import fast_merges, in_creation_order
 from tokenization.options import BytePairOptions
 
 

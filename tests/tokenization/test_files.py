@@ -21,7 +21,7 @@ from tokenization import (
     build_tokenizer,
     load_tokenizer,
 )
-from tokenization.plain_yaml import write_yaml
+from tokenization.files.plain_yaml import write_yaml
 from tokenization.saving import resolved_section
 
 BATCH = [*SENTENCES.values(), *NEWS]

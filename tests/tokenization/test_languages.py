@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.tokenization.sides import Sides
 from tests.tokenization.texts import SENTENCES, texts
 from tokenization import MissingExtraError, TokenizationError, Tokenizer
-from tokenization.segmenters import register_segmenter, segmenter_words
+from tokenization.text.segmenters import register_segmenter, segmenter_words
 
 LANGUAGES = {"en": 0, "de": 1, "zh": 2, "ja": 3, "th": 4}
 
@@ -174,7 +174,7 @@ def test_a_missing_package_names_its_extra(
 def test_missing_sacremoses_names_its_extra(
     sides: dict[str, Sides], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tokenization import moses
+    from tokenization.text import moses
 
     monkeypatch.setitem(sys.modules, "sacremoses", None)
     for cached in (moses.punctuation_edits, moses.unicode_punctuation_edits, moses.word_splitter):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.tokenization.sides import SENTENCEPIECE, Sides, published_class
 from tests.tokenization.texts import CORPUS, NEWS, SENTENCES, texts
 from tokenization import Tokenizer, VocabularyError, load_tokenizer, train_tokenizer
+from tokenization.files.published import family_section
 from tokenization.options import SentencePieceOptions
-from tokenization.published import family_section
 
 BATCH = [*SENTENCES.values(), *NEWS]
 SPACES = {"xlnet": "one"}

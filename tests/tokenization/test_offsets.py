@@ -7,7 +7,7 @@ from hypothesis import given
 
 from tests.tokenization.sides import FAMILIES, Sides
 from tests.tokenization.texts import NEWS, SENTENCES, texts
-from tokenization.pieces import SPACE
+from tokenization.algorithms.pieces import SPACE
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.tokenization.sides import Sides
 from tests.tokenization.texts import NEWS, SENTENCES
 from tokenization import VocabularyError, load_tokenizer
-from tokenization.pickles import read_pickled_words
+from tokenization.files.pickles import read_pickled_words
 
 BATCH = [*SENTENCES.values(), *NEWS]
 

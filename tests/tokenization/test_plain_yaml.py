@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenization import plain_yaml
-from tokenization.plain_yaml import Document, YamlError, core_loader, parse_yaml, write_yaml
-from tokenization.published import SPECS
+from tokenization.files import plain_yaml
+from tokenization.files.plain_yaml import Document, YamlError, core_loader, parse_yaml, write_yaml
+from tokenization.files.published import SPECS
 
 LIBRARIES = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
 both = pytest.mark.parametrize("library", LIBRARIES)

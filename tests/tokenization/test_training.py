@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, section
 from tests.tokenization.texts import CORPUS, NEWS, SENTENCES, texts, words
 from tokenization import TokenizationError, Tokenizer, parse_options, train_tokenizer
-from tokenization.published import family_section
+from tokenization.files.published import family_section
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -15,8 +15,8 @@ from tokenization import (
     parse_options,
     train_tokenizer,
 )
-from tokenization.published import family_section
-from tokenization.words import WordAlgorithm
+from tokenization.algorithms.words import WordAlgorithm
+from tokenization.files.published import family_section
 
 GOLDENS = json.loads(Path(__file__).with_name("goldens").joinpath("word_goldens.json").read_text())
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenization.errors import VocabularyError
-from tokenization.vocabulary_files import read_file
+from tokenization.files.vocabulary_files import read_file
 
 _CONTAINERS: dict[tuple[str, str], type] = {
     ("collections", "OrderedDict"): OrderedDict,

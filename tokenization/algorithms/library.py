@@ -11,18 +11,18 @@ from tokenizers import AddedToken as LibraryToken
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from typing_extensions import Self
 
-from tokenization.added import AddedTokens
-from tokenization.algorithm import Followed
-from tokenization.aligned import AlignedText
-from tokenization.decoding import Decoder
+from tokenization.algorithms.algorithm import Followed
+from tokenization.algorithms.pieces import SPACE, PieceAlgorithm, ends_in_number
 from tokenization.errors import TokenizationError, VocabularyError
-from tokenization.formats import Place
-from tokenization.languages import Languages
+from tokenization.files.piece_file import character_map, check_piece_file, is_unigram, pieces
+from tokenization.files.vocabulary_files import boundary, read_file, read_text
 from tokenization.options import SentencePieceOptions
-from tokenization.piece_file import character_map, check_piece_file, is_unigram, pieces
-from tokenization.pieces import SPACE, PieceAlgorithm, ends_in_number
-from tokenization.reading import RawText, TokenizedText, word_numbers
-from tokenization.vocabulary_files import boundary, read_file, read_text
+from tokenization.pipeline.added import AddedTokens
+from tokenization.pipeline.decoding import Decoder
+from tokenization.pipeline.formats import Place
+from tokenization.pipeline.languages import Languages
+from tokenization.pipeline.reading import RawText, TokenizedText, word_numbers
+from tokenization.text.aligned import AlignedText
 
 # What the published fast class takes off the score of a piece that ends in a digit and a comma, so
 # that it loses.

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tokenization.added import AddedTokens
-from tokenization.algorithm import Algorithm
+from tokenization.algorithms.algorithm import Algorithm
 from tokenization.options import CommonOptions
+from tokenization.pipeline.added import AddedTokens
 
 # Spaces that English tokenizers put before punctuation and clipped words.
 _ENGLISH_SPACES = (

@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tokenization.added import AddedTokens
-from tokenization.algorithm import Algorithm, Followed
-from tokenization.aligned import AlignedText, Span
+from tokenization.algorithms.algorithm import Algorithm, Followed
 from tokenization.errors import TokenizationError
-from tokenization.languages import Languages
+from tokenization.pipeline.added import AddedTokens
+from tokenization.pipeline.languages import Languages
+from tokenization.text.aligned import AlignedText, Span
 
 
 class RawText(NamedTuple):

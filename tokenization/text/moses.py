@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from types import ModuleType
 
-from tokenization.character_edits import Drop
-from tokenization.edits import Edit, Strip, Substitute, apply_edits, needed_character
 from tokenization.errors import TokenizationError
 from tokenization.extras import import_extra
+from tokenization.text.character_edits import Drop
+from tokenization.text.edits import Edit, Strip, Substitute, apply_edits, needed_character
 
 
 def _sacremoses() -> ModuleType:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
-from tokenization.pair_training import Merge
+from tokenization.algorithms.pair_training import Merge
 
 
 def in_creation_order(ranks: Mapping[Merge, int]) -> bool:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TypeVar
 
-from tokenization.aligned import AlignedText
-from tokenization.edits import LowerCase
 from tokenization.options import AddedToken
+from tokenization.text.aligned import AlignedText
+from tokenization.text.edits import LowerCase
 
 Text = TypeVar("Text", str, AlignedText)
 

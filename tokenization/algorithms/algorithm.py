@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from tokenizers import Tokenizer as Library
 from typing_extensions import Self
 
-from tokenization.aligned import AlignedText, Span
 from tokenization.errors import TokenizationError
+from tokenization.text.aligned import AlignedText, Span
 
 Followed: TypeAlias = tuple[list[str], list[Span]]
 Options = TypeVar("Options")

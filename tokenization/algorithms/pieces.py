@@ -10,10 +10,14 @@ from typing import Any
 import sentencepiece
 from typing_extensions import Self
 
-from tokenization.algorithm import Followed
-from tokenization.aligned import AlignedText, Span
-from tokenization.character_edits import Decompose
-from tokenization.edits import (
+from tokenization.algorithms.algorithm import Followed
+from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.files.piece_file import check_piece_file
+from tokenization.files.vocabulary_files import read_file
+from tokenization.options import SentencePieceOptions
+from tokenization.text.aligned import AlignedText, Span
+from tokenization.text.character_edits import Decompose
+from tokenization.text.edits import (
     CollapseSpace,
     Edit,
     LowerCase,
@@ -22,10 +26,6 @@ from tokenization.edits import (
     follow_edits,
     lowered_as_read,
 )
-from tokenization.errors import TokenizationError, VocabularyError
-from tokenization.options import SentencePieceOptions
-from tokenization.piece_file import check_piece_file
-from tokenization.vocabulary_files import read_file
 
 SPACE = "▁"
 _OWN_PIECES = {"unk": "<unk>", "bos": "<s>", "eos": "</s>"}

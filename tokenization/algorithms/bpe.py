@@ -9,15 +9,15 @@ from typing import Any
 
 from typing_extensions import Self
 
-from tokenization.algorithm import Followed
-from tokenization.aligned import AlignedText, Span
-from tokenization.edits import lowered_as_read
+from tokenization.algorithms.algorithm import Followed
+from tokenization.algorithms.fast_merges import fast_merges
+from tokenization.algorithms.pair_training import Merge, learn_merges, merge_pair
+from tokenization.algorithms.words_of_language import WordSplitter
 from tokenization.errors import TokenizationError, VocabularyError
-from tokenization.fast_merges import fast_merges
+from tokenization.files.vocabulary_files import read_mapping, read_text
 from tokenization.options import BytePairOptions
-from tokenization.pair_training import Merge, learn_merges, merge_pair
-from tokenization.vocabulary_files import read_mapping, read_text
-from tokenization.words_of_language import WordSplitter
+from tokenization.text.aligned import AlignedText, Span
+from tokenization.text.edits import lowered_as_read
 
 # Words come again and again; this many are remembered with their symbols, about a hundred
 # megabytes.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from tokenization.aligned import AlignedText, Span
+from tokenization.text.aligned import AlignedText, Span
 
 
 class _Dropped(dict[int, int | None]):

@@ -8,14 +8,21 @@ from typing import Any
 
 from typing_extensions import Self
 
-from tokenization.algorithm import Followed
-from tokenization.aligned import AlignedText, locate_words
-from tokenization.edits import Edit, LowerCase, Strip, apply_edits, follow_edits, lowered_as_read
+from tokenization.algorithms.algorithm import Followed
 from tokenization.errors import TokenizationError, VocabularyError
-from tokenization.moses import punctuation_edits, word_joiner, word_splitter
+from tokenization.files.pickles import read_pickled_words
+from tokenization.files.vocabulary_files import read_file, read_text
 from tokenization.options import WordOptions
-from tokenization.pickles import read_pickled_words
-from tokenization.vocabulary_files import read_file, read_text
+from tokenization.text.aligned import AlignedText, locate_words
+from tokenization.text.edits import (
+    Edit,
+    LowerCase,
+    Strip,
+    apply_edits,
+    follow_edits,
+    lowered_as_read,
+)
+from tokenization.text.moses import punctuation_edits, word_joiner, word_splitter
 
 _NUMBER_MARKS = re.compile(r"(?<=\d)[,.](?=\d)")
 _PICKLES = ("vocab.pkl", "vocab.bin")

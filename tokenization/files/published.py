@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tokenization.errors import TokenizationError
+from tokenization.files.piece_file import pieces
+from tokenization.files.plain_yaml import YamlError, parse_yaml
+from tokenization.files.vocabulary_files import boundary, read_file, read_mapping, read_text
 from tokenization.options import AddedToken, CommonOptions, SpecialTokens, parse_options
-from tokenization.piece_file import pieces
-from tokenization.plain_yaml import YamlError, parse_yaml
-from tokenization.vocabulary_files import boundary, read_file, read_mapping, read_text
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 # A checkout keeps the specs beside the packages, an installation inside the engine.
 SPECS = next(
     (path for path in (_ROOT / "specs", _ROOT / "engine" / "_specs") if path.is_dir()),

@@ -5,17 +5,17 @@ accents.
 import unicodedata
 from functools import lru_cache
 
-from tokenization.aligned import AlignedText, concatenate, locate_words
-from tokenization.character_edits import Decompose, Translate
-from tokenization.edits import Edit, LowerCase, apply_edits, follow_edits
-from tokenization.moses import (
+from tokenization.options import BytePairOptions
+from tokenization.text.aligned import AlignedText, concatenate, locate_words
+from tokenization.text.character_edits import Decompose, Translate
+from tokenization.text.edits import Edit, LowerCase, apply_edits, follow_edits
+from tokenization.text.moses import (
     DROP_NON_PRINTING,
     punctuation_edits,
     unicode_punctuation_edits,
     word_splitter,
 )
-from tokenization.options import BytePairOptions
-from tokenization.segmenters import find_segmenter, segmenter_words
+from tokenization.text.segmenters import find_segmenter, segmenter_words
 
 # Cedilla and comma forms alike lose their marks (Sennrich et al. 2016, wmt16-scripts).
 _ROMANIAN = str.maketrans("ŞşȘșŢţȚțĂăÂâÎî", "SsSsTtTtAaAaIi")

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokenization.encoding import Encoding, Padder, stack, to_tensors
 from tokenization.errors import TokenizationError
-from tokenization.formats import Place, SequenceFormat, spread
 from tokenization.options import CommonOptions, Role, Side
-from tokenization.reading import TokenizedText
-from tokenization.request import Request, Tensors, padding_strategy
-from tokenization.windows import Cut, rows, truncate
+from tokenization.pipeline.encoding import Encoding, Padder, stack, to_tensors
+from tokenization.pipeline.formats import Place, SequenceFormat, spread
+from tokenization.pipeline.reading import TokenizedText
+from tokenization.pipeline.request import Request, Tensors, padding_strategy
+from tokenization.pipeline.windows import Cut, rows, truncate
 
 Row = dict[str, Any]
 

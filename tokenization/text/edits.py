@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Protocol
 
-from tokenization.aligned import AlignedText, Span
+from tokenization.text.aligned import AlignedText, Span
 
 
 class Edit(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tokenization.errors import TokenizationError
 from tokenization.options import Side
-from tokenization.request import Request
+from tokenization.pipeline.request import Request
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tokenization.errors import TokenizationError
 from tokenization.options import Side
-from tokenization.request import Padding, Tensors
+from tokenization.pipeline.request import Padding, Tensors
 
 
 class Encoding(dict[str, Any]):

@@ -1,0 +1,1 @@
+"""From words and pieces to ids: one module an algorithm."""

@@ -1,0 +1,1 @@
+"""The steps of a call: reading, added tokens, truncation, special tokens, padding, decoding."""

@@ -1,0 +1,1 @@
+"""Text before it is cut: alignment, edits, Moses, segmenters."""
