@@ -110,6 +110,24 @@ def check_flag(name: str, given: object) -> None:
         raise InputError(f"{name} is {given!r}, expected True or False")
 
 
+def read_device(given: Any) -> torch.device:
+    """A device, or torch's default one where none is given (raises InputError for what is none)."""
+    if given is None:
+        return torch.get_default_device()
+    try:
+        return torch.device(given)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device is {given!r}, which names none: {reason}") from None
+
+
+def check_dtype(given: object) -> None:
+    """Raise InputError for what is neither a dtype of floating-point numbers nor left out."""
+    if given is None or (isinstance(given, torch.dtype) and given.is_floating_point):
+        return
+    raise InputError(f"dtype is {given!r}, expected one of floats, such as torch.bfloat16")
+
+
 def check_callable(name: str, given: object) -> None:
     """Raise InputError for what is neither a function nor left out."""
     if given is not None and not callable(given):

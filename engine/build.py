@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 import heads
+from engine.arguments import check_dtype, read_device
 from engine.errors import InputError, Problem, SpecError
 from engine.model import Model
 from engine.parameters.init import initialize
@@ -52,7 +53,8 @@ def build_model(
     InputError for an unknown head or a network that is larger than the machine's memory.
     """
     resolved = load_spec(spec, overrides)
-    place = torch.device(device) if device is not None else torch.get_default_device()
+    place = read_device(device)
+    check_dtype(dtype)
     model = assemble(resolved, head, **head_options)
     if place.type != "meta" and any(buffer.is_meta for buffer in model.buffers()):
         # A head's own buffers hold values from the beginning.

@@ -17,7 +17,15 @@ class Problem:
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
-        return f"{place}: {self.path or 'spec'}: {self.message}"
+        return f"{place}: {shortened(self.path or 'spec')}: {shortened(self.message)}"
+
+
+def shortened(text: str, most: int = 400) -> str:
+    """A text whose middle is left out where it is very long, as values of a damaged file can be."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} … {len(text) - most:,} characters … {text[-half:]}"
 
 
 class SpecError(ValueError):

@@ -55,8 +55,7 @@ def _open(directory: Path, specs: Path, changes: dict[str, Any]) -> Tokenizer:
             f"{directory}: no tokenizer here: needs {TOKENIZER_FILE} or {SPEC_FILE} (ours) or tokenizer_config.json "
             f"(transformers); it holds {there}"
         )
-    with boundary(directory):
-        section = read_published(directory, specs).model_dump()
+    section = read_published(directory, specs).model_dump()
     return _build(section, changes, directory, directory)
 
 

@@ -126,6 +126,8 @@ class Tokenizer:
         """The id of a token, that of the unknown token where the vocabulary lacks it; raises if
         there is none.
         """
+        if not isinstance(token, str):
+            raise TokenizationError(f"a token is a text, found {token!r}")
         index = self._ids.get(token, self._unknown)
         if index is None:
             raise TokenizationError(
@@ -287,6 +289,8 @@ class Tokenizer:
         self, rows: Any, skip_special_tokens: bool = False, clean_up_spaces: bool | None = None
     ) -> list[str]:
         """The texts of many rows of ids."""
+        if not isinstance(rows, Iterable) or isinstance(rows, str):
+            raise TokenizationError(f"rows of ids are decoded, found {rows!r}")
         return [self.decode(row, skip_special_tokens, clean_up_spaces) for row in rows]
 
     def save(self, directory: str | Path, format: Format = "engine") -> Path:

@@ -43,6 +43,7 @@ FOREIGN = (
     SafetensorError,
 )
 REMAP_BYTES = 2**26
+DEEPEST = 50  # containers within one another in any description
 LARGEST_TEXT = 2**26
 DOWNLOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "spec.yaml")
 
@@ -185,7 +186,22 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is damaged: it holds no object")
+    if _depth(data) > DEEPEST:
+        raise CheckpointError(f"{path} is damaged: values lie more than {DEEPEST} deep")
     return data
+
+
+def _depth(data: Any) -> int:
+    """How many containers lie within one another."""
+    level, depth = [data], 0
+    while level := [value for value in level if isinstance(value, dict | list)]:
+        depth += 1
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    return depth
 
 
 @contextlib.contextmanager

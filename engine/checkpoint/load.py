@@ -5,12 +5,13 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from engine.arguments import check_dtype, read_device
 from engine.build import assemble
 from engine.checkpoint.files import REMAP_BYTES, read_folder, resolve_folder
 from engine.checkpoint.names import Slot
@@ -27,6 +28,9 @@ from engine.spec import SpecSource
 
 # Numbers that are drawn anew beside any checkpoint; beside a larger one, four times its own.
 MOST_FRESH = 2**26
+
+# The networks' operators exist in these alone; float8 is a form of storage.
+COMPUTABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def load_model(
     CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
     """
     if weights not in (None, "int8"):
-        raise ValueError(f"weights is {weights!r}; allowed: None, 'int8'")
+        raise InputError(f"weights is {weights!r}; allowed: None, 'int8'")
+    check_dtype(dtype)
+    device = read_device(device)
     folder = resolve_folder(source, revision)
 
     def read() -> tuple[Model, LoadReport]:
@@ -166,6 +172,14 @@ def _fill(
         for name in list(filled):
             again = partial(_read, plan, slot, stored, name) if narrow else None
             _assign(model, name, filled.pop(name), dtype, device, again)
+    kinds = {str(model.get_parameter(name).dtype)[6:] for name in taken}
+    remarks = plan.source.remarks
+    if dtype is None and len(kinds) > 1:
+        dtype = _in_one_dtype(model, taken)
+        told = " and ".join(sorted(kinds))
+        remarks += (
+            f"weights stored as {told} are all {str(dtype)[6:]} now: dtype= says otherwise",
+        )
     _fresh(model, fresh, dtype, device, seed)
     for name in plan.zeros.intersection(fresh):
         torch.nn.init.zeros_(model.get_parameter(name))
@@ -176,9 +190,18 @@ def _fill(
         unused=plan.unused,
         other_shape=plan.other_shape,
         config_left_over=plan.source.config_left_over,
-        remarks=plan.source.remarks,
+        remarks=remarks,
         taken_over=tuple(f"{name} (of {plan.other_head})" for name in plan.taken_over),
     )
+
+
+def _in_one_dtype(model: Model, names: set[str]) -> torch.dtype:
+    """Cast these parameters to the dtype that holds the numbers of all of them."""
+    parameters = [model.get_parameter(name) for name in names]
+    common = reduce(torch.promote_types, {parameter.dtype for parameter in parameters})
+    for parameter in parameters:
+        parameter.data = parameter.data.to(common)
+    return common
 
 
 def _check_fresh(wanted: int, stored: Stored) -> None:
@@ -204,14 +227,14 @@ def _assign(
     """
     path, _, last = name.rpartition(".")
     module = model.get_submodule(path)
+    if tensor.dtype not in COMPUTABLE:
+        raise CheckpointError(
+            f"{name} is stored as {tensor.dtype}, which holds no weights: dequantize it first"
+        )
     if narrow is not None and _narrows(model, name):
         blank = Int8Weight.empty(tensor.shape, dtype or tensor.dtype, device)
         setattr(module, last, nn.Parameter(_rounded(name, blank, narrow), requires_grad=False))
         return
-    if not tensor.is_floating_point():
-        raise CheckpointError(
-            f"{name} is stored as {tensor.dtype}, which holds no weights: dequantize it first"
-        )
     old = model.get_parameter(name)
     kind = tensor.dtype if dtype is None else dtype
     # A view would keep the whole file's pages, those of rounded weights among them.

@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.arguments import read_mask, read_tensor
 from engine.errors import InputError
 from engine.generation.guards import has_memory
-from engine.memory import Memory, check_memory
+from engine.memory import Memory, check_is_memory, check_memory
 from engine.network.inputs import expect
 from engine.network.network import Network
 from engine.spec import Spec
@@ -58,14 +58,11 @@ def _check_encoder(spec: Spec, states: Tensor, mask: Tensor | None, batch: int) 
     expect("encoder_attention_mask", mask, (batch, count))
 
 
-def check_given_memory(spec: Spec, memory: object, batch: int) -> None:
+def check_given_memory(spec: Spec, memory: Memory | None, batch: int) -> None:
     """Raise InputError for what is no memory of this network and batch."""
     if memory is None:
         return
-    if not isinstance(memory, Memory):
-        raise InputError(
-            f"memory is a {type(memory).__name__}, expected the Memory that a call gave"
-        )
+    check_is_memory(memory)
     if not has_memory(spec):
         raise InputError("memory was given but this spec has memory.kind none")
     check_memory(spec, memory, batch)

@@ -9,7 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from engine.memory import Keeps, LayerMemory, Memory, check_memory
+from engine.arguments import check_count, read_tensor
+from engine.memory import Keeps, LayerMemory, Memory, check_is_memory, check_memory
 from engine.network.block import Block
 from engine.network.inputs import expect, in_range
 from engine.network.network import Network
@@ -22,6 +23,7 @@ class MemoryMethods(Network):
         """The memory that inference starts with, in the form of keys and values; None where the
         spec keeps nothing.
         """
+        check_count("batch", batch)
         return start_memory(self, batch)
 
     def reset_memory(self, memory: Memory, rows: Tensor | Sequence[int]) -> Memory:
@@ -31,9 +33,10 @@ class MemoryMethods(Network):
         Rows are given by their numbers, or as (b) with True for those to begin anew; an encoder's
         keys and values stay. Raises InputError for rows that the memory does not have.
         """
+        check_is_memory(memory)
         check_memory(self.spec, memory, memory.batch)
         held = next(iter(memory.layers[0].tensors().values()))
-        chosen = torch.as_tensor(rows, device=held.device)
+        chosen = read_tensor("rows", rows, held.device)
         if chosen.dtype == torch.bool:
             expect("rows", chosen, (memory.batch,))
         else:
@@ -51,6 +54,7 @@ class MemoryMethods(Network):
         A memory that holds keys and values already comes back as it is, and so does one whose keys
         change with every token.
         """
+        check_is_memory(memory)
         if memory.projected or not self.position.keys_stay:
             return memory
         rotation = self.position.memory_rotation(memory, self.device)

@@ -1,7 +1,7 @@
 """What earlier tokens leave behind: one immutable value for key/value caches and for recurrence."""
 
 from engine.memory.layer import DistanceKeys, LayerMemory
-from engine.memory.memory import Form, Keeps, Memory, check_memory
+from engine.memory.memory import Form, Keeps, Memory, check_is_memory, check_memory
 from engine.memory.policy import MemoryPolicy, memory_after, memory_policy, remembered_mask
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "LayerMemory",
     "Memory",
     "MemoryPolicy",
+    "check_is_memory",
     "check_memory",
     "memory_after",
     "memory_policy",

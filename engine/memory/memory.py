@@ -218,7 +218,7 @@ class Memory:
         """All but the newest `count` tokens (raises InputError for fewer than none or more than
         there are).
         """
-        if not 0 <= count <= self.length:
+        if not isinstance(count, int | torch.SymInt) or not 0 <= count <= self.length:
             raise InputError(f"a memory of {self.length} tokens cannot lose {count}")
         kept = self.length - count
         layers = tuple(layer.between(0, kept) for layer in self.layers)
@@ -343,6 +343,14 @@ def later(vacant: Tensor | None, start: int) -> Tensor | None:
 def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     moved = torch.empty(0, dtype=torch.float32).to(*args, **kwargs)
     return tensor.to(moved.device)
+
+
+def check_is_memory(given: object) -> None:
+    """Raise InputError for what is no Memory."""
+    if not isinstance(given, Memory):
+        raise InputError(
+            f"memory is a {type(given).__name__}, expected the Memory that a call gave"
+        )
 
 
 def check_memory(spec: Spec, memory: Memory, batch: int) -> None:

@@ -20,7 +20,7 @@ from engine.arguments import (
     readable,
 )
 from engine.errors import InputError, nearest
-from engine.memory import Form, Memory, check_memory
+from engine.memory import Form, Memory, check_is_memory, check_memory
 from engine.network.positions import Position
 from engine.spec import Spec
 
@@ -195,10 +195,8 @@ def check(spec: Spec, position: Position, inputs: Inputs, dtype: torch.dtype) ->
     """
     if (inputs.input_ids is None) == (inputs.inputs_embeds is None):
         raise InputError("give exactly one of input_ids and inputs_embeds")
-    if inputs.memory is not None and not isinstance(inputs.memory, Memory):
-        raise InputError(
-            f"memory is a {type(inputs.memory).__name__}, expected the Memory that a call gave"
-        )
+    if inputs.memory is not None:
+        check_is_memory(inputs.memory)
     for name in FLAGS:
         check_flag(name, getattr(inputs, name))
     _check_tokens(spec, position, inputs)

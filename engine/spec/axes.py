@@ -402,6 +402,10 @@ class Tokens(Axis):
     classification: Index | None = None
 
 
+# Of a field within the spec; none is nested so deep.
+DottedPath = Annotated[str, Field(max_length=200)]
+
+
 class ConfigField(Axis):
     """Where a field of a foreign config.json lives in the spec, and which of its values stand for
     which of ours.
@@ -413,7 +417,7 @@ class ConfigField(Axis):
     spec must hold for the field to be read, where published code ignores it otherwise.
     """
 
-    path: str | tuple[str, ...]
+    path: DottedPath | tuple[DottedPath, ...]
     values: dict[Any, Any] = {}
     only: bool = False
     offset: int = 0
@@ -436,7 +440,7 @@ class Layout(Axis):
     model_type: str
     prefix: str | None = None
     architectures: dict[str, str | tuple[str, ...]] = {}
-    config: dict[str, str | ConfigField] = {}
+    config: dict[str, DottedPath | ConfigField] = {}
     generation: dict[str, str] = {
         "pad_token_id": "tokens.padding",
         "bos_token_id": "tokens.bos",

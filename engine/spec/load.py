@@ -1,7 +1,8 @@
 """From a path, a bare name, a dict or a Spec to a Spec, with every problem at its line and column."""
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ if not SPECS.is_dir():  # installed as a wheel: the specs travel inside the pack
     SPECS = Path(__file__).resolve().parents[1] / "_specs"
 # Sections whose keys depend on what they are: another one replaces them whole.
 UNIONS = {"position": "kind", "memory": "kind", "tokenizer": "algorithm", "pooling": "kind"}
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def load_spec(
@@ -49,6 +51,7 @@ def load_spec(
         found += rules_of_intact_axes(data, {path[0] for path, _ in found if path})
     found += _head_problems(data, head_options or {}, spec)
     found += map_problems(data, head_options or {})
+    found += _half_characters(data)
     if spec is None or found:
         problems = [origins.problem(path, text) for path, text in dict.fromkeys(found)]
         raise SpecError(
@@ -58,6 +61,22 @@ def load_spec(
             )
         )
     return spec
+
+
+def _half_characters(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
+    """Texts that no file can hold in UTF-8."""
+    waiting: list[tuple[KeyPath, Any]] = [((), data)]
+    while waiting:
+        path, value = waiting.pop()
+        texts = [value]
+        if isinstance(value, Mapping):
+            texts = list(value)
+            waiting += [((*path, str(key)), inner) for key, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [((*path, str(index)), inner) for index, inner in enumerate(value)]
+        for text in texts:
+            if isinstance(text, str) and not text.isascii() and _HALF_CHARACTER.search(text):
+                yield path, f"{text!a} holds half a character, a lone surrogate"
 
 
 def read(

@@ -76,7 +76,8 @@ def map_problems(data: Any, heads: Collection[str]) -> Iterator[tuple[Path, str]
         names = section.get("names")
         for ours, theirs in names.items() if isinstance(names, Mapping) else ():
             entry = tuple(theirs) if isinstance(theirs, list | tuple) else theirs
-            if theirs is not None and isinstance(ours, str):
+            parts = entry if isinstance(entry, tuple) else (entry,)
+            if isinstance(ours, str) and all(isinstance(part, str) for part in parts):
                 yield from (
                     ((*here, "names", ours), text)
                     for text in _entry_problems(ours, entry, frozenset(heads))

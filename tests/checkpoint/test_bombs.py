@@ -80,11 +80,14 @@ def test_a_tensor_larger_than_its_storage_is_refused(theirs):
     refused(theirs, "lm_head.weight (60, 32) is larger than what it is stored in")
 
 
-def test_integers_are_no_weights(theirs):
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float8_e4m3fn])
+@pytest.mark.parametrize("weights", [None, "int8"])
+def test_integers_and_storage_forms_are_no_weights(theirs, dtype, weights):
     state = load_file(theirs / "model.safetensors")
-    state["model.layer_norm.weight"] = state["model.layer_norm.weight"].to(torch.int8)
+    name = "model.layers.0.fc1.weight"
+    state[name] = state[name].to(dtype)
     save_file(state, theirs / "model.safetensors", metadata={"format": "pt"})
-    refused(theirs, "is stored as torch.int8, which holds no weights")
+    refused(theirs, f"is stored as {dtype}, which holds no weights", weights=weights)
 
 
 def test_more_layers_than_tensors(theirs):
@@ -175,3 +178,23 @@ def test_a_loaded_head_of_very_many_labels(theirs):
     with pytest.raises(Exception, match=r"too many for a new head|num_labels") as caught:
         load_model(theirs, "sequence_classification")
     assert type(caught.value).__module__ == "engine.errors"
+
+
+def test_a_description_of_very_many_levels(theirs):
+    (theirs / "generation_config.json").write_text(
+        '{"max_new_tokens": ' + '{"a": ' * 90 + "1" + "}" * 91
+    )
+    refused(theirs, "generation_config.json is damaged: values lie more than 50 deep")
+
+
+def test_tensors_of_several_dtypes_come_in_the_one_that_holds_all(theirs):
+    state = load_file(theirs / "model.safetensors")
+    halved = {name: tensor.bfloat16() for name, tensor in state.items()}
+    exact = {name: tensor for name, tensor in state.items() if "norm" in name}
+    save_file({**halved, **exact}, theirs / "model.safetensors", metadata={"format": "pt"})
+    with pytest.warns(UserWarning, match="stored as bfloat16 and float32 are all float32 now"):
+        model = load_model(theirs)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert torch.equal(model.final_norm.weight, state["model.layer_norm.weight"])
+    assert torch.isfinite(model(torch.tensor([[5, 6]])).logits).all()
+    assert not load_model(theirs, dtype=torch.bfloat16).load_report

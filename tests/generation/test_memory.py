@@ -1,6 +1,7 @@
 """Memory as a value: shared buffers, projection, rows, files, and what it is refused for."""
 
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +367,16 @@ def test_dropped_layers_leave_no_hole_in_a_memory_of_keys() -> None:
     ).train()
     with pytest.raises(InputError, match="training drops whole blocks"):
         model(ids(2, 3), memory=model.start_memory(2), use_memory=True)
+
+
+@pytest.mark.parametrize("given", [None, torch.ones(2, 3), "memory"])
+def test_what_is_no_memory(given: Any) -> None:
+    model = network("xglm")
+    for call in (model.project_memory, partial(model.reset_memory, rows=[0])):
+        with pytest.raises(InputError, match="expected the Memory"):
+            call(given)
+    for rows in (2.0, None, "2"):
+        with pytest.raises(InputError, match="batch is"):
+            model.start_memory(rows)
+    with pytest.raises(InputError, match="cannot lose"):
+        remembered(model, ids(1, 3)).drop_newest("1")

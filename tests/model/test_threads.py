@@ -1,6 +1,7 @@
 """Building and opening in several threads: nothing of the process is read or changed."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -65,3 +66,19 @@ def test_new_heads_leave_the_process_alone(tmp_path):
 def test_a_network_larger_than_the_machine_is_refused_before_anything_is_allocated():
     with pytest.raises(InputError, match=r"GiB does not fit into this machine's memory"):
         build_model("tiny/xglm", overrides={"dims.vocab": 2**31 - 1, "dims.model": 2**16})
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"dtype": "float32"}, "expected one of floats"),
+        ({"dtype": torch.int8}, "expected one of floats"),
+        ({"device": torch.zeros(2)}, "which names none"),
+        ({"device": "gpu"}, "which names none"),
+    ],
+)
+def test_a_dtype_or_device_that_is_none(given, told, tmp_path):
+    save_model(build_model("tiny/xglm", seed=0), tmp_path)
+    for opened in (partial(build_model, "tiny/xglm"), partial(load_model, tmp_path)):
+        with pytest.raises(InputError, match=told):
+            opened(**given)

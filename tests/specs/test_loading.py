@@ -420,3 +420,32 @@ def test_merge_tells_what_gives_way():
 
 def test_specs_are_where_the_package_looks():
     assert (SPECS / "families" / "xlnet.yaml").is_file()
+
+
+def test_a_very_long_value_leaves_its_middle_out(write):
+    with pytest.raises(SpecError) as caught:
+        load_spec(write(f"{SMALL}init: {{std: '{'x' * 100_000}'}}\n"))
+    assert len(str(caught.value)) < 1_000
+    assert "init.std: should be a number, found 'xxx" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ('names: {final_norm: {"a": 1}}', "checkpoint.huggingface.names.final_norm"),
+        (f"config: {{width: {'dims.' * 4000}model}}", "should have at most 200 characters"),
+    ],
+)
+def test_weight_maps_that_cannot_be_read(write, section, sentence):
+    layout = f"checkpoint: {{huggingface: {{model_type: small, {section}}}}}\n"
+    with pytest.raises(SpecError) as caught:
+        load_spec(write(SMALL + layout))
+    assert sentence in str(caught.value)
+
+
+def test_half_a_character_is_refused_before_it_is_saved():
+    data = {"name": "small", "dims": {"layers": 2, "model": 32, "heads": 4, "vocab": 100}}
+    layout = {"model_type": "small", "config": {"width": "\ud800"}}
+    for wrong in ({"name": "sm\udc00ll"}, {"checkpoint": {"huggingface": layout}}):
+        with pytest.raises(SpecError, match="half a character"):
+            load_spec({**data, **wrong})

@@ -15,7 +15,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, published_class
 from tests.tokenization.texts import CORPUS, NEWS
 from tokenization import TokenizationError, load_tokenizer, train_tokenizer
-from tokenization.files.published import family_section
+from tokenization.files.published import family_section, read_published
 from tokenization.options import BytePairOptions
 
 
@@ -223,3 +223,27 @@ def test_xlm_splits_words_before_it_lowers_them() -> None:
     assert after.tokenize("Mr. 5 No. 7") == words
     words = ["m", "r</w>", ".</w>", "5</w>", "n", "o</w>", ".</w>", "7</w>"]
     assert before.tokenize("Mr. 5 No. 7") == words
+
+
+@pytest.mark.parametrize("given", [1, 1.5, [1], {"text": "<pad>"}])
+def test_a_special_token_that_is_none(copied: Path, given: Any) -> None:
+    change(copied, pad_token=given)
+    with pytest.raises(TokenizationError, match="xglm"):
+        load_tokenizer(copied)
+    with pytest.raises(TokenizationError, match="xglm"):
+        read_published(copied)
+
+
+def test_calls_that_no_tokenizer_can_follow(sides: dict[str, Sides]) -> None:
+    tokenizer = sides["xglm"].ours
+    for call, told in (
+        (lambda: tokenizer.token_to_id([5]), "a token is a text"),
+        (lambda: tokenizer.decode(["a"]), "ids are whole numbers"),
+        (lambda: tokenizer.decode([1.5]), "ids are whole numbers"),
+        (lambda: tokenizer.batch_decode(None), "rows of ids"),
+        (lambda: tokenizer.train(CORPUS, "x"), "vocab_size is 'x'"),
+        (lambda: tokenizer.train(CORPUS, 2**63), "vocab_size is"),
+    ):
+        with pytest.raises(TokenizationError, match=told):
+            call()
+    assert tokenizer.decode([9.0, 10]) == tokenizer.decode([9, 10])

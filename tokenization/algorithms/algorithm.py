@@ -114,4 +114,7 @@ def train_algorithm(
             raise TokenizationError(
                 f"{name} is one string, {given[:40]!r}: give a list or another iterable of strings"
             )
+    whole = isinstance(vocab_size, int) and not isinstance(vocab_size, bool)
+    if vocab_size is not None and not (whole and 0 < vocab_size < 2**31):
+        raise TokenizationError(f"vocab_size is {vocab_size!r}, expected a number of ids")
     return kind.train(options, corpus, vocab_size, languages)

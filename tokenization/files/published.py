@@ -99,6 +99,11 @@ def read_published(directory: Path, specs: Path = SPECS, compare: bool = True) -
     `compare` looks whether two vocabularies that lie there are the same, and warns where they are
     not.
     """
+    with boundary(directory):
+        return _read_published(directory, specs, compare)
+
+
+def _read_published(directory: Path, specs: Path, compare: bool) -> CommonOptions:
     config, model = (
         read_json(directory / name) for name in ("tokenizer_config.json", "config.json")
     )

@@ -1,9 +1,11 @@
 """From ids back to text."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 from tokenization.algorithms.algorithm import Algorithm
+from tokenization.errors import TokenizationError
 from tokenization.options import CommonOptions
 from tokenization.pipeline.added import AddedTokens
 
@@ -95,8 +97,15 @@ class _Tokens(dict[int, str]):
 def as_list(ids: Any) -> list[int]:
     """Ids in a list, whether they came as a number, a list, an array or a tensor."""
     listed = ids.tolist() if hasattr(ids, "tolist") else ids
-    return (
-        [listed]
-        if isinstance(listed, int)
-        else [index if type(index) is int else int(index) for index in listed]
-    )
+    if isinstance(listed, int):
+        return [listed]
+    try:
+        return [index if type(index) is int else _index(index) for index in listed]
+    except TypeError:
+        raise TokenizationError(f"ids are whole numbers, found {ids!r}") from None
+
+
+def _index(given: Any) -> int:
+    if isinstance(given, float) and given.is_integer():
+        return int(given)
+    return operator.index(given)
