@@ -123,21 +123,23 @@ class Summary(Head):
         self.pooling = Pooling(spec, options.pooling)
         self.needs_pooler = self.pooling.options.kind == "pooler"
         model, residual = spec.dims.model, spec.dropout.residual
-        width = options.num_labels if options.projection and options.projection_to_labels else model
+        width = model
+        if options.projection and options.projection_to_labels:
+            width = options.num_labels
         if not options.output and width != scores:
             raise ValueError(
                 f"this summary ends {width} wide, but {scores} scores are wanted: set output true, or projection and "
                 "projection_to_labels true"
             )
-        self.first_dropout = nn.Dropout(
-            residual if options.first_dropout is None else options.first_dropout
-        )
-        self.projection = nn.Linear(model, width) if options.projection else None
-        self.activation = None if options.activation is None else ACTIVATIONS[options.activation]
-        self.last_dropout = nn.Dropout(
-            residual if options.last_dropout is None else options.last_dropout
-        )
-        self.output = nn.Linear(width, scores, bias=options.output_bias) if options.output else None
+        self.first_dropout = dropout_of(options.first_dropout, residual)
+        self.projection: nn.Linear | None = None
+        if options.projection:
+            self.projection = nn.Linear(model, width)
+        self.activation = ACTIVATIONS.get(options.activation or "")
+        self.last_dropout = dropout_of(options.last_dropout, residual)
+        self.output: nn.Linear | None = None
+        if options.output:
+            self.output = nn.Linear(width, scores, bias=options.output_bias)
 
     def summarise(self, result: Output, inputs: Inputs, cls_index: Tensor | None) -> Tensor:
         """Scores (b n) from the states of the body."""
@@ -147,7 +149,14 @@ class Summary(Head):
         if self.activation is not None:
             pooled = self.activation(pooled)
         pooled = self.last_dropout(pooled)
-        return pooled if self.output is None else self.output(pooled)
+        if self.output is not None:
+            pooled = self.output(pooled)
+        return pooled
+
+
+def dropout_of(rate: float | None, otherwise: float) -> nn.Dropout:
+    """Dropout of a rate, or of another where none is given."""
+    return nn.Dropout(otherwise if rate is None else rate)
 
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
@@ -194,7 +203,10 @@ class SequenceClassification(Summary):
             labels = one_a_row(f"labels ({problem})", labels, logits)
             in_range("labels", labels, count, "num_labels", ignored=IGNORED)
             return mean_cross_entropy(logits, labels)
-        expect(f"labels ({problem})", labels, (rows, count), *([(rows,)] if count == 1 else []))
+        shapes: list[tuple[int, ...]] = [(rows, count)]
+        if count == 1:
+            shapes.append((rows,))
+        expect(f"labels ({problem})", labels, *shapes)
         wanted = labels.reshape(rows, count).to(logits.dtype)
         if problem == "regression":
             check_finite("labels (regression)", wanted)
@@ -207,8 +219,9 @@ class SequenceClassification(Summary):
 def _problem(labels: Tensor, count: int) -> ProblemType:
     if count == 1:
         return "regression"
-    integers = not labels.is_floating_point() and labels.dtype != torch.bool
-    return "single_label_classification" if integers else "multi_label_classification"
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        return "multi_label_classification"
+    return "single_label_classification"
 
 
 @register_head("token_classification")
@@ -234,9 +247,7 @@ class TokenClassification(Head):
 
     def __init__(self, spec: Spec, options: Options) -> None:
         super().__init__(spec, options)
-        self.dropout = nn.Dropout(
-            spec.dropout.residual if options.dropout is None else options.dropout
-        )
+        self.dropout = dropout_of(options.dropout, spec.dropout.residual)
         self.output = nn.Linear(spec.dims.model, options.num_labels)
 
     def forward(
@@ -251,10 +262,12 @@ class TokenClassification(Head):
             labels = read_ids("labels", labels, result.logits.device)
             expect("labels", labels, tuple(result.logits.shape[:2]))
             in_range("labels", labels, self.options.num_labels, "num_labels", ignored=IGNORED)
-            real = masked_tokens(self.spec, inputs) if self.options.ignore_padding else None
-            counted = labels if real is None else labels.masked_fill(~real, IGNORED)
+            if self.options.ignore_padding:
+                real = masked_tokens(self.spec, inputs)
+                if real is not None:
+                    labels = labels.masked_fill(~real, IGNORED)
             result.loss = mean_cross_entropy(
-                result.logits.flatten(0, 1), counted.flatten(), count=num_items_in_batch
+                result.logits.flatten(0, 1), labels.flatten(), count=num_items_in_batch
             )
         return result
 
@@ -345,7 +358,9 @@ def _present(flat: Inputs, spec: Spec) -> Tensor | None:
     if flat.attention_mask is None and flat.input_mask is None and flat.lengths is None:
         return None
     mask = flat.padding(spec)
-    return None if mask is None else mask.flatten(1).any(1)
+    if mask is None:
+        return None
+    return mask.flatten(1).any(1)
 
 
 def _check_present(labels: Tensor, present: Tensor | None) -> None:

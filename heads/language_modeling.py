@@ -54,7 +54,9 @@ class LanguageModelHead(Head):
             output_logits = labels is None or self.output.logits_with_loss
         check_flag("output_logits", output_logits)
         if output_logits:
-            kept = states if logits_to_keep is None else _keep(states, logits_to_keep)
+            kept = states
+            if logits_to_keep is not None:
+                kept = _keep(states, logits_to_keep)
             result.logits = self.output(kept)
         if labels is not None:
             whole = result.logits

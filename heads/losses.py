@@ -58,4 +58,6 @@ def read_total(given: int | Tensor) -> int | Tensor:
 
 def wide(values: Tensor) -> Tensor:
     """Half precision as float32, so that a sum over many of them stays exact; others unchanged."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+    if values.dtype in (torch.float16, torch.bfloat16):
+        return values.float()
+    return values

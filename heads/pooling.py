@@ -78,7 +78,9 @@ AnyPooling = Annotated[
 
 def default_pooling(spec: Spec) -> PlacePooling:
     """The real token that has seen the whole text: the last under a causal mask, else the first."""
-    return PlacePooling(kind="last" if spec.has_rule("causal") else "first", padding="left_out")
+    if spec.has_rule("causal"):
+        return PlacePooling(kind="last", padding="left_out")
+    return PlacePooling(kind="first", padding="left_out")
 
 
 class Pooling(nn.Module):
@@ -93,7 +95,9 @@ class Pooling(nn.Module):
         super().__init__()
         self.spec = spec
         self.options = default_pooling(spec) if options is None else options
-        self.attention = LearnedQuery(spec) if self.options.kind == "attn" else None
+        self.attention: LearnedQuery | None = None
+        if self.options.kind == "attn":
+            self.attention = LearnedQuery(spec)
         for _, text in self.options.problems(spec):
             raise ValueError(f"pooling.kind {text}")
         if isinstance(self.options, TokenPooling):
@@ -109,15 +113,18 @@ class Pooling(nn.Module):
             assert result.pooler_output is not None
             return result.pooler_output
         if isinstance(options, IndexPooling):
-            return states[:, -1] if cls_index is None else at_index(states, cls_index)
+            if cls_index is None:
+                return states[:, -1]
+            return at_index(states, cls_index)
         if isinstance(options, TokenPooling):
             return self._at_token(states, inputs)
         real = real_tokens(self.spec, inputs)
         if self.attention is not None:
             return self.attention(states, real)
         assert isinstance(options, PlacePooling)
-        real = None if options.padding == "counted" else real
-        if real is not None and options.padding == "from_first":
+        if options.padding == "counted":
+            real = None
+        elif real is not None and options.padding == "from_first":
             real = (~real).cumsum(1) == 0
             real = real | ~real[:, :1]
         return _at_place(states, real, options.kind)
@@ -129,9 +136,9 @@ class Pooling(nn.Module):
             )
         found = inputs.input_ids.eq(self.token)
         real = masked_tokens(self.spec, inputs)
-        there = (
-            found.any(1) if real is None else found.any(1) | ~real.any(1)
-        )  # nothing to find in a row without tokens
+        there = found.any(1)
+        if real is not None:
+            there = there | ~real.any(1)  # nothing to find in a row without tokens
         if readable(found) and not bool(there.all()):
             row = int((~there).nonzero()[0])
             raise InputError(f"row {row} of input_ids has no token {self.token} to pool at")
@@ -187,11 +194,9 @@ def real_tokens(spec: Spec, inputs: Inputs) -> Tensor | None:
     nothing tells.
     """
     real = masked_tokens(spec, inputs)
-    padding = (
-        spec.tokens.padding
-        if spec.tokens.padding is not None
-        else spec.embeddings.tables.tokens.padding
-    )
+    padding = spec.tokens.padding
+    if padding is None:
+        padding = spec.embeddings.tables.tokens.padding
     if real is not None or padding is None or inputs.input_ids is None:
         return real
     return _of_states(inputs.input_ids != padding, inputs)
@@ -212,7 +217,9 @@ def _pick(states: Tensor, places: Tensor) -> Tensor:
 
 def _of_states(real: Tensor, inputs: Inputs) -> Tensor:
     targets = inputs.targets()
-    return real if targets is None else real.gather(1, targets.clamp(min=0)) & (targets >= 0)
+    if targets is None:
+        return real
+    return real.gather(1, targets.clamp(min=0)) & (targets >= 0)
 
 
 def _at_place(
@@ -225,8 +232,9 @@ def _at_place(
         return torch.einsum("bid,bi->bd", states, weights) / weights.sum(1, keepdim=True).clamp(
             min=1
         )
+    last = states.shape[1] - 1
+    if kind == "first":
+        return states[:, 0] if real is None else _pick(states, real.long().argmax(1))
     if real is None:
-        return states[:, -1 if kind == "last" else 0]
-    order = real.flip(1) if kind == "last" else real
-    place = order.long().argmax(1)
-    return _pick(states, real.shape[1] - 1 - place if kind == "last" else place)
+        return states[:, last]
+    return _pick(states, last - real.flip(1).long().argmax(1))

@@ -169,7 +169,9 @@ class BeamQuestionAnswering(Head):
         if is_impossible is not None and positions is None:
             raise InputError("is_impossible needs start_positions and end_positions")
         check_flag("output_spans", output_spans)
-        masked = None if p_mask is None else self._masked(states, p_mask)
+        masked: Tensor | None = None
+        if p_mask is not None:
+            masked = self._masked(states, p_mask)
         start_logits = _without(self.start(states).squeeze(-1), masked)
         if positions is None or output_spans or is_impossible is not None:
             token = self._token(result, inputs, states, cls_index, is_impossible)
@@ -256,7 +258,9 @@ class BeamQuestionAnswering(Head):
         chosen = states.gather(1, result.start_top_index[..., None].expand(-1, -1, width))
         shape = (rows, length, starts, width)
         end_logits = self._ends(states[:, :, None].expand(shape), chosen[:, None].expand(shape))
-        end_logits = _without(end_logits, None if masked is None else masked[..., None])
+        if masked is not None:
+            masked = masked[..., None]
+        end_logits = _without(end_logits, masked)
         best, index = end_logits.softmax(1).topk(ends, dim=1)
         result.end_top_log_probs, result.end_top_index = best.flatten(1), index.flatten(1)
         soft = torch.einsum("bid,bi->bd", states, probabilities)
