@@ -1,8 +1,11 @@
 """Errors that users meet, each with what is wrong, where, and what would be right."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON may escape one alone, UTF-8 has none
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class InputError(ValueError):
 
 class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, or not of the network that is being loaded."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, 3_000))
 
 
 def nearest(name: str, allowed: Iterable[str], beside: Iterable[str] = ()) -> str:

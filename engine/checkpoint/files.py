@@ -22,7 +22,7 @@ from engine.checkpoint.archive import check_tensors, is_archive
 from engine.checkpoint.authors import SUFFIXES, read_shells
 from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
 from engine.checkpoint.stored import state_in
-from engine.errors import CheckpointError, InputError, SpecError
+from engine.errors import HALF_CHARACTER, CheckpointError, InputError, SpecError
 from tokenization.files import staging
 
 T = TypeVar("T")
@@ -186,22 +186,25 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is damaged: it holds no object")
-    if _depth(data) > DEEPEST:
-        raise CheckpointError(f"{path} is damaged: values lie more than {DEEPEST} deep")
+    if reason := _unwritable(data):
+        raise CheckpointError(f"{path} is damaged: {reason}")
     return data
 
 
-def _depth(data: Any) -> int:
-    """How many containers lie within one another."""
-    level, depth = [data], 0
-    while level := [value for value in level if isinstance(value, dict | list)]:
-        depth += 1
-        level = [
-            inner
-            for value in level
-            for inner in (value.values() if isinstance(value, dict) else value)
-        ]
-    return depth
+def _unwritable(data: Any) -> str | None:
+    """Why what JSON may say could not be written to a file of ours."""
+    level = [data]
+    for _ in range(DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += [*value, *value.values()]
+            elif isinstance(value, list):
+                inner += value
+            elif isinstance(value, str) and HALF_CHARACTER.search(value):
+                return f"{value!a} holds half a character, a lone surrogate"
+        level = inner
+    return f"values lie more than {DEEPEST} deep" if level else None
 
 
 @contextlib.contextmanager

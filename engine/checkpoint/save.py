@@ -21,7 +21,7 @@ from engine.checkpoint.config import (
 from engine.checkpoint.files import save_tensors, staged
 from engine.checkpoint.names import axis_sizes, slots_of
 from engine.checkpoint.opening import LABEL_FIELDS, labels_of
-from engine.errors import CheckpointError
+from engine.errors import CheckpointError, InputError
 from engine.kernels.int8 import holds_int8
 from engine.model import Model
 from engine.parameters.ties import shared_names
@@ -54,7 +54,7 @@ def save_model(
     """
     path = Path(folder)
     if format not in ("engine", "huggingface"):
-        raise ValueError(f"format is {format!r}; allowed: 'engine', 'huggingface'")
+        raise InputError(f"format is {format!r}; allowed: 'engine', 'huggingface'")
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path} is a file, not a folder")
     if any(parameter.is_meta for parameter in model.parameters()):

@@ -1,7 +1,6 @@
 """From a path, a bare name, a dict or a Spec to a Spec, with every problem at its line and column."""
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import SpecError, nearest
+from engine.errors import HALF_CHARACTER, SpecError, nearest
 from engine.spec.explain import explain
 from engine.spec.head_options import HeadOptions
 from engine.spec.model import Spec, rules_of_intact_axes
@@ -22,7 +21,6 @@ if not SPECS.is_dir():  # installed as a wheel: the specs travel inside the pack
     SPECS = Path(__file__).resolve().parents[1] / "_specs"
 # Sections whose keys depend on what they are: another one replaces them whole.
 UNIONS = {"position": "kind", "memory": "kind", "tokenizer": "algorithm", "pooling": "kind"}
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def load_spec(
@@ -75,7 +73,7 @@ def _half_characters(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         elif isinstance(value, list | tuple):
             waiting += [((*path, str(index)), inner) for index, inner in enumerate(value)]
         for text in texts:
-            if isinstance(text, str) and not text.isascii() and _HALF_CHARACTER.search(text):
+            if isinstance(text, str) and HALF_CHARACTER.search(text):
                 yield path, f"{text!a} holds half a character, a lone surrogate"
 
 

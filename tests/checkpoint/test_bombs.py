@@ -195,6 +195,18 @@ def test_tensors_of_several_dtypes_come_in_the_one_that_holds_all(theirs):
     with pytest.warns(UserWarning, match="stored as bfloat16 and float32 are all float32 now"):
         model = load_model(theirs)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert torch.equal(model.final_norm.weight, state["model.layer_norm.weight"])
+    assert torch.equal(model.get_parameter("final_norm.weight"), state["model.layer_norm.weight"])
     assert torch.isfinite(model(torch.tensor([[5, 6]])).logits).all()
     assert not load_model(theirs, dtype=torch.bfloat16).load_report
+
+
+def test_a_description_with_half_a_character(theirs):
+    edit_config(theirs, own_field={"name": ["\ud800"]})
+    refused(theirs, "config.json is damaged: '\\ud800' holds half a character")
+
+
+def test_a_very_long_value_is_not_printed_whole(theirs):
+    edit_config(theirs, eos_token_id="x" * 100_000)
+    with pytest.raises(CheckpointError) as caught:
+        load_model(theirs)
+    assert len(str(caught.value)) < 4_000

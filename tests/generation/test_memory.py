@@ -375,8 +375,9 @@ def test_what_is_no_memory(given: Any) -> None:
     for call in (model.project_memory, partial(model.reset_memory, rows=[0])):
         with pytest.raises(InputError, match="expected the Memory"):
             call(given)
-    for rows in (2.0, None, "2"):
+    number: Any
+    for number in (2.0, None, "2"):
         with pytest.raises(InputError, match="batch is"):
-            model.start_memory(rows)
-    with pytest.raises(InputError, match="cannot lose"):
-        remembered(model, ids(1, 3)).drop_newest("1")
+            model.start_memory(number)
+        with pytest.raises(InputError, match="cannot lose"):
+            remembered(model, ids(1, 3)).drop_newest(number)

@@ -235,7 +235,7 @@ def test_a_special_token_that_is_none(copied: Path, given: Any) -> None:
 
 
 def test_calls_that_no_tokenizer_can_follow(sides: dict[str, Sides]) -> None:
-    tokenizer = sides["xglm"].ours
+    tokenizer: Any = sides["xglm"].ours
     for call, told in (
         (lambda: tokenizer.token_to_id([5]), "a token is a text"),
         (lambda: tokenizer.decode(["a"]), "ids are whole numbers"),
