@@ -31,7 +31,12 @@ def load_tokenizer(
     TokenizationError for a source that is neither, VocabularyError for files that are missing or
     broken; nothing that a file holds is ever run.
     """
-    directory = Path(source)
+    try:
+        directory = Path(source)
+    except TypeError:
+        raise TokenizationError(
+            f"a tokenizer is opened by its directory, found a {type(source).__name__}"
+        ) from None
     if directory.is_file():
         raise TokenizationError(
             f"{directory}: a tokenizer is opened by its directory, {directory.parent}"

@@ -4,7 +4,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -21,7 +20,7 @@ from engine.checkpoint.config import (
 from engine.checkpoint.files import save_tensors, staged
 from engine.checkpoint.names import axis_sizes, slots_of
 from engine.checkpoint.opening import LABEL_FIELDS, labels_of
-from engine.errors import CheckpointError, InputError
+from engine.errors import CheckpointError, InputError, as_path
 from engine.kernels.int8 import holds_int8
 from engine.model import Model
 from engine.parameters.ties import shared_names
@@ -52,7 +51,7 @@ def save_model(
     folder held, only files of an earlier save go. Raises CheckpointError where the other format
     cannot say what the spec says, or the folder cannot be written.
     """
-    path = Path(folder)
+    path = as_path("folder", folder)
     if format not in ("engine", "huggingface"):
         raise InputError(f"format is {format!r}; allowed: 'engine', 'huggingface'")
     if path.exists() and not path.is_dir():

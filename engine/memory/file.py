@@ -5,7 +5,6 @@ bear out.
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.errors import InputError
+from engine.errors import InputError, as_path
 from engine.memory.layer import LayerMemory
 from tokenization.files.staging import write_whole
 
@@ -43,10 +42,11 @@ def write_memory(
     path: str | os.PathLike[str], about: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
     """Write a file, whole or not at all (raises InputError where that cannot be)."""
+    target = as_path("path", path)
     plain = {name: value.detach().contiguous() for name, value in tensors.items()}
     try:
         write_whole(
-            Path(path), lambda new: save_file(plain, new, metadata={"memory": json.dumps(about)})
+            target, lambda new: save_file(plain, new, metadata={"memory": json.dumps(about)})
         )
     except (OSError, SafetensorError) as error:
         raise InputError(
@@ -58,7 +58,7 @@ def read_memory(path: str | os.PathLike[str], device: torch.device | str) -> Sto
     """What `write_memory` wrote; raises InputError for a file that holds no memory, or one that
     contradicts itself.
     """
-    name = os.fspath(path)
+    name = str(as_path("path", path))
     try:
         with safe_open(path, "pt", device=str(device)) as file:
             about = json.loads((file.metadata() or {})["memory"])

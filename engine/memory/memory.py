@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import GetAttrKey, register_pytree_node
 
+from engine.arguments import read_ids
 from engine.errors import InputError
 from engine.kernels.watched import transformed
 from engine.memory.file import read_memory, write_memory
@@ -83,6 +84,9 @@ class Memory:
         """The rows (n) of the batch in this order: beams reordered, finished rows dropped, samples
         repeated.
         """
+        rows = read_ids("rows", rows, self._any().device)
+        if rows.dim() != 1:
+            raise InputError(f"rows has shape {tuple(rows.shape)}, expected one axis of numbers")
         return self._map(lambda tensor: tensor.index_select(0, rows))
 
     @staticmethod
@@ -90,6 +94,8 @@ class Memory:
         """The rows of several memories as one batch (raises InputError where spec, length or form
         differ).
         """
+        for memory in memories:
+            check_is_memory(memory)
         if not memories:
             raise InputError("there is no memory to stack: give at least one")
         first = memories[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import HALF_CHARACTER, SpecError, nearest
+from engine.errors import HALF_CHARACTER, InputError, SpecError, as_path, nearest
 from engine.spec.explain import explain
 from engine.spec.head_options import HeadOptions
 from engine.spec.model import Spec, rules_of_intact_axes
@@ -37,6 +37,8 @@ def load_spec(
     """
     if isinstance(source, Spec) and not overrides:
         return source
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise InputError(f"overrides are a {type(overrides).__name__}, expected a mapping")
     origins = Origins()
     data = source.to_dict() if isinstance(source, Spec) else read(source, origins)
     for path, value in (overrides or {}).items():
@@ -96,7 +98,7 @@ def find(source: str | os.PathLike[str]) -> Path:
     """The file of a spec: a path, or a bare name looked up in specs/ (raises FileNotFoundError with
     the nearest name).
     """
-    path = Path(source)
+    path = as_path("spec", source)
     if path.is_dir() and (path / "spec.yaml").is_file():
         return path / "spec.yaml"
     if path.is_file():

@@ -23,10 +23,18 @@ class Factorization:
     targets: Tensor
 
 
+def _check_factorization(given: object) -> None:
+    if not isinstance(given, Factorization):
+        raise InputError(
+            f"factorization is a {type(given).__name__}, expected what draw_factorization gives"
+        )
+
+
 def permutation_mask(factorization: Factorization) -> Tensor:
     """`perm_mask` (b i i), 1 where token i may not see token j. A token that is predicted never
     sees itself.
     """
+    _check_factorization(factorization)
     rank, targets = factorization.rank, factorization.targets
     own, other = rank[:, :, None], rank[:, None, :]
     return ((other > own) | ((other == own) & targets[:, None, :])).float()
@@ -46,6 +54,7 @@ def permutation_targets(input_ids: Tensor, factorization: Factorization) -> dict
     """`perm_mask`, `target_mapping` and `labels` (b p, -100 where no token is asked) of one batch,
     for the model's call.
     """
+    _check_factorization(factorization)
     mapping = target_mapping(factorization.targets)
     labels = (mapping.long() @ input_ids[..., None]).squeeze(-1)
     return {

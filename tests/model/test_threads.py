@@ -2,11 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
-from engine import InputError, build_model, load_model, save_model
+from engine import InputError, Memory, build_model, load_model, load_spec, save_model
 
 
 def test_threads_build_side_by_side():
@@ -82,3 +83,19 @@ def test_a_dtype_or_device_that_is_none(given, told, tmp_path):
     for opened in (partial(build_model, "tiny/xglm"), partial(load_model, tmp_path)):
         with pytest.raises(InputError, match=told):
             opened(**given)
+
+
+@pytest.mark.parametrize("given", [5, 2.5, torch.ones(2), ["a"], "a\0b"])
+def test_what_names_no_path(given: Any, tmp_path):
+    model = build_model("tiny/xglm", seed=0)
+    memory = model(torch.tensor([[9, 8]]), use_memory=True).memory
+    for call in (build_model, load_model, partial(save_model, model), memory.save, Memory.load):
+        with pytest.raises(InputError, match=r"expected a path|no file is called"):
+            call(given)
+    wrong: Any = ["dims.layers"]
+    with pytest.raises(InputError, match="overrides are a"):
+        load_spec("tiny/xglm", overrides=wrong)
+    for rows in ([[0]], 0, "0"):
+        with pytest.raises(InputError, match="rows"):
+            memory.select(rows)
+    assert memory.select([0, 0]).batch == 2
