@@ -53,7 +53,7 @@ MUTATIONS = (
     Mutation("engine/generation/decoding/state.py", "value=True)", "value=False)", GENERATION + "test_decoding.py"),
     Mutation("heads/language_modeling.py", "functional.pad(labels[:, 1:], (0, 1)", "functional.pad(labels[:, :-1], (0, 1)", PARITY + "test_xglm.py"),
     Mutation("heads/classification.py", "labels.masked_fill(~real, IGNORED)", "labels", "tests/heads/"),
-    Mutation("heads/pooling.py", "real.flip(1) if kind", "real if kind", "tests/heads/test_pooling.py"),
+    Mutation("heads/pooling.py", "last - real.flip(1).long()", "last - real.long()", "tests/heads/test_pooling.py"),
     Mutation("engine/checkpoint/config.py", "return value + entry.offset if", "return value if", PARITY + "test_variants.py"),
     Mutation("engine/parameters/ties.py", "not _same(values[0], value)", "False", "tests/model/test_state.py"),
     Mutation("engine/training/loop.py", "{\"params\": vectors, \"weight_decay\": 0.0}", "{\"params\": vectors, \"weight_decay\": decay}", "tests/training/"),
