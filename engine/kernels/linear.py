@@ -47,8 +47,7 @@ def linear_gelu(layer: nn.Module, states: Tensor) -> Tensor:
     """The exact GELU of `layer(states)`, in one kernel where the processor has a fast one."""
     if not watched() and tuning().fused_gelu and is_plain(layer):
         weight, bias = layer.weight, layer.bias
-        learns = torch.is_grad_enabled() and (states.requires_grad or weight.requires_grad)
-        if not learns and _suits_onednn(states, weight):  # type: ignore[arg-type]
+        if not _learns(states, weight, bias) and _suits_onednn(states, weight):  # type: ignore[arg-type]
             return _onednn_product(states, weight, bias, gelu=True)  # type: ignore[arg-type]
     return functional.gelu(linear(layer, states))
 
@@ -91,9 +90,7 @@ def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     """x Wᵀ + b (... o) for states (... f), weight (o f), bias (o)."""
     if isinstance(weight, Int8Weight):
         return int8_product(states, weight, bias)
-    learns = torch.is_grad_enabled() and (
-        states.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-    )
+    learns = _learns(states, weight, bias)
     if learns and weight.requires_grad and not torch.compiler.is_compiling():
         forget([weight])  # it is about to change, and fused optimizers leave no trace of it
     if not _suits_onednn(states, weight):
@@ -205,17 +202,26 @@ def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
         return False
     if not tuning().onednn or not (states.is_cpu and states.dtype == weight.dtype):
         return False
-    if states.dtype == torch.float32:
-        now = tuning()
-        least, most = now.onednn_multiplications, now.onednn_rows
-        if torch.get_num_threads() == 1:
-            least = now.onednn_multiplications_with_one_thread
-            most = now.onednn_rows_with_one_thread
-        few = states.numel() * weight.shape[0] < least
-        many = most > 0 and states.numel() > most * weight.shape[1]
-        if few or many:
-            return False
+    if states.dtype == torch.float32 and not _onednn_pays(states, weight):
+        return False
     return "plain" in onednn_forms(states.dtype) and not torch.is_autocast_enabled("cpu")
+
+
+def _onednn_pays(states: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN's product in float32 is faster than torch's own for so many rows."""
+    now = tuning()
+    least, most = now.onednn_multiplications, now.onednn_rows
+    if torch.get_num_threads() == 1:
+        least, most = now.onednn_multiplications_with_one_thread, now.onednn_rows_with_one_thread
+    if states.numel() * weight.shape[0] < least:
+        return False
+    return most == 0 or states.numel() <= most * weight.shape[1]
+
+
+def _learns(*tensors: Tensor | None) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    return any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def _onednn_product(

@@ -307,3 +307,19 @@ def test_dropout_is_transformed() -> None:
     assert torch.equal(tangent == 0, made[0] == 0)
     traced = torch.jit.trace(lambda given: dropout(given, 0.5), states, check_trace=False)
     assert not torch.equal(traced(states) == 0, traced(states) == 0), "a trace draws anew"
+
+
+@pytest.mark.parametrize("learning", ["states", "weight", "bias"])
+@pytest.mark.parametrize("gelu", [False, True])
+def test_whatever_alone_learns_gets_its_gradient(learning: str, gelu: bool) -> None:
+    """Of states, weight and bias, as where a fine-tuning learns biases and nothing else."""
+    layer, states = layer_of(16, 24), drawn(5, 16)
+    parts = {"states": states, "weight": layer.weight, "bias": layer.bias}
+    for name, tensor in parts.items():
+        tensor.requires_grad_(name == learning)
+    found = (linear_gelu if gelu else linear)(layer, states)
+    plain = functional.linear(states, layer.weight, layer.bias)
+    expected = functional.gelu(plain) if gelu else plain
+    agree(found, expected, "values", 1e-5)
+    got, wanted = (torch.autograd.grad(out.sum(), parts[learning])[0] for out in (found, expected))
+    agree(got, wanted, f"gradient of the {learning}", 1e-5)
