@@ -11,6 +11,9 @@ from torch import Tensor
 from engine.errors import InputError
 from engine.kernels.watched import transformed
 
+# The networks' operators exist in these alone; float8 is a form of storage.
+COMPUTABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def readable(tensor: Tensor) -> bool:
     """Whether values can be looked at: not where a call is kept as a program or transformed, nor
@@ -123,7 +126,7 @@ def read_device(given: Any) -> torch.device:
 
 def check_dtype(given: object) -> None:
     """Raise InputError for what is neither a dtype of floating-point numbers nor left out."""
-    if given is None or (isinstance(given, torch.dtype) and given.is_floating_point):
+    if given is None or any(given is known for known in COMPUTABLE):
         return
     raise InputError(f"dtype is {given!r}, expected one of floats, such as torch.bfloat16")
 

@@ -1,13 +1,10 @@
 """Errors that users meet, each with what is wrong, where, and what would be right."""
 
 import difflib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON may escape one alone, UTF-8 has none
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Heads that choose among labels: for a text, for each token, among choices."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -135,7 +135,9 @@ class Summary(Head):
         self.projection: nn.Linear | None = None
         if options.projection:
             self.projection = nn.Linear(model, width)
-        self.activation = ACTIVATIONS.get(options.activation or "")
+        self.activation: Callable[[Tensor], Tensor] | None = None
+        if options.activation is not None:
+            self.activation = ACTIVATIONS[options.activation]
         self.last_dropout = dropout_of(options.last_dropout, residual)
         self.output: nn.Linear | None = None
         if options.output:

@@ -22,8 +22,9 @@ from engine.checkpoint.archive import check_tensors, is_archive
 from engine.checkpoint.authors import SUFFIXES, read_shells
 from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
 from engine.checkpoint.stored import state_in
-from engine.errors import HALF_CHARACTER, CheckpointError, InputError, SpecError, as_path
+from engine.errors import CheckpointError, InputError, SpecError, as_path
 from tokenization.files import staging
+from tokenization.files.unwritable import unwritable
 
 T = TypeVar("T")
 
@@ -43,7 +44,6 @@ FOREIGN = (
     SafetensorError,
 )
 REMAP_BYTES = 2**26
-DEEPEST = 50  # containers within one another in any description
 LARGEST_TEXT = 2**26
 DOWNLOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "spec.yaml")
 
@@ -186,25 +186,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is damaged: it holds no object")
-    if reason := _unwritable(data):
+    for _, reason in unwritable(data):
         raise CheckpointError(f"{path} is damaged: {reason}")
     return data
-
-
-def _unwritable(data: Any) -> str | None:
-    """Why what JSON may say could not be written to a file of ours."""
-    level = [data]
-    for _ in range(DEEPEST):
-        inner: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                inner += [*value, *value.values()]
-            elif isinstance(value, list):
-                inner += value
-            elif isinstance(value, str) and HALF_CHARACTER.search(value):
-                return f"{value!a} holds half a character, a lone surrogate"
-        level = inner
-    return f"values lie more than {DEEPEST} deep" if level else None
 
 
 @contextlib.contextmanager

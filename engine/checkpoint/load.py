@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from engine.arguments import check_dtype, read_device
+from engine.arguments import COMPUTABLE, check_dtype, read_device
 from engine.build import assemble
 from engine.checkpoint.files import REMAP_BYTES, read_folder, resolve_folder
 from engine.checkpoint.names import Slot
@@ -28,9 +28,6 @@ from engine.spec import SpecSource
 
 # Numbers that are drawn anew beside any checkpoint; beside a larger one, four times its own.
 MOST_FRESH = 2**26
-
-# The networks' operators exist in these alone; float8 is a form of storage.
-COMPUTABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)

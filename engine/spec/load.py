@@ -1,19 +1,20 @@
 """From a path, a bare name, a dict or a Spec to a Spec, with every problem at its line and column."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import HALF_CHARACTER, InputError, SpecError, as_path, nearest
+from engine.errors import InputError, SpecError, as_path, nearest
 from engine.spec.explain import explain
 from engine.spec.head_options import HeadOptions
 from engine.spec.model import Spec, rules_of_intact_axes
 from engine.spec.origins import KeyPath, Origins, parse
 from engine.spec.weight_maps import map_problems
+from tokenization.files.unwritable import unwritable
 
 SpecSource = str | os.PathLike[str] | Mapping[str, Any] | Spec
 SPECS = Path(__file__).resolve().parents[2] / "specs"
@@ -51,7 +52,7 @@ def load_spec(
         found += rules_of_intact_axes(data, {path[0] for path, _ in found if path})
     found += _head_problems(data, head_options or {}, spec)
     found += map_problems(data, head_options or {})
-    found += _half_characters(data)
+    found += unwritable(data)
     if spec is None or found:
         problems = [origins.problem(path, text) for path, text in dict.fromkeys(found)]
         raise SpecError(
@@ -61,22 +62,6 @@ def load_spec(
             )
         )
     return spec
-
-
-def _half_characters(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Texts that no file can hold in UTF-8."""
-    waiting: list[tuple[KeyPath, Any]] = [((), data)]
-    while waiting:
-        path, value = waiting.pop()
-        texts = [value]
-        if isinstance(value, Mapping):
-            texts = list(value)
-            waiting += [((*path, str(key)), inner) for key, inner in value.items()]
-        elif isinstance(value, list | tuple):
-            waiting += [((*path, str(index)), inner) for index, inner in enumerate(value)]
-        for text in texts:
-            if isinstance(text, str) and HALF_CHARACTER.search(text):
-                yield path, f"{text!a} holds half a character, a lone surrogate"
 
 
 def read(

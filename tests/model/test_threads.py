@@ -74,6 +74,8 @@ def test_a_network_larger_than_the_machine_is_refused_before_anything_is_allocat
     [
         ({"dtype": "float32"}, "expected one of floats"),
         ({"dtype": torch.int8}, "expected one of floats"),
+        ({"dtype": torch.float8_e4m3fn}, "expected one of floats"),
+        ({"dtype": torch.ones(2)}, "expected one of floats"),
         ({"device": torch.zeros(2)}, "which names none"),
         ({"device": "gpu"}, "which names none"),
     ],
