@@ -3,8 +3,6 @@
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,17 +38,6 @@ class SpecError(ValueError):
 
 class InputError(ValueError):
     """An argument of a call that the network cannot honour."""
-
-
-def as_path(name: str, given: Any) -> Path:
-    """The path that an argument names; raises InputError for what names none."""
-    try:
-        path = Path(given)
-    except TypeError:
-        raise InputError(f"{name} is a {type(given).__name__}, expected a path") from None
-    if "\0" in str(path):
-        raise InputError(f"{name} is {str(path)!r}, which no file is called")
-    return path
 
 
 class CheckpointError(RuntimeError):

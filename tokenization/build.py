@@ -9,6 +9,8 @@ from tokenization.algorithms.bpe import BytePairAlgorithm
 from tokenization.algorithms.library import LibraryAlgorithm
 from tokenization.algorithms.pieces import PieceAlgorithm
 from tokenization.algorithms.words import WordAlgorithm
+from tokenization.errors import TokenizationError
+from tokenization.files.paths import as_path
 from tokenization.options import CommonOptions, parse_options
 from tokenization.tokenizer import Tokenizer
 
@@ -33,8 +35,9 @@ def build_tokenizer(options: CommonOptions | Mapping[str, Any], directory: str |
     Raises VocabularyError for a file that is missing or broken, pydantic's ValidationError for
     options that are.
     """
+    place = as_path("directory", directory, TokenizationError)
     checked = parse_options(options)
-    return Tokenizer(checked, _algorithm(checked).load(checked, Path(directory)))
+    return Tokenizer(checked, _algorithm(checked).load(checked, place))
 
 
 def train_tokenizer(

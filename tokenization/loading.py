@@ -8,6 +8,7 @@ from typing import Any
 from tokenization.algorithms.library import FIXED, refuse_fixed
 from tokenization.build import build_tokenizer
 from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.files.paths import as_path
 from tokenization.files.published import SPECS, read_published, read_yaml
 from tokenization.files.staging import read_whole
 from tokenization.files.vocabulary_files import boundary
@@ -31,12 +32,7 @@ def load_tokenizer(
     TokenizationError for a source that is neither, VocabularyError for files that are missing or
     broken; nothing that a file holds is ever run.
     """
-    try:
-        directory = Path(source)
-    except TypeError:
-        raise TokenizationError(
-            f"a tokenizer is opened by its directory, found a {type(source).__name__}"
-        ) from None
+    directory = as_path("source", source, TokenizationError)
     if directory.is_file():
         raise TokenizationError(
             f"{directory}: a tokenizer is opened by its directory, {directory.parent}"

@@ -8,6 +8,7 @@ from tokenization.algorithms.algorithm import Algorithm
 from tokenization.algorithms.library import whole_file
 from tokenization.algorithms.pieces import PieceAlgorithm
 from tokenization.errors import TokenizationError
+from tokenization.files.paths import as_path
 from tokenization.files.piece_file import is_unigram
 from tokenization.files.plain_yaml import write_yaml
 from tokenization.files.published import published_config
@@ -56,7 +57,7 @@ def save_tokenizer(
             whole = whole_file(algorithm.options, files[algorithm.options.model_file], added)
             files[algorithm.options.tokenizer_file] = whole
         files["special_tokens_map.json"] = _json(special)
-    target = Path(directory)
+    target = as_path("directory", directory, TokenizationError)
     if strange := [name for name in files if not is_plain(name)]:
         raise TokenizationError(
             f"{strange[0]!r} is no plain file name: a vocabulary is saved inside its directory"

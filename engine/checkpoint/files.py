@@ -22,8 +22,9 @@ from engine.checkpoint.archive import check_tensors, is_archive
 from engine.checkpoint.authors import SUFFIXES, read_shells
 from engine.checkpoint.foreign import nothing_to_open, refuse_pointer
 from engine.checkpoint.stored import state_in
-from engine.errors import CheckpointError, InputError, SpecError, as_path
+from engine.errors import CheckpointError, InputError, SpecError
 from tokenization.files import staging
+from tokenization.files.paths import as_path
 from tokenization.files.unwritable import unwritable
 
 T = TypeVar("T")
@@ -151,7 +152,7 @@ def resolve_folder(source: str | os.PathLike[str], revision: str | None = None) 
     """A local folder, or the snapshot of a hub id (raises CheckpointError where neither can be
     had).
     """
-    path = as_path("source", source)
+    path = as_path("source", source, InputError)
     if path.is_dir():
         return path
     if path.is_file() and path.suffix in SUFFIXES:

@@ -20,7 +20,7 @@ from engine.checkpoint.config import (
 from engine.checkpoint.files import save_tensors, staged
 from engine.checkpoint.names import axis_sizes, slots_of
 from engine.checkpoint.opening import LABEL_FIELDS, labels_of
-from engine.errors import CheckpointError, InputError, as_path
+from engine.errors import CheckpointError, InputError
 from engine.kernels.int8 import holds_int8
 from engine.model import Model
 from engine.parameters.ties import shared_names
@@ -28,6 +28,7 @@ from engine.spec import Spec
 from engine.spec.axes import Layout
 from engine.spec.explain import explain
 from engine.spec.load import families
+from tokenization.files.paths import as_path
 from tokenization.files.plain_yaml import write_yaml
 
 # How fresh weights were drawn says nothing of those that are saved.
@@ -51,7 +52,7 @@ def save_model(
     folder held, only files of an earlier save go. Raises CheckpointError where the other format
     cannot say what the spec says, or the folder cannot be written.
     """
-    path = as_path("folder", folder)
+    path = as_path("folder", folder, InputError)
     if format not in ("engine", "huggingface"):
         raise InputError(f"format is {format!r}; allowed: 'engine', 'huggingface'")
     if path.exists() and not path.is_dir():

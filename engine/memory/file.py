@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.errors import InputError, as_path
+from engine.errors import InputError
 from engine.memory.layer import LayerMemory
+from tokenization.files.paths import as_path
 from tokenization.files.staging import write_whole
 
 KEEPS = ("segments", "tokens", "all")
@@ -42,7 +43,7 @@ def write_memory(
     path: str | os.PathLike[str], about: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
     """Write a file, whole or not at all (raises InputError where that cannot be)."""
-    target = as_path("path", path)
+    target = as_path("path", path, InputError)
     plain = {name: value.detach().contiguous() for name, value in tensors.items()}
     try:
         write_whole(
@@ -58,7 +59,7 @@ def read_memory(path: str | os.PathLike[str], device: torch.device | str) -> Sto
     """What `write_memory` wrote; raises InputError for a file that holds no memory, or one that
     contradicts itself.
     """
-    name = str(as_path("path", path))
+    name = str(as_path("path", path, InputError))
     try:
         with safe_open(path, "pt", device=str(device)) as file:
             about = json.loads((file.metadata() or {})["memory"])

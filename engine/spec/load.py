@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import InputError, SpecError, as_path, nearest
+from engine.errors import InputError, SpecError, nearest
 from engine.spec.explain import explain
 from engine.spec.head_options import HeadOptions
 from engine.spec.model import Spec, rules_of_intact_axes
 from engine.spec.origins import KeyPath, Origins, parse
 from engine.spec.weight_maps import map_problems
+from tokenization.files.paths import as_path
 from tokenization.files.unwritable import unwritable
 
 SpecSource = str | os.PathLike[str] | Mapping[str, Any] | Spec
@@ -83,7 +84,7 @@ def find(source: str | os.PathLike[str]) -> Path:
     """The file of a spec: a path, or a bare name looked up in specs/ (raises FileNotFoundError with
     the nearest name).
     """
-    path = as_path("spec", source)
+    path = as_path("spec", source, InputError)
     if path.is_dir() and (path / "spec.yaml").is_file():
         return path / "spec.yaml"
     if path.is_file():

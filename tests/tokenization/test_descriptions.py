@@ -14,7 +14,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, published_class
 from tests.tokenization.texts import CORPUS, NEWS
-from tokenization import TokenizationError, load_tokenizer, train_tokenizer
+from tokenization import TokenizationError, build_tokenizer, load_tokenizer, train_tokenizer
 from tokenization.files.published import family_section, read_published
 from tokenization.options import BytePairOptions
 
@@ -236,11 +236,15 @@ def test_a_special_token_that_is_none(copied: Path, given: Any) -> None:
 
 def test_calls_that_no_tokenizer_can_follow(sides: dict[str, Sides]) -> None:
     tokenizer: Any = sides["xglm"].ours
+    wrong: Any = ["a"]
     for call, told in (
         (lambda: tokenizer.token_to_id([5]), "a token is a text"),
         (lambda: tokenizer.decode(["a"]), "ids are whole numbers"),
         (lambda: tokenizer.decode([1.5]), "ids are whole numbers"),
         (lambda: tokenizer.batch_decode(None), "rows of ids"),
+        (lambda: tokenizer.save(5), "directory is a int, expected a path"),
+        (lambda: load_tokenizer(wrong), "source is a list, expected a path"),
+        (lambda: build_tokenizer(tokenizer.options, wrong), "directory is a list"),
         (lambda: tokenizer.train(CORPUS, "x"), "vocab_size is 'x'"),
         (lambda: tokenizer.train(CORPUS, 2**63), "vocab_size is"),
     ):
