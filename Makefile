@@ -57,7 +57,7 @@ bench: .venv/bench-ready
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python $(INSTALL) --constraint constraints.txt setuptools
-	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[demo,test,lint,clients]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[demo,test,lint,clients,train,tensorboard]'
 	touch $@
 
 # Every version of all extras, for every Python that is supported.
