@@ -54,7 +54,7 @@ MUTATIONS = (
     Mutation("heads/language_modeling.py", "functional.pad(labels[:, 1:], (0, 1)", "functional.pad(labels[:, :-1], (0, 1)", PARITY + "test_xglm.py"),
     Mutation("heads/classification.py", "labels.masked_fill(~real, IGNORED)", "labels", "tests/heads/"),
     Mutation("heads/pooling.py", "last - real.flip(1).long()", "last - real.long()", "tests/heads/test_pooling.py"),
-    Mutation("engine/checkpoint/config.py", "return value + entry.offset if", "return value if", PARITY + "test_variants.py"),
+    Mutation("engine/checkpoint/config/fields.py", "return value + entry.offset", "return value", PARITY + "test_variants.py"),
     Mutation("engine/parameters/ties.py", "not _same(values[0], value)", "False", "tests/model/test_state.py"),
     Mutation("engine/training/loop.py", "{\"params\": vectors, \"weight_decay\": 0.0}", "{\"params\": vectors, \"weight_decay\": decay}", "tests/training/"),
     Mutation("tokenization/pipeline/formats.py", "Place(int(kind or 0), token_id", "Place(0, token_id", "tests/tokenization/test_parity.py"),

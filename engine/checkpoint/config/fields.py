@@ -1,0 +1,131 @@
+"""What one field of a config.json means: which of its values stands for which of ours, and where
+in the spec.
+"""
+
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
+
+from engine.checkpoint.config.everywhere import EVERYWHERE
+from engine.checkpoint.config.places import MISSING, value_at
+from engine.errors import CheckpointError
+from engine.spec.axes import ConfigField, Layout
+
+NETWORK_PADDING = "embeddings.tables.tokens.padding"
+
+
+def in_order(layout: Layout) -> Iterator[tuple[str, ConfigField]]:
+    """The fields of a layout: those that choose a section before those of its parts, conditional
+    ones last.
+    """
+    fields = []
+    for name, entry in layout.config.items():
+        if not isinstance(entry, ConfigField):
+            entry = ConfigField(path=entry)
+        fields.append((name, entry))
+    yield from sorted(fields, key=lambda named: (named[1].under is not None, _depth(named[1])))
+
+
+def _depth(entry: ConfigField) -> int:
+    """How many names the shortest path of a field has; the whole spec has none."""
+    return min(len([part for part in path.split(".") if part]) for path in paths_of(entry))
+
+
+def paths_of(entry: ConfigField) -> tuple[str, ...]:
+    """Where in the spec a field stands."""
+    if isinstance(entry.path, str):
+        return (entry.path,)
+    return entry.path
+
+
+def path_written(entry: ConfigField, spec: Mapping[str, Any]) -> str:
+    """The path whose value a field is written from: of the spec's own head, else the first."""
+    own = options_of_head(spec)
+    return min(paths_of(entry), key=lambda path: not path.startswith(own))
+
+
+def options_of_head(spec: Mapping[str, Any]) -> str:
+    """Where the options of the spec's own head stand."""
+    return f"heads.options.{value_at(spec, 'heads.default')}."
+
+
+def is_idle(entry: ConfigField, spec: Mapping[str, Any]) -> bool:
+    """Whether the spec lacks what the field needs to have a meaning."""
+    return entry.under is not None and value_at(spec, entry.under) in (MISSING, None, False)
+
+
+def to_ours(name: str, value: Any, entry: ConfigField) -> Any:
+    """Our value for one of theirs (raises CheckpointError for one that the layout has not)."""
+    for theirs, ours in entry.values.items():
+        if type(theirs) is type(value) and theirs == value:
+            return ours
+    if entry.only or _chooses_section(entry):
+        raise foreign_value(name, value, entry)
+    if entry.offset and isinstance(value, int):
+        return value + entry.offset
+    return value
+
+
+def to_theirs(value: Any, entry: ConfigField, path: str, elsewhere: Container[str]) -> Any:
+    """Their value for one of ours, MISSING where there is none; `elsewhere` are paths with fields
+    of their own.
+    """
+    for theirs, ours in entry.values.items():
+        if holds(value, ours, path, elsewhere):
+            return theirs
+    if entry.only or _chooses_section(entry):
+        return MISSING
+    if entry.offset and isinstance(value, int):
+        return value - entry.offset
+    return value
+
+
+def _chooses_section(entry: ConfigField) -> bool:
+    return any(isinstance(ours, Mapping) for ours in entry.values.values())
+
+
+def foreign_value(name: str, value: Any, entry: ConfigField) -> CheckpointError:
+    """The error for a value that a field of the layout does not have."""
+    allowed = ", ".join(repr(theirs) for theirs in entry.values)
+    return CheckpointError(f"config.json: {name} is {value!r}; this family has: {allowed}")
+
+
+def holds(value: Any, wanted: Any, path: str, elsewhere: Container[str] = ()) -> bool:
+    """Whether a value equals the wanted one, or has it as a part, apart from paths that have a
+    field of their own.
+    """
+    if isinstance(wanted, Mapping):
+        return isinstance(value, Mapping) and all(
+            (below := f"{path}.{key}".lstrip(".")) in elsewhere
+            or holds(value.get(key), part, below, elsewhere)
+            for key, part in wanted.items()
+        )
+    if isinstance(wanted, list | tuple):
+        same = isinstance(value, list | tuple)
+        return same and sorted(map(str, value)) == sorted(map(str, wanted))
+    if isinstance(value, float) and type(wanted) is int:
+        return value == wanted
+    return type(value) is type(wanted) and value == wanted
+
+
+def within_vocabulary(value: Any, vocab: int) -> Any:
+    """An id, or the ids of a list, as far as a vocabulary has them; other things pass."""
+    if isinstance(value, list | tuple) and all(type(part) is int for part in value):
+        return [part for part in value if 0 <= part < vocab] or None
+    if type(value) is int and not 0 <= value < vocab:
+        return None
+    return value
+
+
+def left_over(config: Mapping[str, Any], layout: Layout) -> list[str]:
+    """Fields of a config.json that the layout neither reads nor lists as meaningless."""
+    others = {other.partition(".")[0] for _, entry in in_order(layout) for other in entry.also}
+    known = {*layout.config, *others, *layout.ignored, *layout.constants, *EVERYWHERE}
+    return sorted(name for name in config if name not in known and not name.startswith("_"))
+
+
+def field_of(path: str, layout: Layout) -> str | None:
+    """The field of a config.json that says what stands at a path of the spec, or above it."""
+    fields = {place: name for name, entry in in_order(layout) for place in paths_of(entry) if place}
+    while path and path not in fields:
+        path = path.rpartition(".")[0]
+    return fields.get(path)
