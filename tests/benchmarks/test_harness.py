@@ -7,16 +7,20 @@ import re
 import sys
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import measure as measuring
 from benchmarks import narrow, padding, report
 from benchmarks.__main__ import chosen, main
 from benchmarks.flops import useful_operations
 from benchmarks.measure import Result, measure
+from benchmarks.own import Own
 from benchmarks.section import Section, in_turns, median_ratio
-from benchmarks.sides import SideError, own
+from benchmarks.serving import Side
+from benchmarks.sides import Process, SideError
 from benchmarks.workloads import PREPACKED, WORKLOADS
 from engine import load_spec
 
@@ -25,7 +29,33 @@ TWO_STREAMS = next(work for work in WORKLOADS if work.name == "xlnet-two-stream"
 TINY = replace(TWO_STREAMS, overrides=SMALL, batch=2, length=6, predictions=3)
 
 
-def test_sides_agree_and_take_turns():
+class Beside:
+    """A side in this process, where a benchmark starts one of its own for it; what goes to and fro
+    is JSON all the same.
+    """
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+
+    def __enter__(self) -> "Beside":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def ask(self, do: str, **request: Any) -> Any:
+        threads = torch.get_num_threads()
+        try:
+            result = getattr(self.side, do)(**json.loads(json.dumps(request)))
+        finally:
+            torch.set_num_threads(threads)
+        return json.loads(json.dumps(result))
+
+
+def test_sides_agree_and_take_turns(monkeypatch):
+    """The peer in a process of its own."""
+    monkeypatch.setattr(measuring, "own", lambda threads: Beside(Own()))
+    monkeypatch.setattr("benchmarks.own.SHAPES", ((64, 64, 64),))
     turns = []
     result = measure(TINY, [sys.executable], threads=2, rounds=2, on_turn=turns.append)
     packed, peer = result.distances
@@ -49,9 +79,12 @@ def test_sides_agree_and_take_turns():
     assert "xlnet-two-stream" in text and "target 2.0" in text
 
 
-def test_a_failing_side_says_what_failed():
-    with own(threads=1) as side, pytest.raises(SideError, match="nothing-of-that-name"):
-        side.ask("offers", name="nothing-of-that-name")
+@pytest.mark.parametrize("module", ["benchmarks.own", "benchmarks.narrow"])
+def test_a_side_answers_and_says_what_failed(module):
+    with Process(sys.executable, module, threads=1) as side:
+        assert side.ask("offers", name="tiny/xglm") == {"version": "engine", "has": True}
+        with pytest.raises(SideError, match="nothing-of-that-name"):
+            side.ask("offers", name="nothing-of-that-name")
 
 
 def test_operations_are_the_products_of_the_spec():
@@ -161,7 +194,8 @@ def page_in(folder):
     return (folder / "benchmarks.md").read_text()
 
 
-def test_narrow_weights_on_a_toy():
+def test_narrow_weights_on_a_toy(monkeypatch):
+    monkeypatch.setattr(narrow, "_side", lambda threads: Beside(narrow.Sized()))
     row = narrow.measure(
         replace(TWO_STREAMS, overrides={**SMALL, "dims.vocab": 300}, predictions=0), 1, 1
     )

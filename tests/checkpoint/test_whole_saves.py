@@ -83,7 +83,7 @@ def state(folder):
     for path in sorted(folder.rglob("*")):
         name, what = path.relative_to(folder).as_posix(), b""
         if path.is_symlink():
-            what = os.readlink(path).encode()
+            what = str(path.readlink()).encode()
         elif path.is_file():
             what = path.read_bytes()
         drawn = STAGED.sub(staging.STAGE.encode(), name.encode() + b"\0" + what)

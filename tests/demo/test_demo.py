@@ -53,6 +53,7 @@ def test_every_family_learns(family, lesson, monkeypatch):
 
 
 def test_the_command_leaves_a_network_that_opens_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "make_corpus", lambda seed: make_corpus(seed, 120, 40))
     monkeypatch.setattr(CausalLesson, "steps", 8 * 2)
     result = CliRunner().invoke(
         main, ["demo", "--only", "xglm", "--quick", "--folder", str(tmp_path)]
@@ -70,41 +71,39 @@ def test_a_family_that_is_none_is_refused():
     assert result.exit_code == 2 and "did you mean 'xglm'" in result.output
 
 
-def test_the_same_seed_and_threads_show_the_same(monkeypatch):
-    monkeypatch.setattr(CausalLesson, "steps", 8 * 3)
-    first, again = (teach("xglm", make_corpus(0, 120, 40), quick=True) for _ in range(2))
-    assert (first.losses, first.finding) == (again.losses, again.finding)
+SETTINGS = {"seed": 0, "quick": True, "folder": None, "steps": 3}
 
 
-def test_one_family_or_several_the_same_numbers(monkeypatch):
-    """One family is trained in this process, two in others; how many threads this one has is of no
-    account.
-    """
+@pytest.fixture(scope="module")
+def alone():
+    """What one family has learned in this process."""
+    return teach("xglm", make_corpus(0, 120, 40), **SETTINGS)
+
+
+def test_the_same_seed_shows_the_same_whatever_the_threads(alone):
+    """How many threads this process has is of no account to the command."""
     threads = torch.get_num_threads()
-    corpus, settings = (
-        make_corpus(0, 120, 40),
-        {"seed": 0, "quick": True, "folder": None, "steps": 3},
-    )
-    written = io.StringIO()
-    console = Console(file=written, force_terminal=True, width=120)
-    monkeypatch.setattr(demo.os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
-
-    def taught(*families):
-        with demo.Bars(console, families) as bars:
-            return list(demo.teach_all(families, corpus, bars, settings))
-
     torch.set_num_threads(3)
     try:
-        (alone,) = taught("xglm")
+        with demo.Bars(Console(file=io.StringIO()), ["xglm"]) as bars:
+            (again,) = demo.teach_all(["xglm"], make_corpus(0, 120, 40), bars, SETTINGS)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
-    apart = taught("xglm", "transformer-xl")
-    assert [result.family for result in apart] == ["xglm", "transformer-xl"]
+    assert (again.losses, again.finding) == (alone.losses, alone.finding)
+
+
+def test_one_family_or_several_the_same_numbers(alone, monkeypatch):
+    """One family is trained in this process, two in others."""
+    families = ("xglm", "xlm-roberta-xl")
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=120)
+    monkeypatch.setattr(demo.os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    with demo.Bars(console, families) as bars:
+        apart = list(demo.teach_all(families, make_corpus(0, 120, 40), bars, SETTINGS))
+    assert [result.family for result in apart] == [*families]
     assert (apart[0].losses, apart[0].finding) == (alone.losses, alone.finding)
-    shown = written.getvalue()
-    assert "xglm" in shown
-    assert "transformer-xl" in shown
+    assert all(family in written.getvalue() for family in families)
 
 
 def test_a_sparkline_goes_from_high_to_low():
