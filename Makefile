@@ -15,16 +15,16 @@ demo: .venv/ready
 	$(BIN)/engine demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # A first look after a change, in under a minute: style, places of imports, specs, kernels, one machine.
 check: .venv/ready
 	$(BIN)/ruff check --quiet .
-	$(BIN)/python -m pytest -n 2 -x $(QUICK)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -x $(QUICK)
 
 # Numbers as a processor without AVX-512 computes them.
 test-avx2: .venv/ready
-	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(NUMERIC)
+	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(NUMERIC)
 
 test-threads: .venv/ready
 	OMP_NUM_THREADS=4 $(BIN)/python -m pytest tests/test_machine.py tests/training tests/model
@@ -77,7 +77,7 @@ test-oldest test-newest: test-%: .venv/ready
 		--output-file .venv-$*/versions.txt
 	.venv-$*/bin/python $(INSTALL) --constraint .venv-$*/versions.txt setuptools
 	.venv-$*/bin/python $(INSTALL) --constraint .venv-$*/versions.txt --no-build-isolation --editable '.[demo,test]'
-	.venv-$*/bin/python -m pytest -n 2
+	.venv-$*/bin/python -m pytest -n 2 --dist worksteal
 
 clean:
 	rm -rf .venv .venv-oldest .venv-newest .demo

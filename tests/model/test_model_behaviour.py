@@ -45,9 +45,18 @@ class Logits(nn.Module):
         return answer(self.model(**given, **({} if plain else {"use_memory": False})))
 
 
-@pytest.mark.parametrize("training", (False, True), ids=("eval", "train"))
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "training"),
+    [
+        ("xlm", False),
+        ("xlm-roberta-xl", False),
+        ("transformer-xl", False),
+        ("two streams", False),
+        ("two streams", True),
+    ],
+)
 def test_the_body_compiles_without_a_graph_break(name: str, training: bool) -> None:
+    """Without a mask and a memory; test_tracing.py compiles with a mask, and in training."""
     torch._dynamo.reset()
     model, inputs = case(name)
     model.train(training)
@@ -95,15 +104,13 @@ def test_code_for_the_backward_pass_compiles() -> None:
     agree(one, other, "gradients", 1e-5)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_exports(name: str) -> None:
-    model, inputs = case(name)
+def test_two_streams_export() -> None:
+    model, inputs = case("two streams")
     names = [key for key, value in inputs.items() if isinstance(value, Tensor)]
     wrapped = Logits(model, names)
     tensors = tuple(inputs[key] for key in names)
     program = torch.export.export(wrapped, tensors, strict=False)
-    other = case(name)[1]
-    other["input_ids"] = other["input_ids"].flip(1)
+    other = {**inputs, "input_ids": inputs["input_ids"].flip(1)}
     again = tuple(other[key] for key in names)
     agree(program.module()(*again), wrapped(*again), "exported", 1e-5)
 
