@@ -7,6 +7,7 @@ from engine import build_model, save_model
 from heads import registered_heads
 from tests.checkpoint.folders import loaded
 
+NARROW = {"dims.model": 32, "dims.inner": 48}
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 # Published code gives these pairs one name for the same tensor; all other pairs of heads share
 # nothing.
@@ -33,7 +34,7 @@ SHARED: dict[str, dict[tuple[str, ...], set[str]]] = {
 
 def built(family, head, seed=0):
     try:
-        model = build_model(f"tiny/{family}", head, seed=seed)
+        model = build_model(f"tiny/{family}", head, overrides=NARROW, seed=seed)
     except ValueError:
         return None
     generator = torch.Generator().manual_seed(seed)
