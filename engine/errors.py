@@ -47,6 +47,13 @@ class CheckpointError(RuntimeError):
         super().__init__(shortened(message, 3_000))
 
 
+class TrainingError(RuntimeError):
+    """What stops a training run: numbers that are not finite, a disk that takes no more.
+
+    The weights in memory and on disk are those of the last whole step.
+    """
+
+
 def nearest(name: str, allowed: Iterable[str], beside: Iterable[str] = ()) -> str:
     """`, did you mean 'x'?` for the closest allowed name, or the list of allowed names.
 

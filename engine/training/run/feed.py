@@ -1,0 +1,157 @@
+"""What each step reads: the rows of a global batch, cut into micro-batches of each process."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from engine.training.data.rows import Integers, Row
+from engine.training.distribute import Processes
+from engine.training.run.step import Batch
+
+IGNORED = -100
+
+
+class Rows(Protocol):
+    """All rows of a layout."""
+
+    ordered: bool
+    """Whether the rows of a batch go on where those of the batch before ended."""
+
+    @property
+    def lengths(self) -> Integers:
+        """Tokens of each row."""
+
+    def __len__(self) -> int: ...
+
+    def row(self, number: int, epoch: int) -> Row:
+        """A row of an epoch."""
+
+
+class Order(Protocol):
+    """Which rows a step reads."""
+
+    def at(self, step: int) -> tuple[int, list[int]]:
+        """The epoch, and the numbers of its rows."""
+
+
+class Objective(Protocol):
+    """What is asked of rows."""
+
+    whole: bool
+    """Whether questions are drawn over all rows of a step, which are cut afterwards."""
+
+    def batch(self, rows: Sequence[Row], draws: Any) -> Batch:
+        """Inputs and labels of rows."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Some rows of a batch."""
+
+    inputs: Mapping[str, Any]
+    targets: int
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A micro-batch of one process, with what the loop has to know of its rows."""
+
+    batch: Batch
+    rows: tuple[Row, ...]
+    first: int
+    """Where in the global batch the first row stands."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """File and line of each row."""
+        return tuple(row.source for row in self.rows)
+
+    def with_inputs(self, inputs: Mapping[str, Any]) -> "Portion":
+        """The same rows called with other inputs."""
+        return replace(self, batch=Cut(inputs, self.batch.targets))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are no padding; 0 where the rows stand in for none."""
+        if self.batch.targets == 0:
+            return 0
+        return sum(len(row.ids) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Micro-batches of each step, a pure function of the step and the process."""
+
+    rows: Rows
+    order: Order
+    objective: Objective
+    draws: Callable[[int], Any]
+    """The random draws of a step's rows."""
+    split: int | None = None
+    """How many rows a process computes at a time; None: all of its own."""
+
+    def at(self, step: int, processes: Processes) -> list[Portion]:
+        """This process's micro-batches: as many on every process, with rows of no weight where a
+        process has fewer.
+        """
+        epoch, numbers = self.order.at(step)
+        own = processes.share(len(numbers))
+        most = processes.largest_share(len(numbers))
+        split = self.split or most
+        runs = [own[start : start + split] for start in range(0, most, split)]
+        draws = self.draws(step)
+        if self.objective.whole:
+            rows = [self.rows.row(number, epoch) for number in numbers]
+            whole = self.objective.batch(rows, draws)
+            return [_cut(whole, rows, run) for run in runs]
+        return [self._portion(epoch, numbers, run, draws) for run in runs]
+
+    def _portion(self, epoch: int, numbers: list[int], run: range, draws: Any) -> Portion:
+        rows = [self.rows.row(numbers[place], epoch) for place in run or range(1)]
+        batch = self.objective.batch(rows, draws)
+        if not run:
+            batch = Cut(batch.inputs, 0)
+        return Portion(batch, tuple(rows), run.start)
+
+    def longest(self, processes: Processes, rows: int) -> Portion:
+        """A micro-batch of the longest rows, `rows` of them in the global batch."""
+        count = processes.largest_share(rows)
+        count = min(count, self.split or count, len(self.rows))
+        numbers = np.argsort(self.rows.lengths, kind="stable")[-count:]
+        chosen = [self.rows.row(int(number), 0) for number in numbers]
+        return Portion(self.objective.batch(chosen, self.draws(0)), tuple(chosen), 0)
+
+
+class InTurn:
+    """All rows once: streams as they lie, others by length so that little is padded."""
+
+    def __init__(self, rows: Rows, count: int) -> None:
+        self.numbers = np.arange(len(rows))
+        if not rows.ordered:
+            self.numbers = np.argsort(rows.lengths, kind="stable")
+        self.count = count
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.numbers) / self.count)
+
+    def at(self, step: int) -> tuple[int, list[int]]:
+        """Epoch 0, and `count` rows."""
+        start = step * self.count
+        return 0, self.numbers[start : start + self.count].tolist()
+
+
+def _cut(whole: Batch, rows: Sequence[Row], run: range) -> Portion:
+    """The rows `run` of a batch; where there are none, its first row without weight."""
+    places = slice(run.start, run.stop) if run else slice(0, 1)
+    inputs = {
+        name: value[places] if isinstance(value, Tensor) and len(value) == len(rows) else value
+        for name, value in whole.inputs.items()
+    }
+    targets = 0
+    if run:
+        targets = int((inputs["labels"] != IGNORED).sum())
+    return Portion(Cut(inputs, targets), tuple(rows[places]), run.start)

@@ -1,0 +1,136 @@
+"""Tiny runs for the tests of the loop; as a program, one of them in a process of its own."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine import build_model
+from engine.training.data.rows import Row
+from engine.training.recipe.sections import Devices, Evaluate, Optimizer, Save, Schedule
+from engine.training.run.evaluation import HeldOut
+from engine.training.run.feed import Feed, InTurn
+from engine.training.run.loop import Plan, run
+
+SMALL = {"dims.layers": 2, "dims.model": 16, "dims.inner": 32, "dims.vocab": 60, "dims.heads": 2}
+STREAM = {**SMALL, "dims.head": 8, "memory.length": 6, "embeddings.tables.tokens": {"width": 16}}
+STREAM |= {"embeddings.tables.tokens.cutoffs": [20, 40], "embeddings.tables.tokens.divisor": 1}
+DROPOUT = {"dropout.residual": 0.2}
+
+
+@dataclass(frozen=True)
+class Asked:
+    inputs: dict
+    targets: int
+
+
+class Causal:
+    """The next token of each row, padded on the right."""
+
+    def __init__(self, whole=False):
+        self.whole = whole
+
+    def batch(self, rows, draws):
+        width = max(len(row.ids) for row in rows)
+        ids = torch.full((len(rows), width), 1)
+        labels = torch.full((len(rows), width), -100)
+        mask = torch.zeros(len(rows), width, dtype=torch.long)
+        for place, row in enumerate(rows):
+            own = torch.from_numpy(row.ids)
+            ids[place, : len(own)] = own
+            labels[place, : len(own)] = own
+            mask[place, : len(own)] = 1
+        inputs = {"input_ids": ids, "labels": labels}
+        if not bool(mask.all()):
+            inputs["attention_mask"] = mask
+        return Asked(inputs, int((labels[:, 1:] != -100).sum()))
+
+
+class RandomRows:
+    """Rows of random tokens and lengths; as a stream, segments of `streams` rows."""
+
+    def __init__(self, count=24, length=12, streams=None, seed=0):
+        self.ordered = streams is not None
+        self.streams = streams
+        draw = np.random.default_rng(seed)
+        low = length if self.ordered else 3
+        self.lengths = draw.integers(low, length + 1, count)
+        self.ids = [draw.integers(5, 60, size) for size in self.lengths]
+
+    def __len__(self):
+        return len(self.ids)
+
+    def row(self, number, epoch):
+        fresh = self.ordered and number < self.streams
+        ids = self.ids[number]
+        plain = np.zeros(len(ids), dtype=bool)
+        return Row(
+            number=number, ids=ids, special=plain, words=~plain, fresh=fresh, source=f"a:{number}"
+        )
+
+
+class Around:
+    """`count` rows after the other, from the beginning again at the end."""
+
+    def __init__(self, rows, count):
+        self.rows, self.count = rows, count
+
+    def at(self, step):
+        start = step * self.count
+        epoch = start // len(self.rows)
+        return epoch, [(start + place) % len(self.rows) for place in range(self.count)]
+
+
+def plan(output, *, stream=False, steps=8, rows=4, split=None, seed=0, dropout=True, **changes):
+    """A small run: of a causal network, or of a recurrent one whose memory is carried."""
+    drops = DROPOUT if dropout else {}
+    name = "transformer-xl" if stream else "xglm"
+    model = build_model(
+        f"tiny/{name}", seed=0, overrides={**(STREAM if stream else SMALL), **drops}
+    )
+    train = RandomRows(streams=rows if stream else None)
+    held_out = RandomRows(count=8, streams=4 if stream else None, seed=1)
+    turns = InTurn(held_out, 4)
+    given = {
+        "model": model,
+        "feed": Feed(train, Around(train, rows), Causal(), lambda step: None, split),
+        "held_out": HeldOut(
+            Feed(held_out, turns, Causal(), lambda step: None), len(turns), carries=stream
+        ),
+        "steps": steps,
+        "output": Path(output),
+        "carries": stream,
+        "optimizer": Optimizer(rate=1e-2),
+        "schedule": Schedule(warm_up=2),
+        "evaluate": Evaluate(every=4),
+        "save": Save(every=2),
+        "seed": seed,
+    }
+    return Plan(**{**given, **changes})
+
+
+def losses(output):
+    """The logged loss of each step, which must stand there once."""
+    lines = [json.loads(line) for line in (Path(output) / "log.jsonl").open()]
+    steps = [line["step"] for line in lines if "loss" in line]
+    assert steps == list(range(1, len(steps) + 1))
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def weights(model):
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+if __name__ == "__main__":
+    from engine.training.distribute import close_processes, open_processes
+
+    given = json.loads(sys.argv[1])
+    resume, shard = given.pop("resume", False), given.pop("shard", "none")
+    devices = Devices(shard=shard, compute="cpu")
+    torch.set_num_threads(1)
+    processes = open_processes(devices)
+    run(plan(**given, devices=devices), resume=resume, processes=processes)
+    close_processes(processes)
