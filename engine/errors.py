@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a spec: where it stands and what would be right."""
+    """One thing that is wrong in a spec or recipe: where it stands and what would be right."""
 
     path: str
     message: str
     source: str = "spec"
     line: int | None = None
     column: int | None = None
+    noun: str = "spec"
+    """What the file is called, where no key of it is named."""
 
     def __str__(self) -> str:
         place = self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
-        return f"{place}: {shortened(self.path or 'spec')}: {shortened(self.message)}"
+        return f"{place}: {shortened(self.path or self.noun)}: {shortened(self.message)}"
 
 
 def shortened(text: str, most: int = 400) -> str:
@@ -34,6 +36,10 @@ class SpecError(ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class RecipeError(SpecError):
+    """All problems of one recipe at once."""
 
 
 class InputError(ValueError):

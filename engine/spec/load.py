@@ -1,28 +1,24 @@
 """From a path, a bare name, a dict or a Spec to a Spec, with every problem at its line and column."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import InputError, SpecError, nearest
+from engine.errors import nearest
 from engine.spec.explain import explain
 from engine.spec.head_options import HeadOptions
+from engine.spec.language import Language, Source, shipped_folder
 from engine.spec.model import Spec, rules_of_intact_axes
-from engine.spec.origins import KeyPath, Origins, parse
+from engine.spec.origins import KeyPath, Origins
 from engine.spec.weight_maps import map_problems
-from tokenization.files.paths import as_path
 from tokenization.files.unwritable import unwritable
 
 SpecSource = str | os.PathLike[str] | Mapping[str, Any] | Spec
-SPECS = Path(__file__).resolve().parents[2] / "specs"
-if not SPECS.is_dir():  # installed as a wheel: the specs travel inside the package
-    SPECS = Path(__file__).resolve().parents[1] / "_specs"
-# Sections whose keys depend on what they are: another one replaces them whole.
-UNIONS = {"position": "kind", "memory": "kind", "tokenizer": "algorithm", "pooling": "kind"}
+SPECS = shipped_folder("specs")
 
 
 def load_spec(
@@ -39,12 +35,9 @@ def load_spec(
     """
     if isinstance(source, Spec) and not overrides:
         return source
-    if overrides is not None and not isinstance(overrides, Mapping):
-        raise InputError(f"overrides are a {type(overrides).__name__}, expected a mapping")
     origins = Origins()
     data = source.to_dict() if isinstance(source, Spec) else read(source, origins)
-    for path, value in (overrides or {}).items():
-        data = merge(data, _nest(path.split("."), value), origins.override)
+    data = LANGUAGE.override(data, overrides, origins)
     spec, found = None, []
     try:
         spec = Spec.model_validate(data)
@@ -55,61 +48,13 @@ def load_spec(
     found += map_problems(data, head_options or {})
     found += unwritable(data)
     if spec is None or found:
-        problems = [origins.problem(path, text) for path, text in dict.fromkeys(found)]
-        raise SpecError(
-            sorted(
-                problems,
-                key=lambda problem: (problem.source, problem.line or 0, problem.column or 0),
-            )
-        )
+        raise LANGUAGE.failure(origins, found)
     return spec
 
 
-def read(
-    source: str | os.PathLike[str] | Mapping[str, Any], origins: Origins | None = None
-) -> dict[str, Any]:
+def read(source: Source, origins: Origins | None = None) -> dict[str, Any]:
     """The plain data of a spec with its parents merged in, before validation."""
-    origins = origins if origins is not None else Origins()
-    if isinstance(source, Mapping):
-        return _extend(dict(source), Path.cwd(), origins, ())
-    path = find(source)
-    data = parse(path, origins)
-    if "extends" in data and Path(source).is_dir():
-        text = "the spec in a model's folder says everything itself: give the file, not the folder, to follow it"
-        raise SpecError([origins.problem(("extends",), text)])
-    return _extend(data, path.parent, origins, (path.resolve(),))
-
-
-def find(source: str | os.PathLike[str]) -> Path:
-    """The file of a spec: a path, or a bare name looked up in specs/ (raises FileNotFoundError with
-    the nearest name).
-    """
-    path = as_path("spec", source, InputError)
-    if path.is_dir() and (path / "spec.yaml").is_file():
-        return path / "spec.yaml"
-    if path.is_file():
-        return path
-    wanted = path.as_posix().removeprefix("specs/").removesuffix(".yaml")
-    known = shipped()
-    if wanted in known:
-        return known[wanted]
-    raise FileNotFoundError(f"no spec file '{source}'{nearest(wanted, known)}")
-
-
-def shipped() -> dict[str, Path]:
-    """Every spec file that the project ships, by its name below specs/ (families also without their
-    folder).
-    """
-    files = {
-        path.relative_to(SPECS).with_suffix("").as_posix(): path
-        for path in sorted(SPECS.rglob("*.yaml"))
-    }
-    short = {
-        name.rsplit("/", 1)[-1]: path
-        for name, path in files.items()
-        if not name.startswith("tiny/")
-    }
-    return {**short, **files}
+    return LANGUAGE.read(source, origins if origins is not None else Origins())
 
 
 @cache
@@ -123,63 +68,6 @@ def families() -> Mapping[str, dict[str, Any]]:
             data = read(path)
             known.setdefault(str(_layout(data).get("model_type")), data)
     return known
-
-
-def merge(
-    base: Mapping[str, Any],
-    over: Mapping[str, Any],
-    replaced: Callable[[KeyPath], None] | None = None,
-    path: KeyPath = (),
-) -> dict[str, Any]:
-    """`over` laid on `base`: sections merge key by key, all else is replaced; a position, memory,
-    tokenizer or pooling of another kind is replaced whole. `replaced` is told the path of all that
-    gives way."""
-    result = dict(base)
-    for key, value in over.items():
-        old, here = result.get(key), (*path, str(key))
-        tag = UNIONS.get(str(key), "")
-        if (
-            isinstance(value, Mapping)
-            and isinstance(old, Mapping)
-            and value.get(tag, old.get(tag)) == old.get(tag)
-        ):
-            result[key] = merge(old, value, replaced, here)
-        else:
-            result[key] = value
-            if replaced is not None:
-                replaced(here)
-    return result
-
-
-def _nest(path: list[str], value: Any) -> dict[str, Any]:
-    return {path[0]: _nest(path[1:], value) if len(path) > 1 else value}
-
-
-def _extend(
-    data: dict[str, Any], folder: Path, origins: Origins, chain: tuple[Path, ...]
-) -> dict[str, Any]:
-    parent = data.pop("extends", None)
-    if parent is None:
-        return _with_home(data, data, folder)
-    if not isinstance(parent, str):
-        raise SpecError(
-            [origins.problem(("extends",), f"should be one file or name, found {parent!r}")]
-        )
-    beside = folder / parent
-    try:
-        path = beside if beside.is_file() else find(parent)
-    except FileNotFoundError as error:
-        raise SpecError([origins.problem(("extends",), str(error))]) from None
-    if path.resolve() in chain:
-        circle = " -> ".join(str(link) for link in (*chain, path.resolve()))
-        raise SpecError(
-            [origins.problem(("extends",), f"specs extend each other in a circle: {circle}")]
-        )
-    inherited = Origins()
-    base = _extend(parse(path, inherited), path.parent, inherited, (*chain, path.resolve()))
-    merged = merge(base, data, inherited.forget)
-    origins.places = {**inherited.places, **origins.places}
-    return _with_home(merged, data, folder)
 
 
 def _with_home(data: dict[str, Any], own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -233,3 +121,17 @@ def _head_problems(
             (("heads", "default"), f"no head named '{default}'{nearest(default, options)}")
         )
     return problems
+
+
+LANGUAGE = Language(
+    noun="spec",
+    plural="specs",
+    looks="a spec is a mapping of axes, such as 'dims: {layers: 2}'",
+    folder=SPECS,
+    named_in_full=("tiny/",),
+    unions={"position": "kind", "memory": "kind", "tokenizer": "algorithm", "pooling": "kind"},
+    complete=_with_home,
+)
+find = LANGUAGE.find
+shipped = LANGUAGE.shipped
+merge = LANGUAGE.merge

@@ -1,4 +1,4 @@
-"""Spec files as plain data, with the file, line and column of every key."""
+"""YAML files as plain data, with the file, line and column of every key."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +14,17 @@ Place = tuple[str, int | None, int | None]
 
 @dataclass
 class Origins:
-    """Where every key of a merged spec was written, by its path."""
+    """Where every key of a merged file was written, by its path."""
 
     places: dict[KeyPath, Place] = field(default_factory=dict)
+    noun: str = "spec"
 
     def problem(self, path: KeyPath, text: str) -> Problem:
         """A problem at the nearest place that the files mention."""
         for length in range(len(path), -1, -1):
             if place := self.places.get(path[:length]):
-                return Problem(".".join(path), text, *place)
-        return Problem(".".join(path), text)
+                return Problem(".".join(path), text, *place, noun=self.noun)
+        return Problem(".".join(path), text, self.noun, noun=self.noun)
 
     def forget(self, path: KeyPath) -> None:
         """Drop a section that is replaced."""
@@ -36,29 +37,25 @@ class Origins:
         self.places[path] = ("overrides", None, None)
 
 
-def parse(path: Path, origins: Origins) -> dict[str, Any]:
-    """The plain data of a spec file (raises SpecError for what is no mapping in plain YAML)."""
+def parse(path: Path, origins: Origins, looks: str, failure: type[SpecError]) -> dict[str, Any]:
+    """The plain data of a file that holds what `looks` says (raises `failure` for what is no
+    mapping in plain YAML).
+    """
     origins.places[()] = (str(path), 1, 1)
+    noun = origins.noun
     if path.stat().st_size > LARGEST:
-        raise SpecError([origins.problem((), f"larger than any spec: more than {LARGEST} bytes")])
+        text = f"larger than any {noun}: more than {LARGEST} bytes"
+        raise failure([origins.problem((), text)])
     try:
         data, places = parse_yaml(path.read_text(encoding="utf-8"))
     except YamlError as error:
         text = f"not valid YAML: {error.problem}"
-        raise SpecError(
-            [Problem(".".join(error.path), text, str(path), error.line, error.column)]
-        ) from None
+        place = (str(path), error.line, error.column)
+        raise failure([Problem(".".join(error.path), text, *place, noun=noun)]) from None
     except UnicodeDecodeError as error:
-        raise SpecError([Problem("", f"not valid YAML: {error}", str(path))]) from None
+        raise failure([Problem("", f"not valid YAML: {error}", str(path), noun=noun)]) from None
     if not isinstance(data, dict):
-        found = (
-            "nothing"
-            if data is None
-            else f"a {'list' if isinstance(data, list) else 'single value'}"
-        )
-        text = (
-            f"a spec is a mapping of axes, such as 'dims: {{layers: 2}}'; this file holds {found}"
-        )
-        raise SpecError([origins.problem((), text)])
+        found = {list: "a list", type(None): "nothing"}.get(type(data), "a single value")
+        raise failure([origins.problem((), f"{looks}; this file holds {found}")])
     origins.places.update({key: (str(path), *place) for key, place in places.items()})
     return data
