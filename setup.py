@@ -1,4 +1,6 @@
-"""Puts the specs into the wheel, as engine/_specs; all else stands in pyproject.toml."""
+"""Puts specs and recipes into the wheel, as engine/_specs and engine/_recipes; all else stands in
+pyproject.toml.
+"""
 
 import shutil
 from pathlib import Path
@@ -7,19 +9,23 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 
-class BuildWithSpecs(build_py):
-    """Copies specs/ into the package that is built; an editable install reads them where they are."""
+class BuildWithFiles(build_py):
+    """Copies specs/ and recipes/ into the package that is built; an editable install reads them
+    where they are.
+    """
 
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            target = Path(self.build_lib, "engine", "_specs")
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(
-                "specs",
-                target,
-                ignore=lambda folder, names: [n for n in names if n.startswith(".")],
-            )
+            for name in ("specs", "recipes"):
+                target = Path(self.build_lib, "engine", f"_{name}")
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(name, target, ignore=hidden)
 
 
-setup(cmdclass={"build_py": BuildWithSpecs})
+def hidden(folder: str, names: list[str]) -> list[str]:
+    """Names that no one looks for in a folder."""
+    return [name for name in names if name.startswith(".")]
+
+
+setup(cmdclass={"build_py": BuildWithFiles})

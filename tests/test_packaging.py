@@ -18,7 +18,17 @@ from engine import __version__
 from tokenization.extras import DISTRIBUTION
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (".ci", "benchmarks", "docs", "engine", "heads", "specs", "tests", "tokenization")
+ROOMS = (
+    ".ci",
+    "benchmarks",
+    "docs",
+    "engine",
+    "heads",
+    "recipes",
+    "specs",
+    "tests",
+    "tokenization",
+)
 BUILD = """
 from setuptools import build_meta
 build_meta.build_sdist("out")
@@ -29,6 +39,8 @@ import engine, tokenization.files.published
 from engine.spec.load import SPECS
 assert "site" in engine.__file__ and SPECS.parts[-2:] == ("engine", "_specs"), SPECS
 assert tokenization.files.published.SPECS == SPECS
+from engine.training.recipe import load_recipe
+assert load_recipe("pretrain/xglm").objective.kind == "causal"
 print(engine.load_spec("xlnet-base").dims.layers, engine.load_spec("tiny/xlm").name)
 """
 
@@ -97,9 +109,10 @@ def test_every_module_and_data_file_is_in_the_wheel(site):
         for path in (ROOT / package).rglob("*"):
             if path.suffix in (".py", ".yaml", ".typed"):
                 assert (site / path.relative_to(ROOT)).is_file(), path
-    for path in (ROOT / "specs").rglob("*.yaml"):
-        built = site / "engine" / "_specs" / path.relative_to(ROOT / "specs")
-        assert built.read_bytes() == path.read_bytes()
+    for room in ("specs", "recipes"):
+        for path in (ROOT / room).rglob("*.yaml"):
+            built = site / "engine" / f"_{room}" / path.relative_to(ROOT / room)
+            assert built.read_bytes() == path.read_bytes()
 
 
 def test_installed_code_finds_its_specs(site, tmp_path):

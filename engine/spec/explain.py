@@ -38,7 +38,7 @@ def explain(error: ValidationError, data: Any, root: type[BaseModel]) -> list[tu
         if issue["type"] in WORDS or issue["type"] == "literal_error":
             if path not in inner:
                 wrong_types.setdefault(path, []).append(issue)
-        else:
+        elif issue["type"] != "too_short" or path not in inner:  # entries that fail are not counted
             texts[_sentence(issue, path, data, root)] = None
     more = [((), f"and {len(told) - MOST} more problems")] if len(told) > MOST else []
     return [*((path, _mistyped(issues)) for path, issues in wrong_types.items()), *texts, *more]
@@ -78,6 +78,8 @@ def _sentence(issue: Any, path: Path, data: Any, root: type[BaseModel]) -> tuple
         return path, f"needs a key {context['discriminator']}"
     if kind == "rule":
         return path, str(context["text"])
+    if kind == "too_short":
+        return path, f"should have at least {context['min_length']} entries, found {len(given)}"
     text = issue["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return path, f"{text}, found {given!r}" if text.startswith("should") else text
 

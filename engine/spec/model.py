@@ -1,12 +1,13 @@
 """The spec: every axis of one network, and the rules that hold between axes."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from engine.spec.rules import Intact, broken_rules
+from engine.spec.intact import intact_sections
+from engine.spec.rules import broken_rules
 from engine.spec.sections import Sections
 
 
@@ -34,9 +35,7 @@ class Spec(Sections):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain YAML-ready data that `Spec.model_validate` turns back into an equal spec."""
-        plain = _lists(self.model_dump())
-        assert isinstance(plain, dict)
-        return plain
+        return plain_data(self)
 
     def memory_per_token(self) -> dict[str, int]:
         """How many numbers memory holds for each remembered token, by the form in which it is held."""
@@ -54,18 +53,13 @@ def rules_of_intact_axes(
     """The broken rules of a spec whose `damaged` axes do not validate, as far as they can be told,
     by path.
     """
-    axes_by_name: dict[str, Any] = {}
-    for name, field in Spec.model_fields.items():
-        if name in damaged or (field.is_required() and name not in data):
-            continue
-        kind: Any = Annotated[field.annotation, field] if field.discriminator else field.annotation
-        try:
-            axes_by_name[name] = (
-                TypeAdapter(kind).validate_python(data[name]) if name in data else field.default
-            )
-        except ValidationError:
-            continue
-    return [(tuple(path.split(".")), text) for path, text in broken_rules(Intact(axes_by_name))]
+    intact = intact_sections(Spec, data, damaged)
+    return [(tuple(path.split(".")), text) for path, text in broken_rules(intact)]
+
+
+def plain_data(section: BaseModel) -> dict[str, Any]:
+    """A section as mappings, lists and scalars."""
+    return {key: _lists(value) for key, value in section.model_dump().items()}
 
 
 def _lists(value: Any) -> Any:

@@ -1,42 +1,19 @@
 """Rules that tie one axis to another, each as (path, what is wrong and what would be right)."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from engine.spec import axes
+from engine.spec.intact import Intact, Problem, told_by
 from engine.spec.sections import Sections
 
-Problem = tuple[str, str]
 RELATIVE_KINDS = ("relative", "relative_key", "relative_key_query", "learned_relative")
-
-
-class Intact:
-    """The axes of a spec that are well formed, by name; a rule that reads another one ends there."""
-
-    def __init__(self, axes_by_name: Mapping[str, Any]) -> None:
-        self.axes_by_name = axes_by_name
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self.axes_by_name:
-            raise Damaged
-        return self.axes_by_name[name]
-
-
-class Damaged(Exception):
-    """A rule asked for an axis that cannot be read."""
 
 
 def broken_rules(spec: Sections | Intact) -> list[Problem]:
     """Every cross-axis rule that a spec breaks, in the order of the axes, before the defaults of
     `dims` are filled in.
     """
-    problems: list[Problem] = []
-    for rule in RULES:
-        with contextlib.suppress(Damaged):
-            for problem in rule(spec):  # type: ignore[arg-type]
-                problems.append(problem)
-    return problems
+    return told_by(RULES, spec)
 
 
 def _heads(spec: Sections) -> Iterator[Problem]:
