@@ -1,8 +1,9 @@
 """Errors that users meet, each with what is wrong, where, and what would be right."""
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from tokenization.errors import nearest as nearest
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,3 @@ class TrainingError(RuntimeError):
 
     The weights in memory and on disk are those of the last whole step.
     """
-
-
-def nearest(name: str, allowed: Iterable[str], beside: Iterable[str] = ()) -> str:
-    """`, did you mean 'x'?` for the closest allowed name, or the list of allowed names.
-
-    Names `beside` them are right too, and are suggested where they are nearly the same.
-    """
-    names = [str(choice) for choice in allowed]
-    close = difflib.get_close_matches(str(name), [*beside], n=1, cutoff=0.8)
-    close = close or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    return f", did you mean '{close[0]}'?" if close else f"; allowed: {', '.join(sorted(names))}"

@@ -16,11 +16,13 @@ from tokenization.files.published import family_section
 from tokenization.loading import load_tokenizer
 from tokenization.options import AddedToken, TokenizerOptions, parse_options
 from tokenization.pipeline.encoding import Encoding
+from tokenization.pipeline.request import CallOptions
 from tokenization.text.segmenters import register_segmenter
 from tokenization.tokenizer import Tokenizer
 
 __all__ = [
     "AddedToken",
+    "CallOptions",
     "Encoding",
     "MissingExtraError",
     "TokenizationError",

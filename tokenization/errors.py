@@ -1,5 +1,8 @@
 """What goes wrong in tokenization, said to people."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class TokenizationError(ValueError):
     """Something a caller can mend: says what is wrong, where, and what would be right."""
@@ -11,3 +14,16 @@ class VocabularyError(TokenizationError):
 
 class MissingExtraError(ImportError):
     """An optional dependency that is not installed; names the extra that brings it."""
+
+
+def nearest(name: str, allowed: Iterable[str], beside: Iterable[str] = ()) -> str:
+    """`, did you mean 'x'?` for the closest allowed name, or the list of allowed names.
+
+    Names `beside` them are right too, and are suggested where they are nearly the same.
+    """
+    names = [str(choice) for choice in allowed]
+    close = difflib.get_close_matches(str(name), [*beside], n=1, cutoff=0.8)
+    close = close or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    if close:
+        return f", did you mean '{close[0]}'?"
+    return f"; allowed: {', '.join(sorted(names))}"

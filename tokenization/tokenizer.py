@@ -1,6 +1,7 @@
 """The tokenizer that people call: text in, ids, types, masks and offsets out, and back."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,14 @@ from tokenization.pipeline.encoding import Encoding
 from tokenization.pipeline.formats import SequenceFormat
 from tokenization.pipeline.languages import Languages
 from tokenization.pipeline.reading import RawText, TextReader, read_inputs, readable
-from tokenization.pipeline.request import Tensors, make_request
+from tokenization.pipeline.request import (
+    Padding,
+    Request,
+    Tensors,
+    make_request,
+    padding_strategy,
+    read_call,
+)
 from tokenization.saving import Format, save_tokenizer
 
 # Words of transformers for what is called otherwise here.
@@ -73,8 +81,9 @@ class Tokenizer:
         }
         self._ids = {**self.algorithm.vocabulary, **added}
         roles = self.options.special_tokens.by_role()
-        unknown = self.algorithm.unknown
-        self._unknown = self._ids.get(roles.get("unk", "")) if unknown is None else unknown
+        self._unknown = self.algorithm.unknown
+        if self._unknown is None:
+            self._unknown = self._ids.get(roles.get("unk", ""))
         self.special_ids: dict[Role, int] = {
             role: self.token_to_id(text) for role, text in roles.items()
         }
@@ -89,7 +98,9 @@ class Tokenizer:
         else:
             self._reader = LibraryReader(library, self.added, languages)
             self._decoder = LibraryDecoder(self.options, self.algorithm, self.added)
-        given = self.algorithm.format() if isinstance(self.algorithm, LibraryAlgorithm) else None
+        given = None
+        if isinstance(self.algorithm, LibraryAlgorithm):
+            given = self.algorithm.format()
         format = SequenceFormat(self.options.format, self.special_ids, given)
         self._assembler = Assembler(self.options, format, self.special_ids)
 
@@ -163,70 +174,30 @@ class Tokenizer:
             return self._reader.tokens(text, lang, split_special_tokens)
 
     def __call__(
-        self,
-        text: Any,
-        text_pair: Any = None,
-        *,
-        add_special_tokens: bool = True,
-        padding: bool | str = False,
-        truncation: bool | str | None = None,
-        max_length: int | None = None,
-        stride: int = 0,
-        is_split_into_words: bool = False,
-        pad_to_multiple_of: int | None = None,
-        padding_side: Side | None = None,
-        return_tensors: Tensors | None = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        return_overflowing_tokens: bool | str = False,
-        return_special_tokens_mask: bool = False,
-        return_offsets_mapping: bool = False,
-        return_sequence_ids: bool = False,
-        return_length: bool = False,
-        split_special_tokens: bool | None = None,
-        lang: Any = None,
+        self, text: Any, text_pair: Any = None, *, lang: Any = None, **settings: Any
     ) -> Encoding:
-        """Encode a text, a pair, or a list of either.
+        """Encode a text, a pair, or a list of either; `settings` are the fields of CallOptions, such
+        as `padding=True`.
 
-        Returns lists (for one text) or lists of lists, or tensors `(rows, tokens)` of int64. With
-        `return_overflowing_tokens` True or "rows", what does not fit makes further rows, and
-        `overflow_to_sample_mapping` says whose they are; with "tokens" it is returned beside its
-        row. `sequence_ids` are 0 and 1 for tokens of the first and second text, -1 for others.
-        `lang` is a language, one for each text, or a pair of them for each pair. The words of a
-        row's tokens are what `word_ids(row)` of the result says. Raises TokenizationError.
+        Returns lists (for one text) or lists of lists, or tensors `(rows, tokens)` of int64. Where
+        overflow makes further rows, `overflow_to_sample_mapping` says whose they are. `lang` is a
+        language, one for each text, or a pair of them for each pair. The words of a row's tokens
+        are what `word_ids(row)` of the result says. Raises TokenizationError.
         """
-        settings: dict[str, Any] = {
-            "padding": padding,
-            "truncation": truncation,
-            "max_length": max_length,
-            "stride": stride,
-            "padding_side": padding_side,
-            "pad_to_multiple_of": pad_to_multiple_of,
-            "return_overflowing_tokens": return_overflowing_tokens,
-            "add_special_tokens": add_special_tokens,
-            "return_token_type_ids": return_token_type_ids,
-            "return_attention_mask": return_attention_mask,
-            "return_special_tokens_mask": return_special_tokens_mask,
-            "return_offsets_mapping": return_offsets_mapping,
-            "return_sequence_ids": return_sequence_ids,
-            "return_length": return_length,
-            "return_tensors": return_tensors,
-        }
-        items, batched = read_inputs(text, text_pair, lang, is_split_into_words)
-        if split_special_tokens is None:
-            split_special_tokens = self.options.split_special_tokens
+        call = read_call(settings)
+        items, batched = read_inputs(text, text_pair, lang, call.is_split_into_words)
+        request = make_request(call, self.options, has_pad="pad" in self.special_ids)
+        whole = call.split_special_tokens
+        if whole is None:
+            whole = self.options.split_special_tokens
 
-        def encode(words: bool) -> Encoding:
-            wanted = {**settings, "return_tensors": None} if words else settings
-            request = make_request(
-                self.options, has_pad=self.pad_id is not None, return_word_ids=words, **wanted
-            )
+        def encode(request: Request) -> Encoding:
             with readable(items):
-                tokenized = self._reader.read(items, request.offsets or words, split_special_tokens)
+                tokenized = self._reader.read(items, request.offsets or request.word_ids, whole)
             return self._assembler.assemble(tokenized, request, batched)
 
-        encoding = encode(words=False)
-        encoding.remember(lambda: encode(words=True))
+        encoding = encode(request)
+        encoding.remember(lambda: encode(replace(request, word_ids=True, tensors=None)))
         return encoding
 
     def encode(self, text: str, text_pair: str | None = None, **settings: Any) -> list[int]:
@@ -247,10 +218,13 @@ class Tokenizer:
         """Pad encodings made before (a list of them, or one of lists) to the same length, as a
         collator does.
         """
-        side = padding_side or self.options.padding_side
-        return self._assembler.pad(
-            encodings, padding, max_length, pad_to_multiple_of, side, return_tensors
+        how = Padding(
+            padding_strategy(padding),
+            max_length,
+            pad_to_multiple_of,
+            padding_side or self.options.padding_side,
         )
+        return self._assembler.pad(encodings, how, return_tensors)
 
     def get_special_tokens_mask(self, ids: Sequence[int]) -> list[int]:
         """1 for each id of a special token in ids that are formatted already, 0 for the others."""
@@ -259,11 +233,9 @@ class Tokenizer:
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
         """The id of a token, or the ids of several."""
-        return (
-            self.token_to_id(tokens)
-            if isinstance(tokens, str)
-            else [self.token_to_id(token) for token in tokens]
-        )
+        if isinstance(tokens, str):
+            return self.token_to_id(tokens)
+        return [self.token_to_id(token) for token in tokens]
 
     def convert_ids_to_tokens(
         self, ids: int | Sequence[int], skip_special_tokens: bool = False

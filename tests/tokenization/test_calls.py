@@ -193,6 +193,8 @@ def test_pairs_inside_a_list(sides: dict[str, Sides], family: str) -> None:
         ({"text": "a", "truncation": "middle"}, "is not one of"),
         ({"text": "a", "return_tensors": "tf"}, "'pt', 'np'"),
         ({"text": "a", "lang": "en"}, "no use for a language"),
+        ({"text": "a", "max_lenght": 3}, "takes no 'max_lenght', did you mean 'max_length'"),
+        ({"text": "a", "max_length": "3"}, "max_length='3': Input should be a valid integer"),
         (
             {
                 "text": "a " * 9,

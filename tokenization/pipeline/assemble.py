@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokenization.errors import TokenizationError
-from tokenization.options import CommonOptions, Role, Side
+from tokenization.options import CommonOptions, Role
 from tokenization.pipeline.encoding import Encoding, Padder, stack, to_tensors
-from tokenization.pipeline.formats import Place, SequenceFormat, spread
+from tokenization.pipeline.formats import Place, SequenceFormat, spread, spread_ids
 from tokenization.pipeline.reading import TokenizedText
-from tokenization.pipeline.request import Request, Tensors, padding_strategy
+from tokenization.pipeline.request import Padding, Request, Tensors
 from tokenization.pipeline.windows import Cut, rows, truncate
 
 Row = dict[str, Any]
@@ -46,13 +46,7 @@ class Assembler:
         made = [row for index, item in enumerate(items) for row in self._rows(item, index, request)]
         if batched or request.overflow == "rows" or made[0]["input_ids"]:
             # An empty single sequence stays empty even where padding is asked for, as published.
-            made = self._padder.pad_rows(
-                made,
-                request.padding,
-                request.max_length,
-                request.pad_to_multiple_of,
-                request.padding_side,
-            )
+            made = self._padder.pad_rows(made, request.padding)
         if request.length and not batched:
             made = [{**row, "length": len(row["input_ids"])} for row in made]
         single = not batched and request.overflow != "rows"
@@ -60,15 +54,7 @@ class Assembler:
             return Encoding(made[0])
         return to_tensors(stack(made), request.tensors)
 
-    def pad(
-        self,
-        encodings: Any,
-        padding: bool | str,
-        max_length: int | None,
-        multiple: int | None,
-        side: Side,
-        tensors: Tensors | None,
-    ) -> Encoding:
+    def pad(self, encodings: Any, padding: Padding, tensors: Tensors | None) -> Encoding:
         """Pad rows that were made before."""
         if not self._has_pad:
             raise TokenizationError("padding needs a pad token: name one in special_tokens.pad")
@@ -81,89 +67,74 @@ class Assembler:
         listed = [{name: _to_list(value) for name, value in row.items()} for row in encodings]
         if "attention_mask" in self._options.outputs:
             listed = [{"attention_mask": [1] * len(row["input_ids"]), **row} for row in listed]
-        made = self._padder.pad_rows(listed, padding_strategy(padding), max_length, multiple, side)
+        made = self._padder.pad_rows(listed, padding)
         if single and tensors is None:
             return Encoding(made[0])
         return to_tensors(stack(made), tensors)
 
     def _rows(self, item: tuple[TokenizedText, ...], index: int, request: Request) -> list[Row]:
-        pair = len(item) == 2
+        how, pair = request.truncation, len(item) == 2
         places = self._format.places(pair, request.add_special_tokens)
-        if not request.max_length and request.overflow == "none":
-            return [self._row([text.ids for text in item], item, places, request)]
-        if request.overflow != "none" and pair and request.truncation == "longest_first":
+        if not how.max_length and request.overflow == "none":
+            return [_row(item, places, request)]
+        if request.overflow != "none" and pair and how.strategy == "longest_first":
             raise TokenizationError(
                 "a pair that is cut on both sides has no overflow: use only_first or only_second"
             )
         lengths = (len(item[0].ids), len(item[1].ids) if pair else None)
-        special = sum(place.text is None for place in places)
-        excess = sum(length or 0 for length in lengths) + special - (request.max_length or 0)
-        excess = excess if request.max_length else 0
+        excess = 0
+        if how.max_length:
+            special = sum(place.text is None for place in places)
+            excess = sum(len(text.ids) for text in item) + special - how.max_length
         if request.overflow == "rows":
-            cuts = rows(lengths, excess, request)
-            return [
-                {**self._cut_row(item, cut, places, request), "overflow_to_sample_mapping": index}
-                for cut in cuts
+            cut_rows = [
+                _row(_kept(item, cut), places, request) for cut in rows(lengths, excess, how)
             ]
-        cut = truncate(lengths, excess, request)
-        row = self._cut_row(item, cut, places, request)
+            return [{**row, "overflow_to_sample_mapping": index} for row in cut_rows]
+        cut = truncate(lengths, excess, how)
+        row = _row(_kept(item, cut), places, request)
         if request.overflow == "tokens":
             row["overflowing_tokens"] = item[cut.overflow_text].ids[cut.overflow]
             row["num_truncated_tokens"] = excess
         return [row]
 
-    def _cut_row(
-        self, item: tuple[TokenizedText, ...], cut: Cut, places: Sequence[Place], request: Request
-    ) -> Row:
-        kept = tuple(
-            TokenizedText(
-                text.ids[part], _part(text.spans, part), text.language, _part(text.words, part)
-            )
-            for text, part in zip(item, (cut.first, cut.second))
-        )
-        return self._row([text.ids for text in kept], kept, places, request)
 
-    def _row(
-        self,
-        texts: list[list[int]],
-        item: tuple[TokenizedText, ...],
-        places: Sequence[Place],
-        request: Request,
-    ) -> Row:
-        row: Row = {"input_ids": spread(places, texts)}
-        if request.token_type_ids:
-            row["token_type_ids"] = _repeat(places, texts, [place.kind for place in places])
-        if request.attention_mask:
-            row["attention_mask"] = [1] * len(row["input_ids"])
-        if request.special_tokens_mask:
-            row["special_tokens_mask"] = _repeat(
-                places, texts, [int(place.text is None) for place in places]
-            )
-        if request.offsets:
-            row["offset_mapping"] = [
-                span
-                for place in places
-                for span in ([(0, 0)] if place.text is None else item[place.text].spans or [])
-            ]
-        if request.word_ids:
-            row["word_ids"] = [
-                word
-                for place in places
-                for word in ([None] if place.text is None else item[place.text].words or [])
-            ]
-        if request.sequence_ids:
-            row["sequence_ids"] = _repeat(
-                places, texts, [-1 if place.text is None else place.text for place in places]
-            )
-        if item[0].language is not None and item[-1].language is not None:
-            row["langs"] = _repeat(places, texts, _languages(item, places))
-        if request.length:
-            row["length"] = len(row["input_ids"])
-        return row
+def _kept(item: tuple[TokenizedText, ...], cut: Cut) -> tuple[TokenizedText, ...]:
+    """The parts of the texts that stay."""
+    kept = []
+    for text, part in zip(item, (cut.first, cut.second)):
+        spans, words = text.spans, text.words
+        if spans is not None:
+            spans = spans[part]
+        if words is not None:
+            words = words[part]
+        kept.append(TokenizedText(text.ids[part], spans, text.language, words))
+    return tuple(kept)
 
 
-def _part(values: list[Any] | None, part: slice) -> list[Any] | None:
-    return None if values is None else values[part]
+def _row(item: tuple[TokenizedText, ...], places: Sequence[Place], request: Request) -> Row:
+    """The row of one text or two; each list holds an entry a token."""
+    texts = [text.ids for text in item]
+    row: Row = {"input_ids": spread_ids(places, texts)}
+    if request.token_type_ids:
+        row["token_type_ids"] = _repeat(places, texts, [place.kind for place in places])
+    if request.attention_mask:
+        row["attention_mask"] = [1] * len(row["input_ids"])
+    if request.special_tokens_mask:
+        special = [int(place.text is None) for place in places]
+        row["special_tokens_mask"] = _repeat(places, texts, special)
+    if request.offsets:
+        row["offset_mapping"] = spread(places, [text.spans or [] for text in item], (0, 0))
+    if request.word_ids:
+        row["word_ids"] = spread(places, [text.words or [] for text in item], None)
+    if request.sequence_ids:
+        numbers = [-1 if place.text is None else place.text for place in places]
+        row["sequence_ids"] = _repeat(places, texts, numbers)
+    if item[0].language is not None and item[-1].language is not None:
+        row["langs"] = _repeat(places, texts, _languages(item, places))
+    if request.length:
+        row["length"] = len(row["input_ids"])
+    return row
 
 
 def _languages(item: tuple[TokenizedText, ...], places: Sequence[Place]) -> list[int]:
@@ -173,7 +144,8 @@ def _languages(item: tuple[TokenizedText, ...], places: Sequence[Place]) -> list
     languages: list[int] = []
     current = item[0].language
     for place in places:
-        current = current if place.text is None else item[place.text].language
+        if place.text is not None:
+            current = item[place.text].language
         languages.append(current or 0)
     return languages
 
@@ -182,7 +154,10 @@ def _repeat(places: Sequence[Place], texts: list[list[int]], values: Sequence[in
     """One value for each place, repeated over the tokens of a text."""
     repeated: list[int] = []
     for place, value in zip(places, values):
-        repeated += [value] * (1 if place.text is None else len(texts[place.text]))
+        if place.text is None:
+            repeated.append(value)
+        else:
+            repeated += [value] * len(texts[place.text])
     return repeated
 
 
@@ -197,4 +172,6 @@ def _is_rows(ids: Any) -> bool:
 
 
 def _to_list(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value

@@ -43,17 +43,17 @@ class Encoding(dict[str, Any]):
                 "only what a call of a tokenizer returned knows its words: call it on the text"
             )
         found: Any = again()["word_ids"]
-        batched = bool(found) and isinstance(found[0], list)
-        return list(found[row]) if batched else list(found)
+        if found and isinstance(found[0], list):
+            found = found[row]
+        return list(found)
 
     def to(self, device: Any) -> "Encoding":
         """Move the tensors to a device; lists and arrays stay as they are."""
-        return Encoding(
-            {
-                name: value.to(device) if hasattr(value, "to") else value
-                for name, value in self.items()
-            }
-        )
+        moved = Encoding(self)
+        for name, value in self.items():
+            if hasattr(value, "to"):
+                moved[name] = value.to(device)
+        return moved
 
 
 class Padder:
@@ -75,42 +75,44 @@ class Padder:
         padded = dict(row)
         for name, values in row.items():
             if name == "langs":
-                fill = values[-1 if side == "right" else 0] if values else 0
+                fill = _edge(values, side)
             elif name in self._fill:
                 fill = self._fill[name]
             else:
                 continue
-            padded[name] = (
-                values + [fill] * missing if side == "right" else [fill] * missing + values
-            )
+            if side == "right":
+                padded[name] = values + [fill] * missing
+            else:
+                padded[name] = [fill] * missing + values
         return padded
 
-    def pad_rows(
-        self,
-        rows: list[dict[str, Any]],
-        how: Padding,
-        max_length: int | None,
-        multiple: int | None,
-        side: Side,
-    ) -> list[dict[str, Any]]:
-        """Pad rows to the longest one or to `max_length`, rounded up to a multiple."""
-        if how == "do_not_pad":
+    def pad_rows(self, rows: list[dict[str, Any]], padding: Padding) -> list[dict[str, Any]]:
+        """Pad rows to the same length."""
+        if padding.strategy == "do_not_pad":
             return rows
-        length = (
-            max((len(row["input_ids"]) for row in rows), default=0)
-            if how == "longest"
-            else max_length
-        )
+        length = padding.max_length
+        if padding.strategy == "longest":
+            length = max((len(row["input_ids"]) for row in rows), default=0)
         if length is None:
             return rows
-        if multiple:
-            length = -(-length // multiple) * multiple
-        return [self.pad_row(row, length, side) for row in rows]
+        if padding.multiple:
+            length = -(-length // padding.multiple) * padding.multiple
+        return [self.pad_row(row, length, padding.side) for row in rows]
+
+
+def _edge(languages: list[int], side: Side) -> int:
+    if not languages:
+        return 0
+    if side == "right":
+        return languages[-1]
+    return languages[0]
 
 
 def stack(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Turn a list of rows into a row of lists."""
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {"input_ids": []}
+    if not rows:
+        return {"input_ids": []}
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def to_tensors(encoding: dict[str, Any], kind: Tensors | None) -> Encoding:

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from tokenization.errors import TokenizationError
 from tokenization.options import Format, Role
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ class SequenceFormat:
             if what in "AB":
                 places.append(Place(int(kind or 0), text="AB".index(what)))
                 continue
-            role = self._options.start if what == "start" else what
+            role = what
+            if what == "start":
+                role = self._options.start
             if role not in self._special_ids:
                 raise TokenizationError(
                     f"the format {template!r} needs the special token {role!r}, which special_tokens does not name"
@@ -53,22 +58,28 @@ class SequenceFormat:
 
     @cached_property
     def single(self) -> tuple[Place, ...]:
-        return self._places(self._options.single) if self._given is None else self._given[0]
+        if self._given is not None:
+            return self._given[0]
+        return self._places(self._options.single)
 
     @cached_property
     def pair(self) -> tuple[Place, ...]:
-        return self._places(self._options.pair) if self._given is None else self._given[1]
+        if self._given is not None:
+            return self._given[1]
+        return self._places(self._options.pair)
 
     def places(self, pair: bool, add_special_tokens: bool) -> tuple[Place, ...]:
         """The places of a single sequence or a pair; without special tokens all types are 0, as
         published.
         """
-        if not add_special_tokens:
-            return _BARE_PAIR if pair else _BARE_PAIR[:1]
-        return self.pair if pair else self.single
+        if add_special_tokens:
+            return self.pair if pair else self.single
+        if pair:
+            return _BARE_PAIR
+        return _BARE_PAIR[:1]
 
 
-def spread(places: Sequence[Place], texts: Sequence[list[int]]) -> list[int]:
+def spread_ids(places: Sequence[Place], texts: Sequence[list[int]]) -> list[int]:
     """The ids of a sequence: each text's own ids in its place, special tokens in theirs."""
     ids: list[int] = []
     for place in places:
@@ -77,3 +88,14 @@ def spread(places: Sequence[Place], texts: Sequence[list[int]]) -> list[int]:
         else:
             ids += texts[place.text]
     return ids
+
+
+def spread(places: Sequence[Place], texts: Sequence[list[T]], special: T) -> list[T]:
+    """The values of a sequence's tokens, `special` for each special token."""
+    values: list[T] = []
+    for place in places:
+        if place.text is None:
+            values.append(special)
+        else:
+            values += texts[place.text]
+    return values

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tokenization.errors import TokenizationError
 from tokenization.options import Side
-from tokenization.pipeline.request import Request
+from tokenization.pipeline.request import Truncation
 
 
 @dataclass(frozen=True)
@@ -20,43 +20,45 @@ class Cut:
     overflow: slice = field(default_factory=lambda: slice(0, 0))
 
 
-def truncate(lengths: tuple[int, int | None], excess: int, request: Request) -> Cut:
-    """Take `excess` tokens away as `request.truncation` says.
+def truncate(lengths: tuple[int, int | None], excess: int, how: Truncation) -> Cut:
+    """Take `excess` tokens away.
 
     `lengths` counts the tokens of both texts (None: there is no second). Warns and takes nothing
     where the text that should shrink is too short, as transformers' slow classes do.
     """
     first, second = lengths
     whole = Cut(slice(0, first), slice(0, second or 0))
-    if excess <= 0 or request.truncation == "do_not_truncate":
+    if excess <= 0 or how.strategy == "do_not_truncate":
         return whole
-    side = request.truncation_side
-    if request.truncation == "longest_first" and second is not None:
+    if how.strategy == "longest_first" and second is not None:
         from_first, from_second = share(first, second, excess)
-        return Cut(_keep(first, from_first, side), _keep(second, from_second, side))
-    which = 1 if request.truncation == "only_second" else 0
+        return Cut(_keep(first, from_first, how.side), _keep(second, from_second, how.side))
+    which = int(how.strategy == "only_second")
     length = lengths[which]
     if length is None:
         return whole
     if length <= excess:
         warnings.warn(
-            f"cannot take {excess} tokens from the {('first', 'second')[which]} text, which has {length}: it is left "
-            f"as it is. Use another truncation than {request.truncation!r}, or a larger max_length",
+            f"cannot take {excess} tokens from the {('first', 'second')[which]} text, which has "
+            f"{length}: it is left as it is. Use another truncation than {how.strategy!r}, or a "
+            "larger max_length",
             stacklevel=2,
         )
         return whole
-    kept = _keep(length, excess, side)
-    window = min(length, request.stride + excess)
-    lost = slice(0, window) if side == "left" else slice(length - window, length)
-    return Cut(whole.first, kept, 1, lost) if which else Cut(kept, whole.second, 0, lost)
+    kept = _keep(length, excess, how.side)
+    window = min(length, how.stride + excess)
+    lost = slice(length - window, length)
+    if how.side == "left":
+        lost = slice(0, window)
+    if which == 1:
+        return Cut(whole.first, kept, 1, lost)
+    return Cut(kept, whole.second, 0, lost)
 
 
 def _keep(length: int, removed: int, side: Side) -> slice:
-    return (
-        slice(min(removed, length), length)
-        if side == "left"
-        else slice(0, max(length - removed, 0))
-    )
+    if side == "left":
+        return slice(min(removed, length), length)
+    return slice(0, max(length - removed, 0))
 
 
 def share(first: int, second: int, excess: int) -> tuple[int, int]:
@@ -70,32 +72,30 @@ def share(first: int, second: int, excess: int) -> tuple[int, int]:
     return both // 2, alone + both - both // 2
 
 
-def rows(lengths: tuple[int, int | None], excess: int, request: Request) -> list[Cut]:
+def rows(lengths: tuple[int, int | None], excess: int, how: Truncation) -> list[Cut]:
     """The windows of a text that is too long, each overlapping the one before by `stride` tokens.
 
     Raises TokenizationError where a pair is to be cut on both sides at once, or the stride leaves
     no way forward.
     """
-    cut = truncate(lengths, excess, request)
+    cut = truncate(lengths, excess, how)
     if cut.overflow.stop == cut.overflow.start:
         return [cut]
     length = lengths[cut.overflow_text] or 0
     size = length - excess
-    if request.stride >= size:
+    if how.stride >= size:
         raise TokenizationError(
-            f"stride={request.stride} must be smaller than the {size} tokens that fit in a window"
+            f"stride={how.stride} must be smaller than the {size} tokens that fit in a window"
         )
     windows = []
-    for start in range(0, length, size - request.stride):
+    for start in range(0, length, size - how.stride):
         stop = min(start + size, length)
-        windows.append(
-            slice(start, stop)
-            if request.truncation_side == "right"
-            else slice(length - stop, length - start)
-        )
+        if how.side == "right":
+            windows.append(slice(start, stop))
+        else:
+            windows.append(slice(length - stop, length - start))
         if stop == length:
             break
-    return [
-        Cut(cut.first, window) if cut.overflow_text else Cut(window, cut.second)
-        for window in windows
-    ]
+    if cut.overflow_text == 1:
+        return [Cut(cut.first, window) for window in windows]
+    return [Cut(window, cut.second) for window in windows]
