@@ -9,7 +9,7 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS
 TORCH := torch==2.13.0
 COMPILE := compile --quiet --no-header --annotation-style line pyproject.toml
 
-.PHONY: demo test check test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format bench lock clean
+.PHONY: demo test check test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format docs bench lock clean
 
 demo: .venv/ready
 	$(BIN)/engine demo
@@ -45,6 +45,10 @@ lint: .venv/ready
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Every section and field of specs, from the classes that read them.
+docs: .venv/ready
+	$(BIN)/engine schema --markdown > docs/spec.md
 
 # `make bench ARGUMENTS="--write --peer PYTHON"`: with another peer, and docs/benchmarks renewed
 bench: .venv/bench-ready

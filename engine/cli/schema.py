@@ -1,14 +1,23 @@
-"""`engine schema`: the spec language for editors."""
+"""`engine schema`: the spec language for editors, and as a page."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from engine.cli.reference import spec_reference
 
-def schema() -> None:
+
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="A page of every section and field instead.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of specs, for editors that check and complete YAML."""
-    typer.echo(json.dumps(spec_schema(), indent=2))
+    if markdown:
+        typer.echo(spec_reference(complete_schema()), nl=False)
+    else:
+        typer.echo(json.dumps(spec_schema(), indent=2))
 
 
 def spec_schema() -> dict[str, Any]:
@@ -16,6 +25,12 @@ def spec_schema() -> dict[str, Any]:
 
     No key is required, since a file may leave it to its parent.
     """
+    whole = _partial(complete_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def complete_schema() -> dict[str, Any]:
+    """JSON Schema of a spec with what its parents say merged in: needed keys are required."""
     from engine.build import head_options
     from engine.spec import Spec
 
@@ -26,6 +41,7 @@ def spec_schema() -> dict[str, Any]:
         whole["$defs"].update(options[name].pop("$defs", {}))
     whole["$defs"]["Heads"]["properties"]["options"] = {
         "type": "object",
+        "description": whole["$defs"]["Heads"]["properties"]["options"]["description"],
         "properties": options,
         "additionalProperties": False,
     }
@@ -33,7 +49,7 @@ def spec_schema() -> dict[str, Any]:
         "type": "string",
         "description": "The parent: a file, or a name below specs/.",
     }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_partial(whole)}
+    return whole
 
 
 def _partial(node: Any) -> Any:

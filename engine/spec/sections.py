@@ -8,23 +8,41 @@ class Sections(axes.Axis):
     """Every axis of one network, by name."""
 
     name: str
+    """Name of the network."""
     dims: axes.Dims
+    """Sizes."""
     embeddings: axes.Embeddings = axes.Embeddings()
+    """The bottom of the network."""
     position: axes.Position = axes.NoPosition(kind="none")
+    """How the order of tokens enters."""
     attention: axes.Attention = axes.Attention()
+    """Which keys a query sees, and how they are scored."""
     streams: axes.Streams = axes.Streams()
+    """One stream of states, or two."""
     memory: axes.Memory = axes.NoMemory(kind="none")
+    """What earlier tokens leave for later calls."""
     norm: axes.Norm = axes.Norm()
+    """The norms of the blocks."""
     final_norm: bool = False
+    """Whether the last states are normalised."""
     ffn: axes.FeedForward = axes.FeedForward()
+    """The feed-forward half of a block."""
     block: axes.BlockAxis = axes.BlockAxis()
+    """How the halves of a block are joined."""
     pooler: axes.Pooler | None = None
+    """What a bare backbone gives for the whole text; null: nothing."""
     dropout: axes.Dropout = axes.Dropout()
+    """Probabilities in training."""
     init: axes.Init = axes.Init()
+    """Fresh weights."""
     tokens: axes.Tokens = axes.Tokens()
+    """Ids with a meaning."""
     heads: axes.Heads = axes.Heads()
+    """Heads and their options."""
     tokenizer: TokenizerOptions | None = None
+    """How text becomes ids; null: the network has no tokenizer."""
     checkpoint: axes.Checkpoint = axes.Checkpoint()
+    """Names of the same tensors and settings elsewhere."""
 
     @property
     def embedding_width(self) -> int:

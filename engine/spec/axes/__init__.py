@@ -1,0 +1,98 @@
+"""The axes of a network, one closed pydantic model each, in the order in which data flows through
+them.
+"""
+
+from engine.spec.axes.attention import (
+    Attention,
+    AttentionBias,
+    MaskRule,
+    ScoreTerm,
+    Streams,
+)
+from engine.spec.axes.base import Activation, Axis, Depth, Index, Probability, Size, Spread
+from engine.spec.axes.blocks import (
+    BlockAxis,
+    Dims,
+    Dropout,
+    FeedForward,
+    Init,
+    Norm,
+    Pooler,
+)
+from engine.spec.axes.checkpoint import (
+    Checkpoint,
+    ConfigField,
+    Foreign,
+    Layout,
+    OriginalLayout,
+)
+from engine.spec.axes.embeddings import (
+    Embeddings,
+    LanguageTable,
+    SegmentTable,
+    Tables,
+    TokenTable,
+)
+from engine.spec.axes.memory import KeysValues, Memory, NoMemory, Recurrent
+from engine.spec.axes.output import Heads, OutputLayer, Tokens
+from engine.spec.axes.positions import (
+    FromEndPosition,
+    LearnedPosition,
+    LearnedRelativePosition,
+    NoPosition,
+    Position,
+    PositionCount,
+    RelativeKeyPosition,
+    RelativePosition,
+    RotaryPosition,
+    SinusoidPosition,
+)
+
+__all__ = [
+    "Activation",
+    "Attention",
+    "AttentionBias",
+    "Axis",
+    "BlockAxis",
+    "Checkpoint",
+    "ConfigField",
+    "Depth",
+    "Dims",
+    "Dropout",
+    "Embeddings",
+    "FeedForward",
+    "Foreign",
+    "FromEndPosition",
+    "Heads",
+    "Index",
+    "Init",
+    "KeysValues",
+    "LanguageTable",
+    "Layout",
+    "LearnedPosition",
+    "LearnedRelativePosition",
+    "MaskRule",
+    "Memory",
+    "NoMemory",
+    "NoPosition",
+    "Norm",
+    "OriginalLayout",
+    "OutputLayer",
+    "Pooler",
+    "Position",
+    "PositionCount",
+    "Probability",
+    "Recurrent",
+    "RelativeKeyPosition",
+    "RelativePosition",
+    "RotaryPosition",
+    "ScoreTerm",
+    "SegmentTable",
+    "SinusoidPosition",
+    "Size",
+    "Spread",
+    "Streams",
+    "Tables",
+    "TokenTable",
+    "Tokens",
+]

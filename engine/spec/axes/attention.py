@@ -1,0 +1,56 @@
+"""Which keys a query sees, and how their scores are made."""
+
+from typing import Literal
+
+from engine.spec.axes.base import Axis, Size
+
+MaskRule = Literal["padding", "causal", "same_length", "window", "permutation"]
+ScoreTerm = Literal["content", "position", "segment"]
+
+
+class AttentionBias(Axis):
+    """Which of the four projections has a bias vector."""
+
+    query: bool
+    """The projection to queries."""
+    key: bool
+    """The projection to keys."""
+    value: bool
+    """The projection to values."""
+    output: bool
+    """The projection of what was attended to."""
+
+
+class Attention(Axis):
+    """Score terms, biases, the mask as rules joined by AND, and cross-attention."""
+
+    score: tuple[ScoreTerm, ...] = ("content",)
+    """The terms that are summed to scores."""
+    query_bias: Literal["none", "per_layer", "shared"] = "none"
+    """A learned vector added to the query in each score term, one a layer or one for all layers."""
+    bias: bool | AttentionBias = True
+    """Whether the projections have bias vectors, all alike or one by one."""
+    scale: bool = True
+    """Whether scores are divided by the root of the head width."""
+    mask: tuple[MaskRule, ...] = ()
+    """The rules that a pair of query and key must all pass."""
+    same_length: Literal["memory", "remembered"] = "memory"
+    """How far back the rule `same_length` looks: `memory.length`, or as many tokens as memory holds
+    at that moment (XLNet)."""
+    window: Size | None = None
+    """Under the rule `window`, each token sees this many tokens up to itself, and without the rule
+    `causal` as many from itself on."""
+    infer_padding: Literal["none", "count"] = "none"
+    """`count`: where no mask is given, as many tokens on the right are padding as a row has padding
+    ids (XLM)."""
+    cross: bool = False
+    """Whether each block also attends to states of an encoder."""
+    cross_head_mask: Literal["own", "shared"] = "own"
+    """Whether cross-attention has a head mask of its own, or shares that of self-attention."""
+
+
+class Streams(Axis):
+    """The streams of states."""
+
+    kind: Literal["one", "two"] = "one"
+    """One stream, or content and query streams (Yang et al. 2019, 2.3)."""

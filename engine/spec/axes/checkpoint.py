@@ -1,0 +1,113 @@
+"""The same network in the files of other libraries: names of tensors and settings.
+
+Patterns of `names` use the letters that docs/architecture.md lists, among them: d model width,
+h heads, g key and value heads, k width of a head, f features that enter, o features that leave,
+v vocabulary, r distances.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from engine.spec.axes.base import Axis
+
+# Of a field within the spec; none is nested so deep.
+DottedPath = Annotated[str, Field(max_length=200)]
+
+
+class ConfigField(Axis):
+    """Where a field of a foreign config.json stands in the spec."""
+
+    path: DottedPath | tuple[DottedPath, ...]
+    """Our dotted path; several take the same value."""
+    values: dict[Any, Any] = {}
+    """Their values with ours, where these differ: a value may be a whole section, which is merged
+    at the path; values that are not listed pass unchanged."""
+    only: bool = False
+    """Whether values that are not listed are refused, as for a field that chooses a section."""
+    offset: int = 0
+    """Added to their number to make ours."""
+    under: str | None = None
+    """What the spec must hold for the field to be read, where published code ignores it
+    otherwise."""
+    also: tuple[str, ...] = ()
+    """Other names of the field, read where it is absent and compared where it is not."""
+
+
+class Layout(Axis):
+    """The same tensors and settings under the names that another library gives them.
+
+    Null for a field, name, alias, class or constant takes back what a parent spec says of it.
+    """
+
+    model_type: str
+    """The type in their config.json."""
+    prefix: str | None = None
+    """What stands before the backbone's names in a model with a head."""
+    architectures: dict[str, str | tuple[str, ...]] = {}
+    """Their class, or classes, by our head name; `none` is the bare backbone."""
+    config: dict[str, DottedPath | ConfigField] = {}
+    """Fields of config.json with our paths."""
+    generation: dict[str, str] = {
+        "pad_token_id": "tokens.padding",
+        "bos_token_id": "tokens.bos",
+        "eos_token_id": "tokens.eos",
+    }
+    """Fields of generation_config.json with our paths."""
+    defaults: dict[str, Any] = {}
+    """What their class takes for fields that a config.json leaves out, where this spec differs."""
+    constants: dict[str, Any] = {}
+    """Their class's values of fields that no network depends on."""
+    ignored: tuple[str, ...] = ()
+    """Fields of config.json that mean nothing here."""
+    names: dict[str, str | tuple[str, str]] = {}
+    """Our names with theirs, and an einops pattern where axes differ; `*` is the layer."""
+    aliases: dict[str, str] = {}
+    """Second names of their tensors with the names that stand in `names`: a load reads either."""
+    buffers: tuple[str, ...] = ()
+    """Constants among the tensors, which may be missing."""
+    unused: tuple[str, ...] = ()
+    """Learned tensors for which this network has no use; a load reports them."""
+    home: dict[str, Any] | None = None
+    """The settings for which the layout was written: what no field says has to be as it is here."""
+
+    @field_validator(
+        "architectures", "config", "constants", "names", "aliases", "generation", mode="before"
+    )
+    @classmethod
+    def _take_back(cls, entries: Any) -> Any:
+        if not isinstance(entries, Mapping):
+            return entries
+        return {key: value for key, value in entries.items() if value is not None}
+
+
+class Foreign(Axis):
+    """What files of another library said beside the network, kept to be written again."""
+
+    config: dict[str, Any] = {}
+    """Fields of config.json."""
+    generation: dict[str, Any] = {}
+    """Fields of generation_config.json."""
+
+
+class OriginalLayout(Layout):
+    """The authors' own file: one pickle with tensors and settings."""
+
+    tensors: tuple[str, ...]
+    """Dotted places of the tensors, of which the first that is there counts."""
+    settings: tuple[str, ...]
+    """Dotted places of the settings, likewise; `rows of NAME` is the length of a tensor."""
+    zeros: tuple[str, ...] = ()
+    """Parameters of ours that the file lacks because they would be zero."""
+
+
+class Checkpoint(Axis):
+    """Published layouts of the same network."""
+
+    huggingface: Layout | None = None
+    """The layout of transformers."""
+    original: OriginalLayout | None = None
+    """The layout of the authors' code."""
+    foreign: Foreign | None = None
+    """What came with a checkpoint that was loaded."""

@@ -1,0 +1,61 @@
+"""The top of the network: the output layer, the heads, and ids with a meaning."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from engine.spec.axes.base import Activation, Axis, Index, Size
+
+
+class OutputLayer(Axis):
+    """The map from states to the vocabulary."""
+
+    kind: Literal["linear", "transform", "adaptive"] = "linear"
+    """`transform` puts dense layer, activation and norm before it; `adaptive` is the clustered
+    softmax of Grave et al. (2017)."""
+    tied: bool = True
+    """Whether its weight is the token table."""
+    bias: bool = False
+    """Whether each token has a bias."""
+    activation: Activation = "gelu"
+    """The function of `transform`."""
+    cutoffs: tuple[Size, ...] | None = None
+    """Clusters of `adaptive`; null: those of the token table."""
+    divisor: Size | None = None
+    """How much narrower each cluster of `adaptive` is; null: as in the token table."""
+    tied_projections: tuple[bool, ...] | bool = False
+    """Whether projections are shared with the embeddings, all alike or cluster by cluster."""
+    samples: Size | None = None
+    """Trains a linear layer against about twice that many drawn tokens instead of the whole
+    vocabulary (documented and never built by transformers)."""
+    scaled: bool = False
+    """Multiplies its token vectors by the root of the model width, as the authors' Transformer-XL
+    does."""
+
+
+class Heads(Axis):
+    """The heads that may stand on the network."""
+
+    default: str | None = None
+    """The head that `build_model` takes where a call names none; null: a bare backbone."""
+    output: OutputLayer = OutputLayer()
+    """The output layer of language-model heads."""
+    options: dict[str, dict[str, Any]] = {}
+    """Options by head name."""
+
+
+class Tokens(Axis):
+    """Ids that have a meaning to the network's users; null where the vocabulary has none."""
+
+    padding: Index | None = None
+    """Fills rows that are shorter than others."""
+    bos: Index | None = None
+    """Begins a text."""
+    eos: Index | Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
+    """Ends a text; may be several."""
+    unknown: Index | None = None
+    """Stands for what the vocabulary lacks."""
+    mask: Index | None = None
+    """Hides a token that is to be predicted."""
+    classification: Index | None = None
+    """Marks the place that is read for the whole text."""

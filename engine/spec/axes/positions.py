@@ -1,0 +1,133 @@
+"""How the order of tokens enters the network: one section for each kind of position."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from engine.spec.axes.base import Axis, Index, Size
+
+PositionCount = Literal["all", "real", "ids", "columns"]
+
+
+class NoPosition(Axis):
+    """No position signal."""
+
+    kind: Literal["none"]
+    """Kind of position."""
+
+
+class LearnedPosition(Axis):
+    """A learned row a position."""
+
+    kind: Literal["learned"]
+    """Kind of position."""
+    size: Size
+    """Rows of the table."""
+    start: Index | Literal["after_padding"] = 0
+    """Row of the first position. `after_padding`: the row behind that of the padding id, which then
+    belongs to padding and stays fixed (RoBERTa)."""
+    count: PositionCount = "all"
+    """Where counting starts and what it steps over: `all` counts from the first real token;
+    `columns` from the left edge; `real` as `all`, without padding ids; `ids` every id but that of
+    padding, whatever the mask says (RoBERTa)."""
+    ids: Literal["counted", "rows"] = "counted"
+    """What given position_ids are: positions `counted` from 0, or `rows` of the table (RoBERTa)."""
+
+
+class SinusoidPosition(Axis):
+    """Sines and cosines of the position (Vaswani et al. 2017, 3.5)."""
+
+    kind: Literal["sinusoid"]
+    """Kind of position."""
+    basis: Literal["interleaved", "half_split", "tensor2tensor"]
+    """Which of the three published layouts sines and cosines have."""
+    start: Index = 0
+    """Number of the first position."""
+    count: PositionCount = "all"
+    """Where counting starts and what it steps over, as for learned positions."""
+    size: Size | None = None
+    """Rows of a stored table; null: length has no limit."""
+    stored: bool = False
+    """Whether they are a frozen table of `size` rows among the parameters, as in checkpoints of
+    XLM."""
+    padding_row: Literal["sinusoid", "zero"] = "sinusoid"
+    """`zero`: the row whose number is the padding id holds zeros, and the position that reads it
+    adds nothing (XGLM)."""
+
+
+class RelativePosition(Axis):
+    """Sinusoid distances, projected in every layer (Dai et al. 2019, 3.3)."""
+
+    kind: Literal["relative"]
+    """Kind of position."""
+    clamp: Size | None = None
+    """The largest distance: greater ones count as this one; null: no limit."""
+    reversed_half: bool = False
+    """Whether the second half of the batch has mirrored distances (XLNet's bi_data)."""
+
+
+class RelativeKeyPosition(Axis):
+    """A learned vector a distance, scored against queries, or queries and keys (Shaw 2018; Huang
+    2020).
+    """
+
+    kind: Literal["relative_key", "relative_key_query"]
+    """Kind of position."""
+    size: Size
+    """Distances in each direction that have a vector, 0 included."""
+
+
+class LearnedRelativePosition(Axis):
+    """A learned vector and bias a head and distance; distances past the table share its farthest
+    row (type 1 of the authors' Transformer-XL code).
+    """
+
+    kind: Literal["learned_relative"]
+    """Kind of position."""
+    size: Size
+    """Rows of the table."""
+    clamp: Size | None = None
+    """Uses only this many of the nearest rows; null: all."""
+
+
+class FromEndPosition(Axis):
+    """Positions counted back from the newest token, added to states and remembered states alike
+    (types 2 and 3 of the authors' Transformer-XL code).
+    """
+
+    kind: Literal["from_end"]
+    """Kind of position."""
+    table: Literal["sinusoid", "learned"]
+    """`sinusoid` (type 2) is added at the first block, `learned` (type 3) at each block."""
+    size: Size | None = None
+    """Rows of a learned table."""
+    clamp: Size | None = None
+    """The largest position: greater ones count as this one; null: no limit."""
+
+
+class RotaryPosition(Axis):
+    """Queries and keys turned by their position (Su et al. 2021)."""
+
+    kind: Literal["rotary"]
+    """Kind of position."""
+    base: Annotated[float, Field(gt=0.0, le=1e12)] = 10000.0
+    """Base of the wavelengths."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Part of each head that is turned."""
+    width: Size | None = None
+    """The same as a number of features; null: as `fraction` says."""
+    interleaved: bool = False
+    """Whether neighbouring features form a pair, instead of one of each half."""
+
+
+Position = Annotated[
+    NoPosition
+    | LearnedPosition
+    | SinusoidPosition
+    | RelativePosition
+    | RelativeKeyPosition
+    | LearnedRelativePosition
+    | FromEndPosition
+    | RotaryPosition,
+    Field(discriminator="kind"),
+]
