@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from engine import __version__
 from engine.cli import demo, describe, fill, generate, schema, score, tokenize
 from engine.cli.streams import drop_output, prepare_output
+from engine.cli.training import recipe
 from engine.errors import CheckpointError, InputError, SpecError
 from tokenization.errors import TokenizationError
 
@@ -95,3 +96,4 @@ for command in (
     schema.schema,
 ):
     main.command()(command)
+main.add_typer(recipe.recipe, name="recipe")

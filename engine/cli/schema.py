@@ -25,7 +25,7 @@ def spec_schema() -> dict[str, Any]:
 
     No key is required, since a file may leave it to its parent.
     """
-    whole = _partial(complete_schema())
+    whole = partial_schema(complete_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
 
 
@@ -52,9 +52,10 @@ def complete_schema() -> dict[str, Any]:
     return whole
 
 
-def _partial(node: Any) -> Any:
+def partial_schema(node: Any) -> Any:
+    """A schema whose files may leave any key to their parents."""
     if isinstance(node, list):
-        return [_partial(part) for part in node]
+        return [partial_schema(part) for part in node]
     if not isinstance(node, dict):
         return node
     kept = {
@@ -62,4 +63,6 @@ def _partial(node: Any) -> Any:
         for key, value in node.items()
         if not (key == "required" and isinstance(value, list))
     }
-    return {"anyOf" if key == "oneOf" else key: _partial(value) for key, value in kept.items()}
+    return {
+        "anyOf" if key == "oneOf" else key: partial_schema(value) for key, value in kept.items()
+    }

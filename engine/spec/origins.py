@@ -21,10 +21,15 @@ class Origins:
 
     def problem(self, path: KeyPath, text: str) -> Problem:
         """A problem at the nearest place that the files mention."""
+        place = self.place(path) or (self.noun, None, None)
+        return Problem(".".join(path), text, *place, noun=self.noun)
+
+    def place(self, path: KeyPath) -> Place | None:
+        """The nearest place that the files mention; None: no file says anything."""
         for length in range(len(path), -1, -1):
             if place := self.places.get(path[:length]):
-                return Problem(".".join(path), text, *place, noun=self.noun)
-        return Problem(".".join(path), text, self.noun, noun=self.noun)
+                return place
+        return None
 
     def forget(self, path: KeyPath) -> None:
         """Drop a section that is replaced."""

@@ -14,7 +14,7 @@ from engine.checkpoint.opening import open_source
 from engine.errors import CheckpointError, InputError, RecipeError, SpecError
 from engine.spec import Spec
 from engine.spec.explain import explain
-from engine.spec.intact import intact_sections
+from engine.spec.intact import Intact, intact_sections
 from engine.spec.language import Language, Source, shipped_folder
 from engine.spec.origins import KeyPath, Origins
 from engine.training.recipe.model import Recipe
@@ -57,8 +57,12 @@ class Opened:
     recipe: Recipe
     spec: Spec | None
     origins: Origins
+    given: Mapping[str, Any]
+    """What the files and overrides say, before defaults."""
 
-    def check(self, spec: Spec, vocabulary: int | None, processes: int = 1) -> None:
+    def check(
+        self, spec: Spec, vocabulary: int | None = None, processes: int | None = None
+    ) -> None:
         """Raises RecipeError for each rule that is broken, now that more is known."""
         if told := broken_rules(self.recipe, spec, vocabulary, processes):
             raise LANGUAGE.failure(self.origins, _split(told))
@@ -83,6 +87,7 @@ def open_recipe(source: RecipeSource, overrides: Mapping[str, Any] | None = None
         data = LANGUAGE.read(source, origins)
     data = LANGUAGE.override(data, overrides, origins)
     recipe, found = None, []
+    intact: Recipe | Intact
     try:
         recipe = intact = Recipe.model_validate(data)
     except ValidationError as error:
@@ -95,7 +100,7 @@ def open_recipe(source: RecipeSource, overrides: Mapping[str, Any] | None = None
     found += unwritable(data)
     if recipe is None or found:
         raise LANGUAGE.failure(origins, found)
-    return Opened(recipe, spec, origins)
+    return Opened(recipe, spec, origins, data)
 
 
 def _network(model: ModelSource | None) -> tuple[Spec | None, list[tuple[KeyPath, str]]]:

@@ -16,12 +16,17 @@ from engine.training.recipe.parts import parts_of
 
 
 def broken_rules(
-    recipe: Recipe | Intact, spec: Spec | None, vocabulary: int | None, processes: int = 1
+    recipe: Recipe | Intact,
+    spec: Spec | None,
+    vocabulary: int | None,
+    processes: int | None = None,
 ) -> list[Problem]:
-    """Every rule that a recipe breaks: by itself, on its network (None: not known yet), with a
-    tokenizer of `vocabulary` ids (None: not known yet), on so many processes.
+    """Every rule that a recipe breaks: by itself, on its network, with a tokenizer of `vocabulary`
+    ids, and on so many processes; None: not known yet.
     """
-    problems = told_by((*OWN, partial(_processes, processes=processes)), recipe)
+    problems = told_by(OWN, recipe)
+    if processes is not None:
+        problems += told_by([partial(_processes, processes=processes)], recipe)
     if spec is not None:
         with_spec = [partial(rule, spec=spec) for rule in fit.RULES]
         problems += told_by(with_spec, recipe)

@@ -305,7 +305,7 @@ class QuestionTask(TaskBase):
     """The span of a text that answers a question, over overlapping windows."""
 
     kind: Literal["question_answering"]
-    length: Size = 384  # type: ignore[assignment]
+    length: Size = 384
     stride: Index = 128
     best: Size = 20
     longest_answer: Size = 30
