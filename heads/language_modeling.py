@@ -21,7 +21,8 @@ from heads.registry import Head, HeadOptions, register_head
 class LanguageModelHead(Head):
     """Scores of the vocabulary at every state, and the mean loss over labels that are not -100.
 
-    `labels` (b i); `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all).
+    `labels` (b i), or where the head shifts them `shift_labels` (b i), which stand at the place that
+    predicts them; `logits_to_keep`: the last n places, or a 1-D tensor of places (0 or None: all).
     `output_logits`: False leaves them out, and a loss over a large vocabulary is then made without
     holding all of them; None does so where labels are given to an adaptive layer (as published) or
     to a sample. `num_items_in_batch` is what the sum of losses is divided by instead of the labels
@@ -48,8 +49,13 @@ class LanguageModelHead(Head):
         logits_to_keep: int | Tensor | None = None,
         output_logits: bool | None = None,
         num_items_in_batch: int | Tensor | None = None,
+        shift_labels: Tensor | None = None,
     ) -> Output:
-        states = result.states
+        states, shifts = result.states, self.shifted
+        if shift_labels is not None:
+            if labels is not None:
+                raise InputError("give labels, which are shifted here, or shift_labels, not both")
+            labels, shifts = shift_labels, False
         if output_logits is None:
             output_logits = labels is None or self.output.logits_with_loss
         check_flag("output_logits", output_logits)
@@ -62,19 +68,19 @@ class LanguageModelHead(Head):
             whole = result.logits
             if not self.output.logits_with_loss or _given(logits_to_keep):
                 whole = None
-            result.losses, result.loss = self._losses(states, labels, whole)
+            result.losses, result.loss = self._losses(states, labels, whole, shifts)
             if num_items_in_batch is not None:
                 result.loss = result.losses.sum() / read_total(num_items_in_batch)
         return result
 
     def _losses(
-        self, states: Tensor, labels: Tensor, logits: Tensor | None
+        self, states: Tensor, labels: Tensor, logits: Tensor | None, shifts: bool
     ) -> tuple[Tensor, Tensor]:
         """Losses (b i) and their mean, from the logits (b i v) where these are there anyway."""
         labels = read_ids("labels", labels, states.device)
         expect("labels", labels, tuple(states.shape[:2]))
         in_range("labels", labels, self.spec.dims.vocab, "dims.vocab", ignored=IGNORED)
-        if self.shifted:
+        if shifts:
             labels = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
         if logits is None:
             losses = self.output.losses(states.flatten(0, 1), labels.flatten())
@@ -82,7 +88,7 @@ class LanguageModelHead(Head):
             losses = score_losses(logits.flatten(0, 1), labels.flatten())
         losses = losses.view(labels.shape)
         mean = losses.sum() / (labels != IGNORED).sum().clamp(min=1)
-        if self.shifted:
+        if shifts:
             losses = losses[:, :-1]
         return losses, mean
 
@@ -115,8 +121,11 @@ def _keep(states: Tensor, places: Any) -> Tensor:
 
 @register_head("causal_lm")
 class CausalLanguageModel(LanguageModelHead):
-    """Predicts the next token; labels are the input ids, shifted inside."""
+    """Predicts the next token; `labels` are the input ids, shifted inside, `shift_labels` the next
+    ids.
+    """
 
+    inputs = LanguageModelHead.inputs | {"shift_labels"}
     shifted = True
 
 

@@ -34,7 +34,7 @@ class PermutationLesson(Lesson):
             texts = [sentence(fact, locale) for fact, locale in self.draw()]
             encoding = self.tokenizer(texts, padding=True, return_tensors="pt")
             order = draw_factorization(
-                self.plain(encoding.input_ids, encoding.attention_mask), self.generator, context=3
+                self.plain(encoding.input_ids, encoding.attention_mask), self.generator, context=2
             )
             yield {**encoding, **permutation_targets(encoding.input_ids, order)}
 

@@ -2,18 +2,16 @@
 
 from engine.training.loop import TrainingOptions, train
 from engine.training.objectives import (
+    Factorization,
     causal_labels,
+    draw_factorization,
     frequency_weights,
     mask_tokens,
-    reset_positions,
-    stream,
-)
-from engine.training.permutation import (
-    Factorization,
-    draw_factorization,
     permutation_mask,
     permutation_targets,
+    reset_positions,
     show_visibility,
+    stream,
     target_mapping,
 )
 

@@ -63,6 +63,7 @@ def test_rare_tokens_are_asked_more_often():
     counts = torch.ones(VOCAB)
     counts[10] = 900
     weights = frequency_weights(counts)
+    assert frequency_weights(counts * 0).sum() == 0
     assert weights[10].item() == pytest.approx(1 / 30)
     ids = torch.tensor([[10, 11] * 20]).repeat(50, 1)
     _, labels = ask(ids, torch.ones_like(ids, dtype=torch.bool), weights=weights, probability=0.25)

@@ -165,7 +165,8 @@ class CausalObjective(Section):
 
 class MaskedObjective(Section):
     """Tokens hidden at random (Devlin et al. 2019, 3.1); `draw: batch` asks ceil(probability ·
-    places) of a whole padded batch, as XLM's own code does, `row` a share of each row.
+    places) of a whole padded batch, as XLM's own code does, `row` a share of each row. `fates` are
+    the shares of these that become the mask token, become a random one, and stay.
     """
 
     kind: Literal["masked"]
@@ -189,11 +190,16 @@ class TranslationObjective(Section):
 
 
 class Spans(Section):
-    """How long the predicted spans are and where they begin (Yang et al. 2019, A.4)."""
+    """How long the predicted spans are and where they begin (Yang et al. 2019, A.4).
+
+    `tail: published` leaves out a span that would reach the last token, as the authors' code does,
+    so that the last tokens are asked less often; `even` cuts it off there.
+    """
 
     longest: Size = 5
     weights: Literal["inverse", "uniform"] = "inverse"
     start: Literal["word", "token"] = "word"
+    tail: Literal["published", "even"] = "published"
 
 
 class Segments(Section):
@@ -205,13 +211,15 @@ class Segments(Section):
 
 class PermutationObjective(Section):
     """Permutation language modelling (Yang et al. 2019); `predict` asks that many tokens a row,
-    null as the spans fall.
+    null as the spans fall. Special tokens are never asked; "ordered" ones have a rank in the order,
+    as published, "context" is seen by all.
     """
 
     kind: Literal["permutation"]
     spans: Spans = Spans()
     context: Size = 6
     predict: Size | None = None
+    special_tokens: Literal["ordered", "context"] = "ordered"
     segments: Segments = Segments()
     both_directions: bool = False
 

@@ -1,0 +1,154 @@
+"""Permutation language modelling of rows and of streams with memory (Yang et al. 2019)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.errors import InputError
+from engine.training.data.rows import Row
+from engine.training.objectives.base import Batch, Draws, Frame, arrange, make_batch
+from engine.training.objectives.factorization import (
+    Factorization,
+    Line,
+    draw_order,
+    permutation_targets,
+    reused,
+)
+from engine.training.objectives.recurrent import fresh_rows
+from engine.training.objectives.segments import SegmentPairs
+from engine.training.objectives.spans import SpanDraw
+
+
+@dataclass(frozen=True)
+class PermutationOptions:
+    """How permutation language modelling asks; see `PermutationObjective` of a recipe."""
+
+    spans: SpanDraw
+    predict: int | None = None
+    at_words: bool = True
+    ordered_specials: bool = True
+    """Special tokens have a rank in the order, as published; else they are context."""
+    both_directions: bool = False
+    pairs: SegmentPairs | None = None
+
+
+class Permutation:
+    """Spans of each row in an order drawn at random; of streams the first `memory.reuse` tokens
+    enter the memory, and never see what follows.
+
+    With both directions every second row is read backwards, and stands in the second half of the
+    call, which `position.reversed_half` mirrors.
+    """
+
+    head = "permutation_lm"
+
+    def __init__(self, frame: Frame, options: PermutationOptions) -> None:
+        self.frame, self.options = frame, options
+        self.whole = options.pairs is not None and options.pairs.random > 0
+        if frame.spec.streams.kind != "two":
+            raise InputError(
+                "the objective permutation asks through a second stream: streams.kind is "
+                f"{frame.spec.streams.kind}, it must be two"
+            )
+
+    def batch(self, rows: Sequence[Row], draws: Draws) -> Batch:
+        """The rows with an order, a mapping of what is predicted, and labels (b p)."""
+        return self._batch(rows, draws, self.options.pairs)
+
+    def evaluation(self, rows: Sequence[Row], draws: Draws) -> Batch:
+        """The same, without segments from elsewhere."""
+        pairs = self.options.pairs
+        if pairs is not None:
+            pairs = replace(pairs, random=0.0)
+        return self._batch(rows, draws, pairs)
+
+    def _batch(self, rows: Sequence[Row], draws: Draws, pairs: SegmentPairs | None) -> Batch:
+        streamed = rows[0].next_ids is not None
+        groups = self._directions(rows)
+        drawn: list[Row] = []
+        orders: list[Factorization] = []
+        for backwards, places in groups:
+            read = [rows[place] for place in places]
+            if backwards:
+                read = [read_backwards(row) for row in read]
+            for index, row in enumerate(read):
+                generator = draws.row(row.number)
+                reuse = 0
+                if streamed:
+                    reuse = reused(self.frame.spec, len(row.ids))
+                if pairs is not None:
+                    row = pairs.draw(read, index, reuse, backwards, generator)
+                drawn.append(row)
+                orders.append(
+                    draw_order(
+                        self._line(row, backwards),
+                        self.options.spans,
+                        generator,
+                        reuse=reuse,
+                        predict=self.options.predict,
+                    )
+                )
+        places = [place for _, group in groups for place in group]
+        return self._finish(drawn, orders, places, streamed)
+
+    def _directions(self, rows: Sequence[Row]) -> list[tuple[bool, list[int]]]:
+        """Places of rows that are read forwards, then of those that are read backwards."""
+        count = len(rows)
+        if not self.options.both_directions:
+            return [(False, list(range(count)))]
+        if count % 2:
+            raise InputError(
+                f"both_directions reads every second row backwards: {count} rows are no even number"
+            )
+        return [(False, list(range(0, count, 2))), (True, list(range(1, count, 2)))]
+
+    def _line(self, row: Row, backwards: bool) -> Line:
+        words = row.words
+        if not self.options.at_words:
+            words = np.ones_like(row.words)
+        ordered = None
+        if self.options.ordered_specials:
+            ordered = torch.from_numpy(row.special.copy())
+        return Line(
+            torch.from_numpy(~row.special), torch.from_numpy(words.copy()), ordered, backwards
+        )
+
+    def _finish(
+        self,
+        rows: Sequence[Row],
+        orders: Sequence[Factorization],
+        places: Sequence[int],
+        streamed: bool,
+    ) -> Batch:
+        side = self.frame.side
+        if streamed:
+            side = "right"
+        inputs = self.frame.inputs(rows, side)
+        order = Factorization(
+            arrange([order.rank.numpy() for order in orders], 0, side),
+            arrange([order.targets.numpy() for order in orders], 0, side),
+        )
+        inputs |= permutation_targets(inputs["input_ids"], order)
+        inputs["use_memory"] = streamed
+        fresh: Tensor | None = None
+        if streamed:
+            fresh = fresh_rows(rows)
+        return make_batch(inputs, places, fresh)
+
+
+def read_backwards(row: Row) -> Row:
+    """A row with the plain tokens of each of its segments from the last to the first."""
+    types = row.token_types
+    if types is None:
+        types = np.zeros(len(row.ids), dtype=np.int64)
+    turned = np.arange(len(row.ids))
+    for kind in np.unique(types):
+        plain = ((types == kind) & ~row.special).nonzero()[0]
+        turned[plain] = plain[::-1]
+    texts = row.texts
+    if texts is not None:
+        texts = texts[turned]
+    return replace(row, ids=row.ids[turned], words=row.words[turned], texts=texts)
