@@ -30,9 +30,7 @@ class Batch:
     inputs: dict[str, Any]
     targets: int
     places: tuple[int, ...]
-    """Which of the given rows each row of the call is; memory moves along with it."""
-    fresh: Tensor | None = None
-    """Of streams: True for rows (b) before which nothing may be remembered."""
+    """Which of the given rows each row of the call is."""
 
     def cut(self, start: int, stop: int) -> "Batch":
         """The part of a batch that holds the given rows `start` … `stop`, drawn as they were."""
@@ -51,7 +49,7 @@ class Batch:
 def make_batch(inputs: dict[str, Any], places: Sequence[int], fresh: Tensor | None = None) -> Batch:
     """A batch whose targets are counted: the labels that are not -100."""
     labels = next(inputs[name] for name in LABELS if name in inputs)
-    return Batch(inputs, int((labels != IGNORED).sum()), tuple(places), fresh)
+    return Batch(inputs, int((labels != IGNORED).sum()), tuple(places))
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,16 @@ def arrange(arrays: Sequence[NDArray[Any]], fill: int | None, side: Side) -> Ten
             start = 0
         edge = fill
         if edge is None:
-            edge = int(array[-1]) if side == "right" else int(array[0])
+            edge = _edge(array, side)
         line.fill_(edge)
         line[start : start + len(array)] = torch.from_numpy(np.ascontiguousarray(array))
     return table
+
+
+def _edge(array: NDArray[Any], side: Side) -> int:
+    """The value at a side of an array, 0 where it is empty."""
+    if not len(array):
+        return 0
+    if side == "right":
+        return int(array[-1])
+    return int(array[0])

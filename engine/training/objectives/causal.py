@@ -25,8 +25,6 @@ class Causal:
         inputs = self.frame.inputs(rows)
         labels = [next_tokens(row) for row in rows]
         inputs["shift_labels"] = arrange(labels, IGNORED, self.frame.side)
-        if self.frame.spec.memory.kind != "none":
-            inputs["use_memory"] = False
         return make_batch(inputs, range(len(rows)))
 
     def evaluation(self, rows: Sequence[Row], draws: Draws) -> Batch:
@@ -35,13 +33,12 @@ class Causal:
 
 
 def next_tokens(row: Row) -> Integers:
-    """The token after each one (i), -100 at the end of a text; of a stream as it says itself."""
+    """The token after each one (i), as the row says it; else -100 at the end of each text."""
     if row.next_ids is not None:
         return row.next_ids
-    following = np.full(len(row.ids), IGNORED, dtype=np.int64)
-    following[:-1] = row.ids[1:]
+    following = np.append(row.ids[1:], IGNORED)[: len(row.ids)]
     if row.texts is not None:
-        following[:-1][row.texts[1:] != row.texts[:-1]] = IGNORED
+        following[np.flatnonzero(np.diff(row.texts))] = IGNORED
     return following
 
 

@@ -138,8 +138,7 @@ def draw_order(
             continue
         if predict is not None:
             # As many as the part's share of the row, rounded up in the first.
-            earlier = -(-predict * start // count)
-            goal = -(-predict * stop // count) - earlier
+            goal = -(-predict * stop // count) + (-predict * start // count)
         part = targets[start:stop]
         part[line.plain[start:stop]] = _predicted(line, slice(start, stop), spans, generator, goal)
         ranked = part

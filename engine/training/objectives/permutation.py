@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from engine.errors import InputError
 from engine.training.data.rows import Row
@@ -17,7 +16,6 @@ from engine.training.objectives.factorization import (
     permutation_targets,
     reused,
 )
-from engine.training.objectives.recurrent import fresh_rows
 from engine.training.objectives.segments import SegmentPairs
 from engine.training.objectives.spans import SpanDraw
 
@@ -36,11 +34,11 @@ class PermutationOptions:
 
 
 class Permutation:
-    """Spans of each row in an order drawn at random; of streams the first `memory.reuse` tokens
-    enter the memory, and never see what follows.
+    """Spans of each row in an order drawn at random; the first `memory.reuse` tokens, which enter
+    the memory of streams, never see what follows.
 
     With both directions every second row is read backwards, and stands in the second half of the
-    call, which `position.reversed_half` mirrors.
+    call where `position.reversed_half` mirrors that.
     """
 
     head = "permutation_lm"
@@ -66,44 +64,49 @@ class Permutation:
         return self._batch(rows, draws, pairs)
 
     def _batch(self, rows: Sequence[Row], draws: Draws, pairs: SegmentPairs | None) -> Batch:
-        streamed = rows[0].next_ids is not None
-        groups = self._directions(rows)
+        ways = self._directions(len(rows))
+        read = [
+            read_backwards(row) if backwards else row
+            for row, backwards in zip(rows, ways, strict=True)
+        ]
         drawn: list[Row] = []
         orders: list[Factorization] = []
-        for backwards, places in groups:
-            read = [rows[place] for place in places]
-            if backwards:
-                read = [read_backwards(row) for row in read]
-            for index, row in enumerate(read):
-                generator = draws.row(row.number)
-                reuse = 0
-                if streamed:
-                    reuse = reused(self.frame.spec, len(row.ids))
-                if pairs is not None:
-                    row = pairs.draw(read, index, reuse, backwards, generator)
-                drawn.append(row)
-                orders.append(
-                    draw_order(
-                        self._line(row, backwards),
-                        self.options.spans,
-                        generator,
-                        reuse=reuse,
-                        predict=self.options.predict,
-                    )
+        for place, (row, backwards) in enumerate(zip(read, ways, strict=True)):
+            generator = draws.row(row.number)
+            reuse = reused(self.frame.spec, len(row.ids))
+            if pairs is not None:
+                others = [other for other in range(len(rows)) if ways[other] == backwards]
+                beside = [read[other] for other in others if other != place]
+                row = pairs.draw(row, beside, reuse, backwards, generator)
+            drawn.append(row)
+            orders.append(
+                draw_order(
+                    self._line(row, backwards),
+                    self.options.spans,
+                    generator,
+                    reuse=reuse,
+                    predict=self.options.predict,
                 )
-        places = [place for _, group in groups for place in group]
-        return self._finish(drawn, orders, places, streamed)
+            )
+        return self._finish(drawn, orders, self._places(ways))
 
-    def _directions(self, rows: Sequence[Row]) -> list[tuple[bool, list[int]]]:
-        """Places of rows that are read forwards, then of those that are read backwards."""
-        count = len(rows)
+    def _directions(self, count: int) -> list[bool]:
+        """Which of so many rows are read backwards."""
         if not self.options.both_directions:
-            return [(False, list(range(count)))]
+            return [False] * count
         if count % 2:
             raise InputError(
                 f"both_directions reads every second row backwards: {count} rows are no even number"
             )
-        return [(False, list(range(0, count, 2))), (True, list(range(1, count, 2)))]
+        return [bool(place % 2) for place in range(count)]
+
+    def _places(self, ways: Sequence[bool]) -> list[int]:
+        """The rows in the order of the call."""
+        places = list(range(len(ways)))
+        position = self.frame.spec.position
+        if position.kind == "relative" and position.reversed_half:
+            places.sort(key=ways.__getitem__)
+        return places
 
     def _line(self, row: Row, backwards: bool) -> Line:
         words = row.words
@@ -117,26 +120,18 @@ class Permutation:
         )
 
     def _finish(
-        self,
-        rows: Sequence[Row],
-        orders: Sequence[Factorization],
-        places: Sequence[int],
-        streamed: bool,
+        self, rows: Sequence[Row], orders: Sequence[Factorization], places: Sequence[int]
     ) -> Batch:
         side = self.frame.side
-        if streamed:
+        if rows[0].next_ids is not None:
             side = "right"
-        inputs = self.frame.inputs(rows, side)
+        inputs = self.frame.inputs([rows[place] for place in places], side)
         order = Factorization(
-            arrange([order.rank.numpy() for order in orders], 0, side),
-            arrange([order.targets.numpy() for order in orders], 0, side),
+            arrange([orders[place].rank.numpy() for place in places], 0, side),
+            arrange([orders[place].targets.numpy() for place in places], 0, side),
         )
         inputs |= permutation_targets(inputs["input_ids"], order)
-        inputs["use_memory"] = streamed
-        fresh: Tensor | None = None
-        if streamed:
-            fresh = fresh_rows(rows)
-        return make_batch(inputs, places, fresh)
+        return make_batch(inputs, places)
 
 
 def read_backwards(row: Row) -> Row:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 from engine.errors import InputError
@@ -34,16 +33,11 @@ class Recurrent:
         inputs = self.frame.inputs(rows, side="right")
         inputs["shift_labels"] = arrange([next_tokens(row) for row in rows], IGNORED, "right")
         inputs["use_memory"] = True
-        return make_batch(inputs, range(len(rows)), fresh_rows(rows))
+        return make_batch(inputs, range(len(rows)))
 
     def evaluation(self, rows: Sequence[Row], draws: Draws) -> Batch:
         """As in training: nothing is drawn."""
         return self.batch(rows, draws)
-
-
-def fresh_rows(rows: Sequence[Row]) -> Tensor:
-    """True for rows (b) before which nothing may be remembered."""
-    return torch.tensor([row.fresh for row in rows])
 
 
 def stream(ids: Tensor, rows: int, length: int) -> Iterator[Tensor]:

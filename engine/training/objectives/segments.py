@@ -26,10 +26,12 @@ class SegmentPairs:
     random: float
 
     def draw(
-        self, rows: Sequence[Row], index: int, reuse: int, backwards: bool, generator: Generator
+        self, row: Row, others: Sequence[Row], reuse: int, backwards: bool, generator: Generator
     ) -> Row:
-        """One of the rows as two segments; one too short for two stays as it is, of one type."""
-        row = rows[index]
+        """The row as two segments, B of one of the `others` where so drawn.
+
+        A row too short for two segments stays as it is, of one type.
+        """
         free = len(row.ids) - reuse - 3
         if free < 2:
             return replace(row, token_types=np.zeros(len(row.ids), dtype=np.int64))
@@ -38,11 +40,10 @@ class SegmentPairs:
         first = int(cuts[int(place * len(cuts))])
         stop = reuse + free
         second, begin = row, first
-        if elsewhere < self.random and len(rows) > 1:
-            other = rows[(index + 1 + int(which * (len(rows) - 1))) % len(rows)]
-            # From where A ends in this row on, as far as the other one reaches.
-            second = other
-            begin = min(first, max(reuse, len(other.ids) - (stop - first)))
+        if elsewhere < self.random and others:
+            other = others[int(which * len(others))]
+            # From the place where A ends on, or as far before it as the other row needs.
+            second, begin = other, min(first, max(reuse, len(other.ids) - (stop - first)))
         behind = slice(begin, begin + stop - first)
         return self._join(row, second, first, behind)
 
@@ -61,7 +62,6 @@ class SegmentPairs:
             token_types=types,
             languages=None,
             texts=None,
-            next_ids=None,
         )
 
 
