@@ -39,14 +39,10 @@ class Batch:
             name: value[kept] if isinstance(value, Tensor) else value
             for name, value in self.inputs.items()
         }
-        places = tuple(self.places[row] - start for row in kept)
-        fresh = self.fresh
-        if fresh is not None:
-            fresh = fresh[kept]
-        return make_batch(inputs, places, fresh)
+        return make_batch(inputs, [self.places[row] - start for row in kept])
 
 
-def make_batch(inputs: dict[str, Any], places: Sequence[int], fresh: Tensor | None = None) -> Batch:
+def make_batch(inputs: dict[str, Any], places: Sequence[int]) -> Batch:
     """A batch whose targets are counted: the labels that are not -100."""
     labels = next(inputs[name] for name in LABELS if name in inputs)
     return Batch(inputs, int((labels != IGNORED).sum()), tuple(places))
