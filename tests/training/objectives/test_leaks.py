@@ -73,7 +73,7 @@ def test_a_target_moves_no_earlier_answer_and_no_memory(name, step):
 
 def test_what_enters_the_memory_never_sees_what_follows():
     objective, model = build("permuted streams")
-    batch = objective.batch(some_rows("permuted streams"), Draws(0, 0))
+    batch = objective.batch(some_rows("permuted streams", (30, 30)), Draws(0, 0))
     reuse = model.spec.memory.reuse
     hidden = batch.inputs["perm_mask"].bool()
     assert hidden[:, :reuse, reuse:].all() and not hidden[:, reuse:, :reuse].any()
