@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.network.inputs import takes_mask
+from engine.network.positions import Position
 from engine.spec import Spec
 from engine.training.data.rows import Row
 
@@ -23,18 +24,24 @@ class Takes:
     attention_mask: bool = True
     token_type_ids: bool = True
     langs: bool = True
-    position_ids: bool = False
+    position: int | None = None
+    """The position id of a text's first token; None: the network takes none."""
 
 
-def takes(spec: Spec, *, position_ids: bool = False) -> Takes:
-    """What the network of a spec takes; `position_ids` (`model.position.takes_ids`) then count from
-    0 in each text of a row.
+def takes(spec: Spec, position: Position | None = None) -> Takes:
+    """What the network of a spec takes; with `position` (a model's), rows that hold several texts
+    count from the start in each.
     """
     tables = spec.embeddings.tables
     segments = tables.segments is not None or "segment" in spec.attention.score
     languages = tables.languages
     embedded = languages is not None and languages.embed and languages.count > 1
-    return Takes(takes_mask(spec), segments, embedded, position_ids)
+    first = None
+    if position is not None and position.takes_ids:
+        first = 0
+        if getattr(position, "given_are_rows", False):
+            first = int(getattr(position, "start", 0))
+    return Takes(takes_mask(spec), segments, embedded, first)
 
 
 def pad(
@@ -70,9 +77,9 @@ def pad(
     elif taken.attention_mask and int(lengths.min()) < length:
         ones = [np.ones(count, np.int64) for count in lengths]
         call["attention_mask"] = stack(ones, 0, side, length)
-    if taken.position_ids and apart:
-        counted = [_counted(row) for row in rows]
-        call["position_ids"] = stack(counted, 0, side, length)
+    if taken.position is not None and apart:
+        counted = [_counted(row) + taken.position for row in rows]
+        call["position_ids"] = stack(counted, taken.position, side, length)
     return call
 
 

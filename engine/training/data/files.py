@@ -23,7 +23,8 @@ def paths(files: str | tuple[str, ...], base: Path) -> list[Path]:
     patterns = (files,) if isinstance(files, str) else files
     found: dict[Path, None] = {}
     for pattern in patterns:
-        names = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207 (absolute too)
+        # Unlike Path.glob, it takes absolute patterns too.
+        names = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
         chosen = [path for path in (base / name for name in names) if path.is_file()]
         if not chosen:
             raise InputError(_no_file(pattern, base))
@@ -171,8 +172,8 @@ def squad(source: SquadSource, path: Path, name: str) -> Iterator[Record]:
                 for question in paragraph["qas"]:
                     yield _question(question, article, paragraph, name)
     except (KeyError, TypeError) as error:
-        text = f"{name}: not a file of SQuAD ({error!r}): expected data: [{{paragraphs: [{{context, qas}}]}}]"
-        raise InputError(text) from None
+        expected = "expected data: [{paragraphs: [{context, qas}]}]"
+        raise InputError(f"{name}: not a file of SQuAD ({error!r}): {expected}") from None
 
 
 def _question(

@@ -216,7 +216,8 @@ class PackedRows(Rows):
 
 class StreamRows(Rows):
     """All texts, one after the other, cut into `rows` streams of one length (the last takes what
-    is left), which are read segment by segment: every token but the first of each stream is a target once an epoch.
+    is left), which are read segment by segment: every token but the first of each stream is a
+    target once an epoch.
 
     The row with number s·rows + r is segment s of stream r. The streams' last segments may be
     shorter than others, or empty.

@@ -146,26 +146,6 @@ def mix_weights(rows: Rows, alpha: float) -> dict[str, float]:
     return {str(name): float(weight) for name, weight in zip(rows.language_names, weights)}
 
 
-def once(rows: Rows, batch: Batch) -> Iterator[list[int]]:
-    """Every row once and in the same order each time, as evaluation takes them: streams as they
-    are, other rows by length.
-    """
-    if rows.ordered:
-        order = Order(rows, batch, 0)
-        yield from (order.at(step)[1] for step in range(order.steps_per_epoch(0)))
-        return
-    by_length = np.argsort(rows.lengths, kind="stable")
-    start = 0
-    while start < len(by_length):
-        stop = start + (batch.rows or 1)
-        if batch.tokens is not None:
-            window = rows.lengths[by_length[start : start + batch.tokens]]
-            padded = window * np.arange(1, len(window) + 1)
-            stop = start + max(1, int(np.searchsorted(padded, batch.tokens, side="right")))
-        yield [int(row) for row in by_length[start:stop]]
-        start = stop
-
-
 def _weights(rows: Rows, mix: Mapping[str, float]) -> Integers:
     """The weight of each of the rows' languages; raises InputError for one without."""
     for name in rows.language_names:

@@ -1,4 +1,4 @@
-"""From the sources that a recipe names to one table of texts on disk, each with its file and line."""
+"""From the sources that a recipe names to one table of texts on disk."""
 
 import itertools
 import shutil

@@ -32,7 +32,7 @@ TEXT_ROLES = ("text", "pair", "language", "pair_language")
 
 
 class Part(NamedTuple):
-    """Some tokens of a text as they are stored; types and languages are empty where there are none."""
+    """Some tokens of a text as they are stored; types and languages may be empty."""
 
     ids: NDArray[np.int32]
     marks: NDArray[np.uint8]
