@@ -5,6 +5,7 @@ The only file that imports torch.distributed; a single process needs none of it.
 
 import math
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -71,12 +72,24 @@ class Processes:
                 "devices.shard: block.layer_drop skips other blocks on each process, which sharded "
                 "weights do not allow: set one of them off"
             )
+        # Blocks give views of their keys, which nothing here changes in place.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
         # Biases that all blocks share belong to no single block.
         if model.spec.attention.query_bias != "shared":
             for block in model.blocks:
                 fully_shard(block)
         fully_shard(model)
         self.sharded = True
+
+    def settle(self, model: Model) -> None:
+        """Put away what a pass without gradients has gathered, so that parameters are shards."""
+        if not self.sharded:
+            return
+        from torch.distributed.fsdp import FSDPModule
+
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
 
     @property
     def loss_factor(self) -> int:

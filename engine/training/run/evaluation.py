@@ -86,6 +86,7 @@ def evaluate(
                 if held_out.decoder is not None:
                     predictions += held_out.decoder.predict(output, portion.rows)
                     read += portion.rows
+    processes.settle(model)
     model.train(training)
     total, count = readers.sum(losses, targets)
     loss = total / max(1.0, count)

@@ -1,15 +1,22 @@
 """Tiny runs for the tests of the loop; as a program, one of them in a process of its own."""
 
+import contextlib
 import json
+import os
+import signal
+import socket
+import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from engine import build_model
 from engine.training.data.rows import Row
+from engine.training.distribute import close_processes, open_processes
 from engine.training.recipe.sections import Devices, Evaluate, Optimizer, Save, Schedule
 from engine.training.run.evaluation import HeldOut
 from engine.training.run.feed import Feed, InTurn
@@ -124,13 +131,63 @@ def weights(model):
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-if __name__ == "__main__":
-    from engine.training.distribute import close_processes, open_processes
+class Ends(Exception):
+    """The run ends here, with nothing saved."""
 
+
+def ending(made, at):
+    """A plan whose feed ends the run before step `at`."""
+
+    def cut(step, processes):
+        if step == at:
+            raise Ends
+        return made.feed.at(step, processes)
+
+    return replace(made, feed=SimpleNamespace(at=cut))
+
+
+def launch(count, **given):
+    """The program below in so many processes; returns their exit codes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    started = []
+    for rank in range(count):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "tests.training.run.runs", json.dumps(given, default=str)]
+        started.append(
+            subprocess.Popen(command, env={**os.environ, **place}, stderr=subprocess.DEVNULL)
+        )
+    return [process.wait(timeout=300) for process in started]
+
+
+def killed_at(number):
+    """SIGKILL for this process at its so-many-th fsync: in the midst of a save."""
+    seen, sync = [], os.fsync
+
+    def counted(handle):
+        seen.append(handle)
+        if len(seen) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(handle)
+
+    os.fsync = counted
+
+
+def main():
     given = json.loads(sys.argv[1])
-    resume, shard = given.pop("resume", False), given.pop("shard", "none")
-    devices = Devices(shard=shard, compute="cpu")
+    devices = Devices(shard=given.pop("shard", "none"), compute="cpu")
+    resume, end, kill = (given.pop(name, None) for name in ("resume", "end", "kill"))
     torch.set_num_threads(1)
+    if kill is not None:
+        killed_at(kill)
     processes = open_processes(devices)
-    run(plan(**given, devices=devices), resume=resume, processes=processes)
+    made = plan(**given, devices=devices)
+    with contextlib.suppress(Ends):
+        run(made if end is None else ending(made, end), resume=bool(resume), processes=processes)
     close_processes(processes)
+
+
+if __name__ == "__main__":
+    main()

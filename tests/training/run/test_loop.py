@@ -1,54 +1,62 @@
 """A run: it learns, goes on exactly, stops well, and says what went wrong."""
 
+import json
+import os
+import pickle
+import signal
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from engine import load_model
-from engine.training.recipe.sections import Evaluate, Save
+from engine.errors import TrainingError
+from engine.training.recipe.sections import Evaluate, Optimizer, Save
+from engine.training.run.checkpoint import read_state
 from engine.training.run.loop import run
-from tests.training.run.runs import losses, plan, weights
+from tests.training.run.runs import Ends, ending, launch, losses, plan, weights
+
+
+def same(one, other):
+    return all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_run_that_stops_goes_on_to_the_last_bit(tmp_path, stream):
-    whole = plan(tmp_path / "whole", stream=stream)
+def test_a_run_that_stops_goes_on_to_the_last_bit_without_pickle(tmp_path, stream, monkeypatch):
+    def refused(*_, **__):
+        raise AssertionError("something is unpickled")
+
+    for owner, name in ((pickle, "load"), (pickle, "loads"), (torch, "load"), (torch, "save")):
+        monkeypatch.setattr(owner, name, refused)
+    whole, later = plan(tmp_path / "whole", stream=stream), plan(tmp_path / "parts", stream=stream)
     run(whole)
-    begun = plan(tmp_path / "parts", stream=stream, steps=8)
-    object.__setattr__(begun, "save", Save(every=2))
-    stop_after(begun, 5)
-    later = plan(tmp_path / "parts", stream=stream)
-    result = run(later, resume=True)
-    assert result.step == 8
+    with pytest.raises(Ends):
+        run(ending(plan(tmp_path / "parts", stream=stream), 5))
+    assert run(later, resume=True).step == 8
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
-    for name, value in weights(whole.model).items():
-        assert torch.equal(value, weights(later.model)[name]), name
+    assert same(whole.model, later.model)
 
 
-def stop_after(begun, steps):
-    """Run until a step fails without saving anything then."""
-
-    class Cut(Exception):
-        pass
-
-    at = begun.feed.at
-
-    def cut(step, processes):
-        if step == steps:
-            raise Cut
-        return at(step, processes)
-
-    object.__setattr__(begun, "feed", type("F", (), {"at": staticmethod(cut)})())
-    with pytest.raises(Cut):
-        run(begun)
+def test_kills_in_the_midst_of_saves_lose_nothing(tmp_path):
+    whole, parts = plan(tmp_path / "whole", stream=True), tmp_path / "parts"
+    run(whole)
+    assert launch(1, output=parts, stream=True, kill=4) == [-signal.SIGKILL]
+    assert launch(1, output=parts, stream=True, resume=True, kill=40) == [-signal.SIGKILL]
+    assert (parts / "last").is_dir()
+    last = plan(parts, stream=True)
+    run(last, resume=True)
+    assert losses(tmp_path / "whole") == losses(parts)
+    assert same(whole.model, last.model)
 
 
 def test_last_and_best_open_with_load_model(tmp_path):
     made = plan(tmp_path)
-    run(made)
-    last = load_model(tmp_path / "last")
-    for name, value in weights(made.model).items():
-        assert torch.equal(value, weights(last)[name])
+    result = run(made)
+    assert same(made.model, load_model(tmp_path / "last"))
     load_model(tmp_path / "best")
+    assert read_state(tmp_path / "best")["best"] == result.best
+    assert (tmp_path / "losses.svg").read_text().startswith("<svg")
 
 
 def test_only_so_many_are_kept(tmp_path):
@@ -57,3 +65,115 @@ def test_only_so_many_are_kept(tmp_path):
     best = (tmp_path / "best").resolve().name
     assert {"step-12", best} <= set(kept) and len(kept) <= 3
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends(tmp_path, number):
+    made = plan(tmp_path, save=Save(), evaluate=Evaluate())
+
+    def signalled(step, processes):
+        if step == 2:
+            os.kill(os.getpid(), number)
+        return made.feed.at(step, processes)
+
+    result = run(replace(made, feed=SimpleNamespace(at=signalled)))
+    assert (result.step, result.stopped) == (3, "signal")
+    whole = plan(tmp_path.parent / f"{tmp_path.name}-whole", save=Save(), evaluate=Evaluate())
+    run(whole)
+    later = plan(tmp_path, save=Save(), evaluate=Evaluate())
+    run(later, resume=True)
+    assert same(whole.model, later.model)
+
+
+def test_patience_ends_a_run(tmp_path):
+    made = plan(tmp_path, steps=50, optimizer=Optimizer(rate=1e-8))
+    made = replace(made, evaluate=Evaluate(every=1, best="perplexity", patience=2))
+    object.__setattr__(made, "held_out", replace(made.held_out, feed=Worse(made.held_out.feed)))
+    result = run(made)
+    assert (result.step, result.stopped) == (3, "patience")
+    assert (tmp_path / "best").resolve().name == "step-1"
+
+
+class Worse:
+    """Held-out rows whose labels are harder each time."""
+
+    def __init__(self, feed):
+        self.feed, self.calls = feed, 0
+
+    def at(self, step, processes):
+        self.calls += 1
+        portions = self.feed.at(step, processes)
+        if self.calls <= 2:
+            for portion in portions:
+                portion.batch.inputs["labels"][:, 3:] = -100
+        return portions
+
+
+def test_a_loss_that_is_not_finite_keeps_the_weights_before_it(tmp_path):
+    made = plan(tmp_path)
+    before = {}
+
+    def broken(step, processes):
+        if step == 3:
+            before.update(weights(made.model))
+            with torch.no_grad():
+                made.model.final_norm.bias[0] = float("nan")
+        return made.feed.at(step, processes)
+
+    with pytest.raises(
+        TrainingError, match=r"step 4: the loss is nan, in a batch of the rows a:12"
+    ):
+        run(replace(made, feed=SimpleNamespace(at=broken)))
+    after = weights(made.model)
+    assert all(
+        torch.equal(before[name], value)
+        for name, value in after.items()
+        if name != "final_norm.bias"
+    )
+    assert read_state(tmp_path / "last")["step"] == 3
+
+
+@pytest.mark.parametrize("error", ["No space left on device", "Read-only file system"])
+def test_a_disk_that_takes_no_more_is_named_and_the_last_save_stays(tmp_path, monkeypatch, error):
+    from engine.training.run import checkpoint
+
+    made, saves = plan(tmp_path), []
+    write = checkpoint._save_moments
+
+    def full(tensors, folder):
+        saves.append(folder)
+        if len(saves) > 1:
+            next(tensors)
+            raise OSError(28, error)
+        write(tensors, folder)
+
+    monkeypatch.setattr(checkpoint, "_save_moments", full)
+    with pytest.raises(TrainingError, match=rf"step-4 cannot be written: .*{error}; step-2 is"):
+        run(made)
+    assert (tmp_path / "last").resolve().name == "step-2"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_second_run_in_one_folder_is_refused(tmp_path):
+    run(plan(tmp_path, steps=1))
+    with pytest.raises(TrainingError, match="holds a run already"):
+        run(plan(tmp_path))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_run_of_two_processes_goes_on_with_one(tmp_path, stream):
+    given = {"stream": stream, "dropout": False, "rows": 3, "split": 1}
+    if stream:
+        given |= {"rows": 4, "split": 2}
+    whole = plan(tmp_path / "whole", **given)
+    run(whole)
+    assert launch(2, output=tmp_path / "parts", shard="all", end=5, **given) == [0, 0]
+    one = plan(tmp_path / "parts", **{**given, "split": 3 - given["split"]})
+    run(one, resume=True)
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
+    lines = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").open()]
+    told = [line["evaluation"]["loss"] for line in lines if "evaluation" in line]
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").open()]
+    assert told == pytest.approx(
+        [line["evaluation"]["loss"] for line in lines if "evaluation" in line], abs=1e-5
+    )

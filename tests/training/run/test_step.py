@@ -1,0 +1,100 @@
+"""Groups, rates, and one step however its batch is split."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from engine import build_model
+from engine.errors import TrainingError
+from engine.training.distribute import Processes, open_processes
+from engine.training.optimizers import decays, make_optimizer
+from engine.training.recipe.sections import Devices, Optimizer, Schedule
+from engine.training.run.curve import MOST, Curve
+from engine.training.run.feed import Feed
+from engine.training.run.step import Step
+from engine.training.schedules import rate_at
+from tests.training.run.runs import SMALL, Around, Causal, RandomRows, weights
+
+
+def small(spec="xglm", **changes):
+    return build_model(f"tiny/{spec}", seed=0, overrides={**SMALL, **changes})
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("split", [1, 3])
+def test_a_split_batch_gives_the_step_of_the_whole(split, whole):
+    def stepped(split):
+        model = small()
+        feed = Feed(rows := RandomRows(), Around(rows, 7), Causal(whole), lambda _: None, split)
+        portions = feed.at(0, Processes())
+        step = Step(model.train(), make_optimizer(model, Optimizer()), clip=0.5)
+        return step([portion.batch for portion in portions], 1e-3), model
+
+    (one, before), (other, after) = stepped(None), stepped(split)
+    assert one.targets == other.targets and one.norm == pytest.approx(other.norm, rel=1e-5)
+    assert one.loss == pytest.approx(other.loss, abs=1e-6)
+    for name, value in weights(before).items():
+        torch.testing.assert_close(value, weights(after)[name], atol=1e-5, rtol=0)
+
+
+def test_processes_with_fewer_rows_take_as_many_calls_without_weight():
+    feed = Feed(rows := RandomRows(), Around(rows, 5), Causal(), lambda _: None, 1)
+    shares = [feed.at(0, Processes(rank, 4)) for rank in range(4)]
+    assert {len(share) for share in shares} == {2}
+    assert sum(p.batch.targets > 0 for share in shares for p in share) == 5
+
+
+def test_biases_norms_and_segment_terms_do_not_decay():
+    model = small("xlnet")
+    still = {name for name, _ in model.named_parameters() if not decays(model, name)}
+    assert {"blocks.0.attention.scores.content_bias", "blocks.1.attention.scores.segments"} <= still
+    assert {"embeddings.query_start", "blocks.0.attention_norm.weight"} <= still
+    assert "embeddings.tokens.tables.0" not in still
+    assert "blocks.0.feed_forward.up.weight" not in still
+
+
+def test_each_layer_has_the_rate_of_the_one_above_times_the_decay():
+    model = small()
+    groups = make_optimizer(model, Optimizer(rate=1.0, layer_decay=0.5)).param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    names = ["final_norm.weight", "blocks.1.attention.key.weight", "blocks.0.attention.key.weight"]
+    found = [
+        rates[id(model.get_parameter(name))] for name in [*names, "embeddings.tokens.tables.0"]
+    ]
+    assert found == [1.0, 1.0, 0.5, 0.25]
+
+
+def test_frozen_patterns():
+    model = small()
+    make_optimizer(model, Optimizer(frozen=("embeddings.*",)))
+    assert not model.get_parameter("embeddings.tokens.tables.0").requires_grad
+    with pytest.raises(TrainingError, match="'embedings\\.\\*' is no parameter's name"):
+        make_optimizer(model, Optimizer(frozen=("embedings.*",)))
+    with pytest.raises(TrainingError, match="no parameter to train"):
+        make_optimizer(model, Optimizer(frozen=("*",)))
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine", "inverse_sqrt", "constant"])
+def test_rates_rise_then_fall_to_the_floor(decay):
+    schedule = Schedule(warm_up=10, decay=decay, floor=0.1)
+    rates = [rate_at(schedule, step, 100) for step in range(101)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert all(later <= earlier for earlier, later in pairwise(rates[9:]))
+    ends = {"linear": 0.1, "cosine": 0.1, "inverse_sqrt": math.sqrt(10 / 101), "constant": 1.0}
+    assert rates[100] == pytest.approx(ends[decay])
+    assert rate_at(Schedule(warm_up=0.1), 4, 100) == pytest.approx(0.5)
+    assert rate_at(Schedule(warm_up=0, decay="inverse_sqrt"), 0, 10) == 1.0
+
+
+def test_layers_split_over_processes_are_refused():
+    with pytest.raises(TrainingError, match=r"devices\.tensor is 2"):
+        open_processes(Devices(tensor=2))
+
+
+def test_a_curve_of_many_steps_stays_small():
+    curve = Curve()
+    for step in range(5 * MOST):
+        curve.add(step, 1.0 / (step + 1))
+    assert len(curve.points) < MOST and "polyline" in curve.svg()
