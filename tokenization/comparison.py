@@ -36,7 +36,9 @@ class Comparison:
     @property
     def rate(self) -> float:
         """The share of texts that are read differently, 0 to 1."""
-        return self.different / self.total if self.total else 0.0
+        if self.total == 0:
+            return 0.0
+        return self.different / self.total
 
 
 def compare_tokenizers(
@@ -73,12 +75,13 @@ def _divergence(
     lang: str | None,
 ) -> Divergence:
     left, right = ours[1], theirs[1]
-    same = [first == second for first, second in zip(left, right)]
-    place = same.index(False) if False in same else len(same)
+    places = range(min(len(left), len(right)))
+    place = next((place for place in places if left[place] != right[place]), len(places))
     start = None
     if isinstance(ours[0], Tokenizer):
         spans = ours[0](text, lang=lang, return_offsets_mapping=True)["offset_mapping"]
-        start = spans[place][0] if place < len(spans) and spans[place] != (0, 0) else None
+        if place < len(spans) and spans[place] != (0, 0):
+            start = spans[place][0]
     rest = [
         list(zip(tokenizer.convert_ids_to_tokens(ids[place:]), ids[place:]))
         for tokenizer, ids in (ours, theirs)

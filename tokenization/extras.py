@@ -14,5 +14,6 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{purpose} needs the package {module!r}, which is not installed: pip install '{DISTRIBUTION}[{extra}]'"
+            f"{purpose} needs the package {module!r}, which is not installed: pip install "
+            f"'{DISTRIBUTION}[{extra}]'"
         ) from error

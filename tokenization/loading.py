@@ -53,8 +53,8 @@ def _open(directory: Path, specs: Path, changes: dict[str, Any]) -> Tokenizer:
     if not any((directory / name).is_file() for name in ("tokenizer_config.json", "config.json")):
         there = ", ".join(sorted(entry.name for entry in directory.iterdir())) or "nothing"
         raise TokenizationError(
-            f"{directory}: no tokenizer here: needs {TOKENIZER_FILE} or {SPEC_FILE} (ours) or tokenizer_config.json "
-            f"(transformers); it holds {there}"
+            f"{directory}: no tokenizer here: needs {TOKENIZER_FILE} or {SPEC_FILE} (ours) or "
+            f"tokenizer_config.json (transformers); it holds {there}"
         )
     section = read_published(directory, specs).model_dump()
     return _build(section, changes, directory, directory)
@@ -95,5 +95,6 @@ def _download(source: str, revision: str | None) -> Path:
         return Path(snapshot_download(source, revision=revision, allow_patterns=list(_FILES)))
     except Exception as error:
         raise TokenizationError(
-            f"{source}: neither a directory here nor a model that the hub gives ({type(error).__name__}: {error})"
+            f"{source}: neither a directory here nor a model that the hub gives "
+            f"({type(error).__name__}: {error})"
         ) from error

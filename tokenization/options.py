@@ -63,7 +63,9 @@ class AddedToken(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        return {"content": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"content": value}
+        return value
 
 
 class SpecialTokens(Section):

@@ -75,10 +75,10 @@ def save_tokenizer(
 
 def _arrange(stage: Path, folder: Path) -> list[Step]:
     """Our own description, which is read first, goes where the other one takes its place."""
-    return [
-        *put_all(stage, folder),
-        *([] if (stage / TOKENIZER_FILE).exists() else [("remove", TOKENIZER_FILE)]),
-    ]
+    steps = put_all(stage, folder)
+    if not (stage / TOKENIZER_FILE).exists():
+        steps.append(("remove", TOKENIZER_FILE))
+    return steps
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,9 @@ class BytePairAlgorithm:
     ) -> Self:
         """Learn merges from a corpus until the vocabulary has `vocab_size` tokens."""
         splitter = WordSplitter(options)
-        named = languages if languages is not None else _forever(options.default_language)
+        named: Iterable[str | None] = repeat(options.default_language)
+        if languages is not None:
+            named = languages
         texts = lowered_as_read(corpus, _lowers_first(options))
         words = (
             word for text, language in zip(texts, named) for word in splitter.split(text, language)
@@ -164,11 +166,6 @@ def _lowers_first(options: BytePairOptions) -> bool:
     return options.lower_case_and_remove_accents and options.lower_case_first
 
 
-def _forever(language: str | None) -> Iterable[str | None]:
-    while True:
-        yield language
-
-
 def read_vocabulary(path: Path) -> dict[str, int]:
     """Read token-to-id JSON; raises VocabularyError where it is cut short or holds something else."""
     vocabulary = read_mapping(path)
@@ -184,7 +181,8 @@ def read_merges(path: Path) -> list[Merge]:
     lines = read_text(path).replace("\r\n", "\n").split("\n")
     if lines.pop():
         raise VocabularyError(
-            f"{path}: the last line has no end, so the file is cut short (or lacks a final line break)"
+            f"{path}: the last line has no end, so the file is cut short (or lacks a final line "
+            "break)"
         )
     merges = []
     for number, line in enumerate(lines, 1):

@@ -54,4 +54,6 @@ class FastMerges:
 
 def fast_merges(ranks: Mapping[Merge, int], end_of_word: str) -> FastMerges | None:
     """The fast way of these merges, or None where it would not always be exact."""
-    return FastMerges(ranks, end_of_word) if ranks and in_creation_order(ranks) else None
+    if not ranks or not in_creation_order(ranks):
+        return None
+    return FastMerges(ranks, end_of_word)

@@ -49,8 +49,8 @@ def refuse_fixed(names: Iterable[str], file: str) -> None:
     """
     for name in names:
         raise TokenizationError(
-            f"{name} is what {file} says: the file is followed as it stands; options change texts where the vocabulary "
-            "comes from a piece model"
+            f"{name} is what {file} says: the file is followed as it stands; options change texts "
+            "where the vocabulary comes from a piece model"
         )
 
 
@@ -96,18 +96,19 @@ class LibraryAlgorithm:
     def load(cls, options: SentencePieceOptions, directory: Path) -> Self:
         path = directory / options.tokenizer_file
         has_model = (directory / options.model_file).is_file()
-        model = (
-            read_file(directory / options.model_file) if has_model or not path.is_file() else None
-        )
-        if path.is_file():
-            try:
-                with boundary(path):
-                    return cls(options, Tokenizer.from_str(read_text(path)), model, from_file=True)
-            except VocabularyError as error:
-                raise VocabularyError(
-                    f"{error}: not a file of the tokenizers library, or cut short"
-                ) from None
-        return cls(options, convert(options, model or b""), model)
+        if not path.is_file():
+            model = read_file(directory / options.model_file)
+            return cls(options, convert(options, model), model)
+        beside: bytes | None = None
+        if has_model:
+            beside = read_file(directory / options.model_file)
+        try:
+            with boundary(path):
+                return cls(options, Tokenizer.from_str(read_text(path)), beside, from_file=True)
+        except VocabularyError as error:
+            raise VocabularyError(
+                f"{error}: not a file of the tokenizers library, or cut short"
+            ) from None
 
     @classmethod
     def train(
@@ -122,9 +123,10 @@ class LibraryAlgorithm:
 
     def with_options(self, options: SentencePieceOptions) -> Self:
         changed = [name for name in FIXED if getattr(options, name) != getattr(self.options, name)]
-        if changed and not self.from_file and self._model is not None:
+        if self.from_file:
+            refuse_fixed(changed, options.tokenizer_file)
+        elif changed and self._model is not None:
             return type(self)(options, convert(options, self._model), self._model)
-        refuse_fixed(changed if self.from_file else (), options.tokenizer_file)
         return type(self)(
             options, Tokenizer.from_str(self.library.to_str()), self._model, self.from_file
         )
@@ -144,7 +146,9 @@ class LibraryAlgorithm:
         )
         complete = [place.text for place in single if place.text is not None] == [0]
         both = sorted(place.text for place in pair if place.text is not None) == [0, 1]
-        return (single, pair) if complete and both else None
+        if not complete or not both:
+            return None
+        return single, pair
 
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
         return list(self.library.encode(text, add_special_tokens=False).tokens)
@@ -176,9 +180,9 @@ class LibraryAlgorithm:
         return str(token)
 
     def join(self, tokens: list[str]) -> str:
-        return (
-            str(self.library.decoder.decode(tokens)) if self.library.decoder else " ".join(tokens)
-        )
+        if self.library.decoder is None:
+            return " ".join(tokens)
+        return str(self.library.decoder.decode(tokens))
 
     def files(self) -> dict[str, bytes]:
         written = self.library
@@ -186,7 +190,9 @@ class LibraryAlgorithm:
             written = Tokenizer.from_str(written.to_str())  # other threads may be reading with ours
             written.post_processor = template(self.options, written)
         files = {self.options.tokenizer_file: written.to_str(pretty=True).encode()}
-        return files if self._model is None else {**files, self.options.model_file: self._model}
+        if self._model is not None:
+            files[self.options.model_file] = self._model
+        return files
 
 
 def convert(options: SentencePieceOptions, model: bytes) -> Tokenizer:
@@ -200,11 +206,14 @@ def convert(options: SentencePieceOptions, model: bytes) -> Tokenizer:
         )
     found, first = pieces(model), options.ids.first
     scores = [(token, 0.0) for token in first]
-    for piece in found[len(first) - options.ids.offset if first else 0 :]:
-        penalty = (
-            _NUMBER_PENALTY if options.split_digit_comma and ends_in_number(piece.text) else 0.0
-        )
-        scores.append((piece.text, piece.score - penalty))
+    replaced = 0  # the model's first pieces, in whose places others stand
+    if first:
+        replaced = len(first) - options.ids.offset
+    for piece in found[replaced:]:
+        score = piece.score
+        if options.split_digit_comma and ends_in_number(piece.text):
+            score -= _NUMBER_PENALTY
+        scores.append((piece.text, score))
     scores += [(token, 0.0) for token in options.ids.last]
     unknown = options.special_tokens.by_role().get("unk", "<unk>")
     library = Tokenizer(
@@ -315,7 +324,11 @@ class LibraryReader:
         """Tokenize all texts of a call on all cores."""
         texts = [text for item in items for text in item]
         split = any(len(text.words) != 1 for text in texts)
-        given = [list(text.words) for text in texts] if split else [text.words[0] for text in texts]
+        given: list[Any]
+        if split:
+            given = [list(text.words) for text in texts]
+        else:
+            given = [text.words[0] for text in texts]
         found = iter(
             self._for(whole).encode_batch(given, is_pretokenized=split, add_special_tokens=False)
         )

@@ -87,11 +87,13 @@ def _most_frequent(
         trainer,
     )
     found = json.loads(library.to_str())["model"]["merges"]
-    pairs = (pair if isinstance(pair, list) else pair.split(" ") for pair in found)
-    return [
-        ("".join(shown[char] for char in first), "".join(shown[char] for char in second))
-        for first, second in pairs
-    ]
+    merges = []
+    for pair in found:
+        if isinstance(pair, str):  # as older versions of the library write it
+            pair = pair.split(" ")
+        first, second = ("".join(shown[char] for char in symbol) for symbol in pair)
+        merges.append((first, second))
+    return merges
 
 
 def _repeated(words: Iterable[tuple[str, int]]) -> Iterator[str]:

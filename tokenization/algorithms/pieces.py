@@ -33,7 +33,9 @@ _OWN_PIECES = {"unk": "<unk>", "bos": "<s>", "eos": "</s>"}
 
 def piece_edits(options: SentencePieceOptions) -> list[Edit]:
     """What is done to a text before the piece model sees it."""
-    edits: list[Edit] = [CollapseSpace()] if options.remove_space else []
+    edits: list[Edit] = []
+    if options.remove_space:
+        edits.append(CollapseSpace())
     if options.normalize_quotes:
         edits += [Substitute("``", '"'), Substitute("''", '"')]
     if not options.keep_accents:
@@ -54,14 +56,13 @@ class PieceAlgorithm:
         self._model = model
         sampling = options.sampling
         self._samples = sampling.enable_sampling and sampling.nbest_size not in (0, 1)
-        # A random segmentation is only repeatable from a seed where one thread draws.
-        self._threads = 1 if self._samples else -1
-        chosen: dict[str, Any] = {
-            "enable_sampling": True,
-            "nbest_size": sampling.nbest_size,
-            "alpha": sampling.alpha,
-        }
-        self._processor = sentencepiece.SentencePieceProcessor(**(chosen if self._samples else {}))
+        self._threads = -1
+        chosen: dict[str, Any] = {}
+        if self._samples:
+            # A random segmentation is only repeatable from a seed where one thread draws.
+            self._threads = 1
+            chosen = sampling.model_dump()
+        self._processor = sentencepiece.SentencePieceProcessor(**chosen)
         try:
             self._processor.LoadFromSerializedProto(model)
         except RuntimeError as error:
@@ -88,10 +89,12 @@ class PieceAlgorithm:
             for piece, index in zip(pieces, range(count))
             if options.split_digit_comma and ends_in_number(piece)
         )
-        self._doubtful = frozenset([unknown, *split])
+        self._doubtful = frozenset(index + ids.offset for index in (unknown, *split))
         # Where ids are moved, the model's own unknown piece has no place; unknown text gets the
         # unknown token.
-        self.unknown = None if ids.first else unknown + ids.offset
+        self.unknown: int | None = unknown + ids.offset
+        if ids.first:
+            self.unknown = None
         self.vocabulary = {
             piece: index + ids.offset
             for index, piece in enumerate(pieces)
@@ -117,14 +120,14 @@ class PieceAlgorithm:
         edits, reserved = piece_edits(options), list(options.reserved)
         roles: dict[str, str] = dict(options.special_tokens.by_role().items())
         own = {role: roles.get(role, token) for role, token in _OWN_PIECES.items()}
-        places = {
-            f"{role}_id": reserved.index(token) if token in reserved else -1
-            for role, token in own.items()
-        }
         controls = [token for token in reserved if token not in own.values()]
         outside = options.ids.offset + len(options.ids.last)
         named: dict[str, Any] = {f"{role}_piece": token for role, token in own.items()}
-        named.update(places if reserved else {})
+        if reserved:
+            for role, token in own.items():
+                named[f"{role}_id"] = -1  # no such piece
+                if token in reserved:
+                    named[f"{role}_id"] = reserved.index(token)
         writer = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -160,24 +163,23 @@ class PieceAlgorithm:
     def quick_ids(self, texts: list[str]) -> list[list[int] | None] | None:
         if self._samples:
             return None
-        edited = [apply_edits(self._edits, text) for text in texts] if self._edits else texts
         doubtful, offset = self._doubtful, self.options.ids.offset
-        found = self._processor.encode(edited, return_type=int, num_threads=-1)
+        found = self._processor.encode(self._edited(texts), return_type=int, num_threads=-1)
         if offset:
-            return [
-                [index + offset for index in ids] if doubtful.isdisjoint(ids) else None
-                for ids in found
-            ]
+            found = [[index + offset for index in ids] for ids in found]
         return [ids if doubtful.isdisjoint(ids) else None for ids in found]
 
+    def _edited(self, texts: list[str]) -> list[str]:
+        if not self._edits:
+            return texts
+        return [apply_edits(self._edits, text) for text in texts]
+
     def tokenize_batch(self, texts: list[str], languages: Sequence[str | None]) -> list[list[str]]:
-        edited = [apply_edits(self._edits, text) for text in texts] if self._edits else texts
+        edited = self._edited(texts)
         found = self._processor.encode(edited, return_type=str, num_threads=self._threads)
-        return (
-            [self._split_numbers(pieces) for pieces in found]
-            if self.options.split_digit_comma
-            else found
-        )
+        if not self.options.split_digit_comma:
+            return found
+        return [self._split_numbers(pieces) for pieces in found]
 
     def follow(
         self, texts: Sequence[AlignedText], languages: Sequence[str | None]
@@ -210,11 +212,9 @@ class PieceAlgorithm:
         ]
         if self.options.split_digit_comma and any(map(ends_in_number, pieces)):
             pieces, spans = self._place_numbers(pieces, spans)
-        if text.offset is None:
-            return pieces, [text.span(start, end) for start, end in spans]
-        return pieces, [
-            (start + text.offset, end + text.offset) for start, end in spans
-        ] if text.offset else spans
+        if text.offset == 0:
+            return pieces, spans
+        return pieces, [text.span(start, end) for start, end in spans]
 
     def _whole_characters(self, pieces: list[str], offsets: list[Span], string: str) -> list[Span]:
         """Spans that end behind a character, where the model's normalization makes several
@@ -276,7 +276,10 @@ class PieceAlgorithm:
             return known
         parts: list[str] = self._processor.encode(piece[:-1].replace(SPACE, ""), return_type=str)
         if piece[0] != SPACE and parts[0][0] == SPACE:
-            parts = parts[1:] if len(parts[0]) == 1 else [parts[0][1:], *parts[1:]]
+            # Without the mark of a space that the piece does not have.
+            parts[0] = parts[0][1:]
+            if parts[0] == "":
+                parts = parts[1:]
         parts.append(",")
         if not self._samples:
             self._number_pieces[piece] = parts

@@ -42,10 +42,13 @@ class WordAlgorithm:
         # The older published vocabularies write <UNK>; where both stand, the authors' reader takes
         # that one.
         self.unknown = self.vocabulary.get("<UNK>", self.vocabulary.get("<unk>"))
-        clean: tuple[Edit, ...] = (Strip(), LowerCase()) if options.lower_case else (Strip(),)
-        self._clean = clean
-        specials = (token.content for token in options.special_tokens.in_order())
-        self._never_split = tuple(specials) if options.never_split is None else options.never_split
+        self._clean: tuple[Edit, ...] = (Strip(),)
+        if options.lower_case:
+            self._clean = (Strip(), LowerCase())
+        self._never_split = options.never_split
+        if self._never_split is None:
+            specials = options.special_tokens.in_order()
+            self._never_split = tuple(token.content for token in specials)
         self._by_characters = options.delimiter == ""
 
     @classmethod
@@ -139,7 +142,10 @@ class WordAlgorithm:
 
     def join(self, tokens: list[str]) -> str:
         if self.options.splitting == "delimiter":
-            return (" " if self.options.delimiter is None else self.options.delimiter).join(tokens)
+            delimiter = self.options.delimiter
+            if delimiter is None:
+                delimiter = " "
+            return delimiter.join(tokens)
         text = word_joiner(self.options.language)(tokens)
         return text.replace(" @,@ ", ",").replace(" @.@ ", ".").strip()
 
@@ -154,7 +160,9 @@ class WordAlgorithm:
 
 def _split_number(word: str) -> list[str]:
     """`23,000` becomes `23 @,@ 000`, as the WikiText corpora write numbers (Merity et al. 2016)."""
-    return _NUMBER_MARKS.sub(r" @\g<0>@ ", word).split() if "," in word or "." in word else [word]
+    if "," not in word and "." not in word:
+        return [word]
+    return _NUMBER_MARKS.sub(r" @\g<0>@ ", word).split()
 
 
 def read_words(path: Path) -> list[str]:

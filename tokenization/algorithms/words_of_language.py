@@ -3,6 +3,7 @@ accents.
 """
 
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 from tokenization.options import BytePairOptions
@@ -52,15 +53,12 @@ class WordSplitter:
         if name is not None and find_segmenter(name).first:
             words = apply_edits(self._edits(code), " ".join(segmenter_words(name)(text))).split()
         else:
-            words = self._words(apply_edits(self._edits(code), text), code, name)
+            words = _splitter(code, name)(apply_edits(self._edits(code), text))
         if not self._options.lower_case_and_remove_accents:
             return [word for word in words if word]
         return [
             word for word in apply_edits(_LOWER_WITHOUT_ACCENTS, " ".join(words)).split(" ") if word
         ]
-
-    def _words(self, text: str, code: str, segmenter: str | None) -> list[str]:
-        return word_splitter(code)(text) if segmenter is None else segmenter_words(segmenter)(text)
 
     def follow(self, text: AlignedText, language: str | None) -> list[AlignedText]:
         """The same words, with the origins of their characters."""
@@ -74,7 +72,7 @@ class WordSplitter:
             words = edited.text.split()
         else:
             edited = follow_edits(self._edits(code), text)
-            words = self._words(edited.text, code, name)
+            words = _splitter(code, name)(edited.text)
         found = locate_words(words, edited)
         if self._options.lower_case_and_remove_accents:
             found = [follow_edits(_LOWER_WITHOUT_ACCENTS, word) for word in found]
@@ -82,12 +80,20 @@ class WordSplitter:
         return [word for word in found if word.text]
 
 
+def _splitter(code: str, segmenter: str | None) -> Callable[[str], list[str]]:
+    if segmenter is None:
+        return word_splitter(code)
+    return segmenter_words(segmenter)
+
+
 def _spaced(words: list[AlignedText]) -> AlignedText:
     parts = []
     for word in words:
         end = word.span(0, len(word))[1]
         parts += [word, AlignedText(" ", [(end, end)])]
-    return concatenate(parts) if parts else AlignedText("")
+    if not parts:
+        return AlignedText("")
+    return concatenate(parts)
 
 
 def _split_spaces(word: AlignedText) -> list[AlignedText]:

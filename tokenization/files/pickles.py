@@ -122,13 +122,11 @@ def check_pickle(
         name, size = _FORMS.get(content[place], ("", 0))
         place += 1
         if name in ("LONG_BINPUT", "PUT"):
-            end = place + 4 if name == "LONG_BINPUT" else content.find(b"\n", place)
-            given = content[place:end]
-            number = (
-                int.from_bytes(given, "little")
-                if name == "LONG_BINPUT"
-                else int(given[:20] or b"0")
-            )
+            if name == "LONG_BINPUT":
+                number = int.from_bytes(content[place : place + 4], "little")
+            else:
+                line = content[place : content.find(b"\n", place)]
+                number = int(line[:20] or b"0")
             if number > len(content):
                 raise pickle.UnpicklingError(f"it numbers an object {number}, of fewer bytes")
         elif name.startswith("TUPLE"):
@@ -142,7 +140,10 @@ def check_pickle(
         elif not name:
             raise pickle.UnpicklingError(f"byte {place - 1} has no meaning")
         if size == pickletools.UP_TO_NEWLINE:
-            for _ in range(2 if name in ("GLOBAL", "INST") else 1):
+            lines = 1
+            if name in ("GLOBAL", "INST"):
+                lines = 2
+            for _ in range(lines):
                 place = content.find(b"\n", place) + 1
                 if not place:
                     raise pickle.UnpicklingError("it ends too early")
@@ -187,8 +188,11 @@ def _values(content: bytes) -> list[Any]:
 
 
 def _find_words(value: Any) -> list[str] | None:
-    state = value.__dict__.get("state", {}) if isinstance(value, _Shell) else value
-    words = state.get("idx2sym") if isinstance(state, dict) else None
+    if isinstance(value, _Shell):
+        value = vars(value).get("state")
+    if not isinstance(value, dict):
+        return None
+    words = value.get("idx2sym")
     if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
         return words
     return None

@@ -37,8 +37,10 @@ def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             continue
         if kind == 2:
             length, place = _varint(data, place)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
+        elif kind == 1:
+            length = 8
+        elif kind == 5:
+            length = 4
         else:
             raise IndexError
         if place + length > len(data):

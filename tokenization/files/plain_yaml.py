@@ -44,7 +44,8 @@ _KINDS = {
         ),
         (
             "float",
-            r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+            r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+            r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
             [*"-+.0123456789"],
             lambda text: float(re.sub(r"\.(?=[iInN])", "", text)),
         ),
@@ -67,7 +68,10 @@ class YamlError(ValueError):
         column: int | None = None,
         path: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(problem if line is None else f"line {line}, column {column}: {problem}")
+        told = problem
+        if line is not None:
+            told = f"line {line}, column {column}: {problem}"
+        super().__init__(told)
         self.problem, self.line, self.column, self.path = problem, line, column, path
 
 
@@ -113,10 +117,13 @@ def parse_yaml(text: str) -> Document:
     try:
         node = _compose(text)
         walk = _Walk(_GROWTH * len(text))
-        return Document(None if node is None else walk.value(node, ()), walk.places)
+        if node is None:
+            return Document(None, {})
+        return Document(walk.value(node, ()), walk.places)
     except yaml.MarkedYAMLError as error:
-        place = _place(error.problem_mark) if error.problem_mark else ()
-        raise YamlError(str(error.problem), *place) from None
+        if error.problem_mark is None:
+            raise YamlError(str(error.problem)) from None
+        raise YamlError(str(error.problem), *_place(error.problem_mark)) from None
     except (yaml.YAMLError, UnicodeError) as error:
         raise YamlError(str(error).splitlines()[0]) from None
     except RecursionError:
@@ -172,13 +179,19 @@ class _Walk:
         for key, child in node.value:
             if not isinstance(key, ScalarNode):
                 raise YamlError("a key should be a single value", *_place(key.start_mark), path)
-            name = _MERGED if key.tag == _MERGE else self._scalar(key, path)
+            name: Any = _MERGED
+            if key.tag != _MERGE:
+                name = self._scalar(key, path)
             if name in entries:
                 raise YamlError(f'found duplicate key "{key.value}"', *_place(key.start_mark), path)
             entries[name] = (key.start_mark, child)
-        _, merged = entries.pop(_MERGED, (None, None))
-        several = isinstance(merged, SequenceNode) and merged.tag == _LIST
-        for other in merged.value if several else [merged] if merged else ():
+        merged = []
+        if _MERGED in entries:
+            _, given = entries.pop(_MERGED)
+            merged = [given]
+            if isinstance(given, SequenceNode) and given.tag == _LIST:
+                merged = given.value
+        for other in merged:
             if not isinstance(other, MappingNode) or other.tag != _MAPPING:
                 raise YamlError(
                     "expected a mapping or list of mappings for merging",
@@ -228,10 +241,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
-    # Only within double quotes is a line break written so that it comes back as the same one.
-    return dumper.represent_scalar(
-        _TEXT, text, style='"' if re.search("[\n\x85\u2028\u2029]", text) else None
-    )
+    if re.search("[\n\x85\u2028\u2029]", text):
+        # Only within double quotes is a line break written so that it comes back as the same one.
+        return dumper.represent_scalar(_TEXT, text, style='"')
+    return dumper.represent_scalar(_TEXT, text)
 
 
 _Dumper.add_representer(str, _represent_text)

@@ -73,7 +73,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a mapping from JSON, empty where there is no such file; raises VocabularyError if it is
     cut short.
     """
-    return read_mapping(path) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    return read_mapping(path)
 
 
 def _find_family(directory: Path, config: dict[str, Any], model: dict[str, Any]) -> str:
@@ -84,11 +86,9 @@ def _find_family(directory: Path, config: dict[str, Any], model: dict[str, Any])
         if name in entry["classes"] or (unsaid and model.get("model_type") in entry["model_types"]):
             return str(family)
     known = ", ".join(name for entry in published["families"].values() for name in entry["classes"])
-    what = (
-        f"tokenizer class {name!r} is not one of"
-        if name
-        else "neither tokenizer_config.json nor config.json names"
-    )
+    what = "neither tokenizer_config.json nor config.json names"
+    if name:
+        what = f"tokenizer class {name!r} is not one of"
     raise TokenizationError(f"{directory}: {what} {known}")
 
 
@@ -139,7 +139,9 @@ def _compare_vocabularies(model: Path, whole: Path) -> None:
     """
     with boundary(whole):
         listed = read_json(whole).get("model", {}).get("vocab", [])
-        known = {entry[0] for entry in listed} if isinstance(listed, list) else set(listed)
+        if isinstance(listed, list):  # of pieces with their scores
+            listed = [entry[0] for entry in listed]
+        known = set(listed)
     with boundary(model):
         missing = [
             piece.text
@@ -148,8 +150,8 @@ def _compare_vocabularies(model: Path, whole: Path) -> None:
         ]
     if missing:
         warnings.warn(
-            f"{model} and {whole.name} hold other vocabularies ({missing[0]!r} is in the first alone): {model.name} is "
-            "read; backend='tokenizers' reads the other",
+            f"{model} and {whole.name} hold other vocabularies ({missing[0]!r} is in the first "
+            f"alone): {model.name} is read; backend='tokenizers' reads the other",
             stacklevel=4,
         )
 
@@ -157,16 +159,20 @@ def _compare_vocabularies(model: Path, whole: Path) -> None:
 def _join_extra(config: dict[str, Any]) -> None:
     """Special tokens that newer files list beside, or by name in, `extra_special_tokens`."""
     extra = config.get("extra_special_tokens") or []
-    listed = list(extra.values()) if isinstance(extra, dict) else list(extra)
+    if isinstance(extra, dict):
+        extra = extra.values()
+    listed = list(extra)
     if listed:
         known = list(config.get("additional_special_tokens") or [])
-        texts = {token if isinstance(token, str) else token["content"] for token in known}
-        further = [
-            token
-            for token in listed
-            if (token if isinstance(token, str) else token["content"]) not in texts
-        ]
+        texts = {_text(token) for token in known}
+        further = [token for token in listed if _text(token) not in texts]
         config["additional_special_tokens"] = [*known, *further]
+
+
+def _text(token: Any) -> Any:
+    if isinstance(token, str):
+        return token
+    return token["content"]
 
 
 def _settings(family: str) -> dict[str, str]:
@@ -178,17 +184,16 @@ _EMPTY: dict[str, Any] = {"reserved": [], "sampling": {}}
 
 
 def _place(section: dict[str, Any], path: list[str], value: Any) -> None:
-    if path == ["max_length"]:
-        value = value if value is not None and value < _NO_LIMIT else None
-    elif value is None and path[0] in _EMPTY:
-        value = _EMPTY[path[0]]
+    if value is None:
+        value = _EMPTY.get(path[0])
+    elif path == ["max_length"] and not value < _NO_LIMIT:
+        value = None
     for key in path[:-1]:
         section = section.setdefault(key, {})
-    if path[0] == "special_tokens":
-        many = path[-1] == "additional"
-        value = (
-            [_token(entry) for entry in value or ()] if many else _role(section, path[-1], value)
-        )
+    if path == ["special_tokens", "additional"]:
+        value = [_token(entry) for entry in value or ()]
+    elif path[0] == "special_tokens":
+        value = _role(section, path[-1], value)
     section[path[-1]] = value
 
 
@@ -196,7 +201,9 @@ def _role(section: dict[str, Any], role: str, value: Any) -> Any:
     """A role's token: a bare text keeps the flags that the published class gives it."""
     if isinstance(value, str) and isinstance(section.get(role), dict):
         return {**section[role], "content": value}
-    return None if value is None else _token(value)
+    if value is None:
+        return None
+    return _token(value)
 
 
 def _token(value: Any, **known: Any) -> dict[str, Any]:
@@ -247,9 +254,10 @@ def published_config(
     }
     for theirs, ours in _settings(family).items():
         where = ours.split(".")
-        config[theirs] = (
-            _special(options.special_tokens, where[1]) if len(where) > 1 else section[ours]
-        )
+        if where[0] == "special_tokens":
+            config[theirs] = _special(options.special_tokens, where[1])
+        else:
+            config[theirs] = section[ours]
     if options.languages:
         config["id2lang"] = {str(index): language for language, index in options.languages.items()}
     named = config["additional_special_tokens"]
@@ -270,7 +278,9 @@ def _special(tokens: SpecialTokens, role: str) -> Any:
     if role == "additional":
         return [token.content for token in tokens.additional]
     token = getattr(tokens, role)
-    return None if token is None else token.content
+    if token is None:
+        return None
+    return token.content
 
 
 def _as_published(token: AddedToken) -> dict[str, Any]:
@@ -290,12 +300,10 @@ def _published_family(options: CommonOptions, specs: Path) -> tuple[str, dict[st
             differences[family] = [name for name in ours if ours[name] != theirs.get(name)]
             if not differences[family]:
                 return family, entry
-    nearest = min(differences, key=lambda family: len(differences[family])) if differences else None
-    reason = (
-        f"; nearest is {nearest}, which differs in {', '.join(differences[nearest])}"
-        if nearest
-        else ""
-    )
+    reason = ""
+    if differences:
+        nearest = min(differences, key=lambda family: len(differences[family]))
+        reason = f"; nearest is {nearest}, which differs in {', '.join(differences[nearest])}"
     raise TokenizationError(
         f"no transformers class does what this tokenizer does{reason}: save it in our own format"
     )

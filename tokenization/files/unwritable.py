@@ -6,7 +6,7 @@ from typing import Any
 
 # Containers within one another: less than YAML is read to, as a spec holds descriptions of others.
 DEEPEST = 50
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON may escape one alone, UTF-8 has none
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON may escape one alone, UTF-8 has none
 
 
 def unwritable(data: Any) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -24,5 +24,5 @@ def unwritable(data: Any) -> Iterator[tuple[tuple[str, ...], str]]:
             continue
         waiting += [((*path, str(key)), part) for key, part in inner]
         for text in texts:
-            if isinstance(text, str) and _HALF_CHARACTER.search(text):
+            if isinstance(text, str) and HALF_CHARACTER.search(text):
                 yield path, f"{text!a} holds half a character, a lone surrogate"

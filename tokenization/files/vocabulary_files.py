@@ -16,16 +16,10 @@ _LARGEST = 2**30
 def read_file(path: Path) -> bytes:
     """The content of a file; raises VocabularyError where it is missing or empty."""
     if not path.is_file():
-        there = (
-            ", ".join(sorted(entry.name for entry in path.parent.iterdir()))
-            if path.parent.is_dir()
-            else ""
-        )
-        holds = (
-            f"the directory holds {there or 'nothing'}"
-            if path.parent.is_dir()
-            else "there is no such directory"
-        )
+        holds = "there is no such directory"
+        if path.parent.is_dir():
+            there = ", ".join(sorted(entry.name for entry in path.parent.iterdir()))
+            holds = f"the directory holds {there or 'nothing'}"
         raise VocabularyError(f"{path}: there is no such file; {holds}")
     if path.stat().st_size > _LARGEST:
         raise VocabularyError(f"{path}: larger than any vocabulary")

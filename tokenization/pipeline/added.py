@@ -40,11 +40,9 @@ class AddedTokens:
         for token in tokens:
             if self.lower_case and token.normalized and not token.special:
                 token = token.model_copy(update={"content": token.content.lower()})
-            index = (
-                token.id
-                if token.id is not None
-                else self._known.get(token.content, len(self._known))
-            )
+            index = token.id
+            if index is None:
+                index = self._known.get(token.content, len(self._known))
             token = token.model_copy(update={"id": index})
             self._known[token.content] = index
             self.by_text[token.content] = token
@@ -57,8 +55,7 @@ class AddedTokens:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
-        longest_first = sorted(self.by_text, key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        return _any_of(sorted(self.by_text, key=len, reverse=True))
 
     @cached_property
     def lowering(self) -> LowerCase | None:
@@ -71,17 +68,17 @@ class AddedTokens:
         kept += [
             text for text, token in self.by_text.items() if not token.special and token.normalized
         ]
-        return LowerCase(
-            simple=True, protected=re.compile("|".join(map(re.escape, kept))) if kept else None
-        )
+        return LowerCase(simple=True, protected=_any_of(kept))
 
     def cut(self, text: Text) -> list[Text]:
         """Cut a text around added tokens, white space taken from it as each token asks; no part is
         empty.
         """
-        string = text if isinstance(text, str) else text.text
+        string = str(text)
+        if not string:
+            return []
         if self._pattern is None or self._pattern.search(string) is None:
-            return [text] if string else []
+            return [text]
         parts, place = [], 0
         for match in self._pattern.finditer(string):
             parts += [text[place : match.start()], text[match.start() : match.end()]]
@@ -95,17 +92,30 @@ class AddedTokens:
         return [part for part in parts if len(part)]
 
     def _make_room(self, parts: list[Text], index: int, token: AddedToken) -> None:
-        left = parts[index - 1] if index > 0 else None
-        right = parts[index + 1] if index < len(parts) - 1 else None
-        if token.rstrip and right is not None and len(right):
-            parts[index + 1] = right.lstrip()
-        if token.lstrip and left is not None and len(left):
-            parts[index - 1] = left.rstrip()
+        """Take the white space beside a token that its flags name, and make a token that is not a
+        single word part of the text beside it.
+        """
+        left = right = ""  # as they were before white space is taken
+        if index > 0:
+            left = str(parts[index - 1])
+        if index < len(parts) - 1:
+            right = str(parts[index + 1])
+        if token.rstrip and right:
+            parts[index + 1] = parts[index + 1].lstrip()
+        if token.lstrip and left:
+            parts[index - 1] = parts[index - 1].rstrip()
         if not token.single_word:
             return
-        if left is not None and len(left) and not str(left).endswith(" "):
+        if left and not left.endswith(" "):
             parts[index - 1] = parts[index - 1] + parts[index]
             parts[index] = parts[index][:0]
-        elif right is not None and len(right) and not str(right).startswith(" "):
+        elif right and not right.startswith(" "):
             parts[index + 1] = parts[index] + parts[index + 1]
             parts[index] = parts[index][:0]
+
+
+def _any_of(texts: list[str]) -> re.Pattern[str] | None:
+    """A pattern of any of the texts, the first ones first, None where there are none."""
+    if not texts:
+        return None
+    return re.compile("|".join(map(re.escape, texts)))

@@ -35,11 +35,9 @@ class Decoder:
         beyond = {
             text for text in additional if added.special_texts.get(text, -1) >= algorithm.size
         }
-        self._apart = (
-            set(added.by_text)
-            if self._joined
-            else set(added.by_text) - set(added.special_texts) | beyond
-        )
+        self._apart = set(added.by_text)
+        if not self._joined:
+            self._apart = self._apart - set(added.special_texts) | beyond
 
     def token(self, token_id: int) -> str:
         """The token of one id."""
@@ -47,13 +45,17 @@ class Decoder:
 
     def tokens(self, ids: Sequence[int], skip_special_tokens: bool) -> list[str]:
         """The tokens of ids."""
-        known, skipped = self._tokens, self._special_ids if skip_special_tokens else ()
+        known, skipped = self._tokens, self._special_ids
+        if not skip_special_tokens:
+            return [known[index] for index in ids]
         return [known[index] for index in ids if index not in skipped]
 
     def decode(self, ids: Any, skip_special_tokens: bool, clean_up: bool | None) -> str:
         """The text of ids; see Tokenizer.decode."""
         text = self.join_ids(as_list(ids), skip_special_tokens)
-        if self._clean_up if clean_up is None else clean_up:
+        if clean_up is None:
+            clean_up = self._clean_up
+        if clean_up:
             for spaced, plain in _ENGLISH_SPACES:
                 text = text.replace(spaced, plain)
         return text
@@ -61,8 +63,10 @@ class Decoder:
     def join_ids(self, ids: list[int], skip_special_tokens: bool) -> str:
         """The text of ids, before English spaces are tidied."""
         tokens = self.tokens(ids, skip_special_tokens)
+        if not tokens:
+            return ""
         if self._apart.isdisjoint(tokens):
-            return self._algorithm.join(tokens) if tokens else ""
+            return self._algorithm.join(tokens)
         parts: list[str] = []
         between: list[str] = []
         for token in tokens:
@@ -72,7 +76,9 @@ class Decoder:
             else:
                 between.append(token)
         self._close(parts, between)
-        return ("" if self._joined else " ").join(parts)
+        if self._joined:
+            return "".join(parts)
+        return " ".join(parts)
 
     def _close(self, parts: list[str], between: list[str]) -> None:
         if between:
@@ -96,7 +102,9 @@ class _Tokens(dict[int, str]):
 
 def as_list(ids: Any) -> list[int]:
     """Ids in a list, whether they came as a number, a list, an array or a tensor."""
-    listed = ids.tolist() if hasattr(ids, "tolist") else ids
+    listed = ids
+    if hasattr(ids, "tolist"):
+        listed = ids.tolist()
     if isinstance(listed, int):
         return [listed]
     try:

@@ -51,7 +51,8 @@ class SequenceFormat:
                 role = self._options.start
             if role not in self._special_ids:
                 raise TokenizationError(
-                    f"the format {template!r} needs the special token {role!r}, which special_tokens does not name"
+                    f"the format {template!r} needs the special token {role!r}, which "
+                    "special_tokens does not name"
                 )
             places.append(Place(int(kind or 0), token_id=self._special_ids[role]))
         return tuple(places)

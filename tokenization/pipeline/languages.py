@@ -33,8 +33,9 @@ class Languages:
             return lang, None
         if lang not in self._ids:
             near = difflib.get_close_matches(lang, self._ids, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            message = f"lang={lang!r} is not one of {', '.join(self._ids)}.{hint}"
+            message = f"lang={lang!r} is not one of {', '.join(self._ids)}."
+            if near:
+                message += f" Did you mean {near[0]!r}?"
             if self._unknown == "error":
                 raise TokenizationError(message)
             warnings.warn(message, stacklevel=2)
@@ -44,7 +45,10 @@ class Languages:
     def _complain(self) -> None:
         if self._ids is None or len(self._ids) < 2 or self._missing == "ignore":
             return
-        message = f"no lang is given, so the model gets no language signal; name one of {', '.join(self._ids)}"
+        message = (
+            "no lang is given, so the model gets no language signal; name one of "
+            f"{', '.join(self._ids)}"
+        )
         if self._missing == "error":
             raise TokenizationError(message)
         warnings.warn(message, stacklevel=2)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tokenization.algorithms.algorithm import Algorithm, Followed
 from tokenization.errors import TokenizationError
+from tokenization.files.unwritable import HALF_CHARACTER
 from tokenization.pipeline.added import AddedTokens
 from tokenization.pipeline.languages import Languages
 from tokenization.text.aligned import AlignedText, Span
@@ -42,49 +43,63 @@ def read_inputs(
 
     Raises TokenizationError for anything that is no text, and for lists of different lengths.
     """
-    batched = isinstance(text, _LISTS) and (
-        not split or (bool(text) and isinstance(text[0], _LISTS))
-    )
-    if not batched:
-        languages = lang if isinstance(lang, _LISTS) else (lang, lang)
-        texts = (text,) if pair is None else (text, pair)
-        return [tuple(_raw(*entry, split) for entry in zip(texts, languages))], False
-    if pair is not None and (not isinstance(pair, _LISTS) or len(pair) != len(text)):
-        raise TokenizationError(
-            f"text is a list of {len(text)}: text_pair must be a list of as many texts"
-        )
-    if (
-        pair is None
-        and not split
-        and not isinstance(lang, _LISTS)
-        and all(type(entry) is str for entry in text)
-    ):
+    if not _holds_texts(text, split):
+        texts: tuple[Any, ...] = (text, pair)
+        if pair is None:
+            texts = (text,)
+        return [_item(texts, lang, split)], False
+    one_language = not isinstance(lang, _LISTS)
+    if pair is not None:
+        if not isinstance(pair, _LISTS) or len(pair) != len(text):
+            raise TokenizationError(
+                f"text is a list of {len(text)}: text_pair must be a list of as many texts"
+            )
+        rows = list(zip(text, pair))
+    elif not split and one_language and all(type(entry) is str for entry in text):
         return [(RawText((entry,), lang),) for entry in text], True
-    rows = list(zip(text, pair)) if pair is not None else [_row(entry, split) for entry in text]
-    languages = lang if isinstance(lang, _LISTS) else [lang] * len(rows)
+    else:
+        rows = [_row(entry, split) for entry in text]
+    languages = lang
+    if one_language:
+        languages = [lang] * len(rows)
     if len(languages) != len(rows):
         raise TokenizationError(f"lang names {len(languages)} languages for {len(rows)} texts")
-    items = []
-    for row, language in zip(rows, languages):
-        both = language if isinstance(language, _LISTS) else (language, language)
-        items.append(tuple(_raw(*entry, split) for entry in zip(row, both)))
-    return items, True
+    return [_item(row, language, split) for row, language in zip(rows, languages)], True
+
+
+def _holds_texts(given: Any, split: bool) -> bool:
+    """Whether what was given is a list of texts, and no text, which may be a list of words."""
+    if not isinstance(given, _LISTS):
+        return False
+    if not split:
+        return True
+    return bool(given) and isinstance(given[0], _LISTS)
 
 
 def _row(entry: Any, split: bool) -> tuple[Any, ...]:
-    is_pair = isinstance(entry, _LISTS) and (
-        not split or (bool(entry) and isinstance(entry[0], _LISTS))
-    )
-    if is_pair and len(entry) != 2:
+    """The text, or the two of a pair, that an entry of a list is."""
+    if not _holds_texts(entry, split):
+        return (entry,)
+    if len(entry) != 2:
         raise TokenizationError(
-            f"a list inside a list of texts must be a pair of two texts, not {len(entry)}; for texts cut into words "
-            "outside, pass is_split_into_words=True"
+            f"a list inside a list of texts must be a pair of two texts, not {len(entry)}; for "
+            "texts cut into words outside, pass is_split_into_words=True"
         )
-    return tuple(entry) if is_pair else (entry,)
+    return tuple(entry)
+
+
+def _item(texts: tuple[Any, ...], lang: Any, split: bool) -> tuple[RawText, ...]:
+    """One text or two, of the same language or each of its own."""
+    languages = lang
+    if not isinstance(lang, _LISTS):
+        languages = (lang, lang)
+    return tuple(_raw(*entry, split) for entry in zip(texts, languages))
 
 
 def _raw(text: Any, language: str | None, split: bool) -> RawText:
-    words = tuple(text) if split and isinstance(text, _LISTS) else (text,)
+    words = (text,)
+    if split and isinstance(text, _LISTS):
+        words = tuple(text)
     for word in words:
         if not isinstance(word, str):
             raise TokenizationError(
@@ -101,13 +116,14 @@ def readable(items: Sequence[tuple[RawText, ...]]) -> Iterator[None]:
     except (TypeError, RuntimeError, UnicodeEncodeError):
         for number, item in enumerate(items):
             for word in (word for text in item for word in text.words):
-                place = next(
-                    (place for place, char in enumerate(word) if "\ud800" <= char <= "\udfff"), None
-                )
-                if place is not None:
+                half = HALF_CHARACTER.search(word)
+                if half is not None:
+                    place = half.start()
                     raise TokenizationError(
-                        f"text {number} holds half a character, the lone surrogate {word[place]!a}, at place {place} of "
-                        f"{word[max(0, place - 20) : place + 20]!a}: replace it, for instance with '\ufffd'"
+                        f"text {number} holds half a character, the lone surrogate "
+                        f"{half.group()!a}, at place {place} of "
+                        f"{word[max(0, place - 20) : place + 20]!a}: replace it, for instance with "
+                        "'\ufffd'"
                     ) from None
         raise
     except BaseException as error:
@@ -140,8 +156,10 @@ class TextReader:
         language, _ = self._languages.resolve(lang)
         tokens: list[str] = []
         for part in self._parts(text, whole):
-            is_added = not whole and part in self._added.by_text
-            tokens += [part] if is_added else self._algorithm.tokenize(part, language)
+            if not whole and part in self._added.by_text:
+                tokens.append(part)
+            else:
+                tokens += self._algorithm.tokenize(part, language)
         return tokens
 
     def read(
@@ -158,7 +176,9 @@ class TextReader:
         lowering = self._added.lowering
         if lowering is not None:
             text = lowering.apply(text)
-        return [text] if whole else self._added.cut(text)
+        if whole:
+            return [text]
+        return self._added.cut(text)
 
     def _to_ids(self, tokens: list[str]) -> list[int]:
         get, unknown = self._ids.get, self._unknown
@@ -188,17 +208,23 @@ class TextReader:
             name: self._languages.resolve(name)
             for name in {text.language for item in items for text in item}
         }
+        added = self._added.by_text
+        if whole:
+            added = {}
+        # The id of each part of a text that is an added token, None for those that are tokenized.
         plans: list[list[int | None]] = []
         for item in items:
             for text in item:
                 language, _ = resolved[text.language]
                 plan: list[int | None] = []
                 for part in [part for word in text.words for part in self._parts(word, whole)]:
-                    token = None if whole else self._added.by_text.get(part)
-                    plan.append(None if token is None else token.id)
+                    token = added.get(part)
                     if token is None:
+                        plan.append(None)
                         segments.append(part)
                         languages.append(language)
+                    else:
+                        plan.append(token.id)
                 plans.append(plan)
         ids = iter(self._segment_ids(segments, languages))
         found = iter([next(ids) if plan == [None] else _fill(plan, ids) for plan in plans])
@@ -215,10 +241,12 @@ class TextReader:
                 self._to_ids(tokens)
                 for tokens in self._algorithm.tokenize_batch(segments, languages)
             ]
-        return [
-            self._to_ids(self._algorithm.tokenize(segment, language)) if ids is None else ids
-            for segment, language, ids in zip(segments, languages, quick)
-        ]
+        found = []
+        for segment, language, ids in zip(segments, languages, quick):
+            if ids is None:
+                ids = self._to_ids(self._algorithm.tokenize(segment, language))
+            found.append(ids)
+        return found
 
     def _follow(
         self, items: Sequence[tuple[RawText, ...]], whole: bool
@@ -245,7 +273,9 @@ class TextReader:
                     segments.append(part)
                     languages.append(language)
             plans.append(plan)
-        found = iter(self._algorithm.follow(segments, languages) if segments else ())
+        found: Iterator[Followed] = iter(())
+        if segments:
+            found = iter(self._algorithm.follow(segments, languages))
         texts = iter([[next(found) if each is None else each for each in plan] for plan in plans])
         words = iter(numbers)
         return [
@@ -256,7 +286,9 @@ class TextReader:
         aligned = AlignedText(word)
         if self._added.lowering is not None:
             aligned = self._added.lowering.follow(aligned)
-        return [aligned] if whole else self._added.cut(aligned)
+        if whole:
+            return [aligned]
+        return self._added.cut(aligned)
 
     def _collect(self, parts: list[Followed], text: RawText, numbers: list[int]) -> TokenizedText:
         tokens = [token for found, _ in parts for token in found]
@@ -265,7 +297,9 @@ class TextReader:
             words = [number for (found, _), number in zip(parts, numbers) for _ in found]
         else:
             words = word_numbers(text.words[0], spans)
-        language = None if text.language is None else self._languages.resolve(text.language)[1]
+        language = None
+        if text.language is not None:
+            _, language = self._languages.resolve(text.language)
         return TokenizedText(self._to_ids(tokens), spans, language, words)
 
 
@@ -276,13 +310,14 @@ def word_numbers(text: str, spans: Sequence[Span]) -> list[int]:
     """
     numbers, count, between = [], 0, True
     for char in text:
-        numbers.append(count if between else count - 1)
         if char.isspace():
             between = True
-            numbers[-1] = count
-        elif between:
+            numbers.append(count)
+            continue
+        if between:
             between = False
             count += 1
+        numbers.append(count - 1)
     numbers.append(count)
     return [max(0, min(numbers[start], count - 1)) for start, _ in spans]
 
@@ -290,5 +325,8 @@ def word_numbers(text: str, spans: Sequence[Span]) -> list[int]:
 def _fill(plan: list[int | None], ids: Iterator[list[int]]) -> list[int]:
     filled: list[int] = []
     for token_id in plan:
-        filled += next(ids) if token_id is None else [token_id]
+        if token_id is None:
+            filled += next(ids)
+        else:
+            filled.append(token_id)
     return filled

@@ -37,7 +37,9 @@ class AlignedText:
         """How far characters stand from their origins where that is the same for all of them, else
         None.
         """
-        return self.start if self._spans is None else None
+        if self._spans is not None:
+            return None
+        return self.start
 
     @property
     def spans(self) -> list[Span]:
@@ -56,7 +58,9 @@ class AlignedText:
 
     def __getitem__(self, index: slice) -> "AlignedText":
         start, stop, _ = index.indices(len(self.text))
-        spans = None if self._spans is None else self._spans[start:stop]
+        spans = self._spans
+        if spans is not None:
+            spans = spans[start:stop]
         return AlignedText(self.text[start:stop], spans, self.start + start)
 
     def __add__(self, other: "AlignedText") -> "AlignedText":
@@ -83,7 +87,9 @@ class AlignedText:
             return self.start + start, self.start + min(end, len(self.text))
         covered = self._spans[start:end]
         if not covered:
-            place = self._spans[start - 1][1] if 0 < start <= len(self._spans) else self.start
+            place = self.start
+            if 0 < start <= len(self._spans):
+                place = self._spans[start - 1][1]
             return place, place
         return min(first for first, _ in covered), max(last for _, last in covered)
 
@@ -123,11 +129,14 @@ def locate_words(words: list[str], source: AlignedText, inserted: str = "") -> l
         spelled = marks.get(word, word)
         for char in spelled:
             found = _skip_to(char, text, place)
-            spans.append(
-                source.span(place, place) if found is None else source.span(found, found + 1)
-            )
-            place = place if found is None else found + 1
-        located.append(AlignedText(word, spans * len(word) if spelled != word else spans))
+            if found is None:
+                spans.append(source.span(place, place))
+            else:
+                spans.append(source.span(found, found + 1))
+                place = found + 1
+        if spelled != word:
+            spans = spans * len(word)
+        located.append(AlignedText(word, spans))
     return located
 
 

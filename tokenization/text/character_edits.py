@@ -38,11 +38,9 @@ class Decompose:
         return _Parts(self)
 
     def apply(self, text: str) -> str:
-        return (
-            text
-            if text.isascii()
-            else unicodedata.normalize(self.form, text).translate(self._dropped)
-        )
+        if text.isascii():
+            return text
+        return unicodedata.normalize(self.form, text).translate(self._dropped)
 
     def follow(self, text: AlignedText) -> AlignedText:
         if text.text.isascii():
@@ -101,7 +99,9 @@ class Drop:
         return _Dropped(self.drop)
 
     def apply(self, text: str) -> str:
-        return text if self.clean(text) else text.translate(self._dropped)
+        if self.clean(text):
+            return text
+        return text.translate(self._dropped)
 
     def follow(self, text: AlignedText) -> AlignedText:
         if self.clean(text.text):
@@ -116,9 +116,11 @@ class Translate:
     table: dict[int, str]
 
     def apply(self, text: str) -> str:
-        return text if text.isascii() else text.translate(self.table)
+        if text.isascii():
+            return text
+        return text.translate(self.table)
 
     def follow(self, text: AlignedText) -> AlignedText:
-        return (
-            text if text.text.isascii() else text.map(lambda char: self.table.get(ord(char), char))
-        )
+        if text.text.isascii():
+            return text
+        return text.map(lambda char: self.table.get(ord(char), char))

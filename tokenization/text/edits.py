@@ -71,10 +71,14 @@ class Substitute:
     def apply(self, text: str) -> str:
         # Most patterns cannot match most texts; looking for one character costs a tenth of asking
         # the pattern.
-        return self._compiled.sub(self.template, text) if self._needed in text else text
+        if self._needed not in text:
+            return text
+        return self._compiled.sub(self.template, text)
 
     def follow(self, text: AlignedText) -> AlignedText:
-        matches = self._compiled.finditer(text.text) if self._needed in text.text else iter(())
+        if self._needed not in text.text:
+            return text
+        matches = self._compiled.finditer(text.text)
         first = next(matches, None)
         if first is None:
             return text
@@ -111,8 +115,10 @@ def needed_character(pattern: str) -> str:
         elif char == "[":
             width = pattern.index("]", index + 2) + 1 - index
             char, literal = pattern[index + 1], width == 3
-        elif char in "()":
-            depth += 1 if char == "(" else -1
+        elif char == "(":
+            depth += 1
+        elif char == ")":
+            depth -= 1
         optional = pattern[index + width : index + width + 1] in ("*", "?", "{")
         if literal and depth == 0 and not optional and (not needed or needed == " "):
             needed = char
@@ -130,7 +136,9 @@ class LowerCase:
     protected: re.Pattern[str] | None = None
 
     def _lower(self, text: str) -> str:
-        return text.replace("Σ", "σ").lower() if self.simple else text.lower()
+        if self.simple:
+            text = text.replace("Σ", "σ")
+        return text.lower()
 
     def apply(self, text: str) -> str:
         if self.protected is None:
@@ -149,18 +157,25 @@ class LowerCase:
         kept = {place for match in self._kept(text.text) for place in range(*match.span())}
         spans = []
         for place, (char, span) in enumerate(zip(text.text, text.spans)):
-            spans += [span] * (1 if place in kept else len(char.lower()))
+            length = len(char.lower())
+            if place in kept:
+                length = 1
+            spans += [span] * length
         return AlignedText(lowered, spans)
 
     def _kept(self, text: str) -> Iterable[re.Match[str]]:
-        return self.protected.finditer(text) if self.protected else ()
+        if self.protected is None:
+            return ()
+        return self.protected.finditer(text)
 
 
 def lowered_as_read(texts: Iterable[str], lower_case: bool) -> Iterable[str]:
     """Texts of a corpus, lower-cased where the reader of texts does so before it looks for added
     tokens.
     """
-    return map(LowerCase(simple=True).apply, texts) if lower_case else texts
+    if not lower_case:
+        return texts
+    return map(LowerCase(simple=True).apply, texts)
 
 
 @dataclass(frozen=True)

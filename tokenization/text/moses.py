@@ -64,8 +64,9 @@ class MosesWords:
         self._lower, self._letters = frozenset(rules.IsLower), frozenset(rules.IsAlpha)
         self._prefixes = frozenset(rules.NONBREAKING_PREFIXES)
         self._number_prefixes = frozenset(rules.NUMERIC_ONLY_PREFIXES)
-        dashes = [rules.AGGRESSIVE_HYPHEN_SPLIT] if aggressive_dashes else []
-        self._before = [Substitute(*rule) for rule in (rules.PAD_NOT_ISALNUM, *dashes)]
+        self._before = [Substitute(*rules.PAD_NOT_ISALNUM)]
+        if aggressive_dashes:
+            self._before.append(Substitute(*rules.AGGRESSIVE_HYPHEN_SPLIT))
         apostrophes = {
             "en": rules.ENGLISH_SPECIFIC_APOSTROPHE,
             "fr": rules.FR_IT_SPECIFIC_APOSTROPHE,
@@ -83,16 +84,22 @@ class MosesWords:
         text = " " * text[0].isspace() + " ".join(words) + " " * text[-1].isspace()
         if not text.isprintable():
             text = self._rules.ASCII_JUNK[0].sub("", text)
-        text, kept = self._protect(text) if self._protected else (text, {})
+        kept: dict[str, str] = {}
+        if self._protected:
+            text, kept = self._protect(text)
         text = apply_edits(self._before, text.strip())
         dots = ".." in text
-        text = apply_edits(self._after, self._rules.replace_multidots(text) if dots else text)
+        if dots:
+            text = self._rules.replace_multidots(text)
+        text = apply_edits(self._after, text)
         if "." in text:
             text = self._last.apply(" ".join(self._split_periods(text.split())))
         for mark, original in kept.items():
             text = text.replace(mark, original)
         # A text can also spell the mark of several dots itself; sacremoses restores that one too.
-        return (self._rules.restore_multidots(text) if dots or "MULTI" in text else text).split()
+        if dots or "MULTI" in text:
+            text = self._rules.restore_multidots(text)
+        return text.split()
 
     def _protect(self, text: str) -> tuple[str, dict[str, str]]:
         found = [
@@ -137,7 +144,9 @@ _DIGITS = frozenset("0123456789")
 
 def _sure_sign(pattern: str) -> str:
     sign = needed_character(pattern)
-    return "" if sign.isalpha() else sign
+    if sign.isalpha():
+        return ""
+    return sign
 
 
 @lru_cache(maxsize=256)
