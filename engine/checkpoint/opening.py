@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from engine.build import head_options, load_spec
-from engine.checkpoint.authors import SUFFIXES, authors_file, read_authors
+from engine.checkpoint.authors import authors_file, read_authors
 from engine.checkpoint.config import field_of, kept_words, left_over, read_config
 from engine.checkpoint.files import Weights, read_json
-from engine.checkpoint.foreign import nothing_to_open, refuse_quantised, refuse_quantised_tensors
+from engine.checkpoint.files.foreign import (
+    nothing_to_open,
+    refuse_quantised,
+    refuse_quantised_tensors,
+)
+from engine.checkpoint.files.naming import SUFFIXES
 from engine.checkpoint.pruning import WHOLE, Pruned, pruned_heads
 from engine.checkpoint.stored import Stored, Tensors
 from engine.errors import CheckpointError, Problem, SpecError, nearest

@@ -20,7 +20,7 @@ from engine import (
     load_model,
     load_spec,
 )
-from engine.checkpoint.authors import read_shells
+from engine.checkpoint.files.shells import read_shells
 from tests.checkpoint.folders import as_bin, edit_config, loaded, refused, tensors
 from tokenization import VocabularyError
 from tokenization.files.pickles import read_pickled_words

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from engine import CheckpointError, build_model, save_model
-from engine.checkpoint import files
+from engine.checkpoint.files import sharding
 from tests.checkpoint.folders import SMALL, loaded, small
 
 
@@ -79,7 +79,7 @@ def test_an_interrupted_save_leaves_the_old_files_whole(format, shard_bytes, tmp
             raise KeyboardInterrupt
         save_file(shard, path, metadata=metadata)
 
-    monkeypatch.setattr(files, "save_file", interrupted)
+    monkeypatch.setattr(sharding, "save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_model(
             build_model("xglm", overrides=SMALL, seed=7),

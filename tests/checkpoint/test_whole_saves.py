@@ -22,7 +22,7 @@ import transformers
 from safetensors.torch import save_file
 
 from engine import CheckpointError, build_model, load_model, save_model
-from engine.checkpoint import files
+from engine.checkpoint.files import sharding
 from tests.checkpoint.folders import SMALL, small
 from tokenization.files import staging
 
@@ -56,7 +56,7 @@ def killed_at(point, monkeypatch):
             patched.setattr(Path, name, ends(getattr(Path, name)))
         patched.setattr(os, "fsync", ends(os.fsync))
         patched.setattr(shutil, "rmtree", ends(shutil.rmtree))
-        patched.setattr(files, "save_file", ends(save_file))
+        patched.setattr(sharding, "save_file", ends(save_file))
         with contextlib.suppress(Killed):
             yield
 

@@ -10,10 +10,12 @@ from engine.errors import CheckpointError
 POINTER = b"version https://git-lfs.github.com/spec/"
 CONVERT = "transformers 4.35 with TensorFlow: python -m transformers.models"
 TF_CHECKPOINTS = {
-    "xlnet": f"{CONVERT}.xlnet.convert_xlnet_original_tf_checkpoint_to_pytorch --tf_checkpoint_path FOLDER/xlnet_model.ckpt "
-    "--xlnet_config_file FOLDER/xlnet_config.json --pytorch_dump_folder_path NEW",
-    "transfo": f"{CONVERT}.transfo_xl.convert_transfo_xl_original_tf_checkpoint_to_pytorch --tf_checkpoint_path "
-    "FOLDER/model.ckpt --transfo_xl_config_file CONFIG --pytorch_dump_folder_path NEW",
+    "xlnet": f"{CONVERT}.xlnet.convert_xlnet_original_tf_checkpoint_to_pytorch "
+    "--tf_checkpoint_path FOLDER/xlnet_model.ckpt --xlnet_config_file FOLDER/xlnet_config.json "
+    "--pytorch_dump_folder_path NEW",
+    "transfo": f"{CONVERT}.transfo_xl.convert_transfo_xl_original_tf_checkpoint_to_pytorch "
+    "--tf_checkpoint_path FOLDER/model.ckpt --transfo_xl_config_file CONFIG "
+    "--pytorch_dump_folder_path NEW",
 }
 # The end of a file's name, what it is, and how it becomes a folder that opens.
 KINDS = (
@@ -55,10 +57,12 @@ def nothing_to_open(folder: Path, lack: str) -> CheckpointError:
         if found := [name for name in names if name.endswith(end)]:
             return CheckpointError(f"{lack}; it holds {kind} ({found[0]}): {cure}")
     if found := [name for name in names if ".ckpt" in name and name.endswith((".index", ".meta"))]:
-        kind = "transfo" if "xlnet" not in " ".join(names) else "xlnet"
+        kind = "transfo"
+        if "xlnet" in " ".join(names):
+            kind = "xlnet"
         return CheckpointError(
-            f"{lack}; it holds a TensorFlow checkpoint ({found[0]}), which this command converts, with "
-            f"{TF_CHECKPOINTS[kind]}"
+            f"{lack}; it holds a TensorFlow checkpoint ({found[0]}), which this command converts, "
+            f"with {TF_CHECKPOINTS[kind]}"
         )
     return CheckpointError(f"{lack}{_rest(names)}")
 
@@ -68,7 +72,8 @@ def refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(len(POINTER)) == POINTER:
             raise CheckpointError(
-                f"{path} is a git-LFS pointer, not the file itself: run `git lfs pull` in its folder"
+                f"{path} is a git-LFS pointer, not the file itself: run `git lfs pull` in its "
+                "folder"
             )
 
 
@@ -79,8 +84,9 @@ def refuse_quantised(folder: Path, config: Mapping[str, Any]) -> None:
         return
     method = given.get("quant_method") if isinstance(given, Mapping) else None
     raise CheckpointError(
-        f"{folder} holds quantised weights ({method or 'config.json has quantization_config'}): open the folder that they "
-        "were made from, or save it anew with transformers: from_pretrained(FOLDER).dequantize().save_pretrained(NEW); "
+        f"{folder} holds quantised weights ({method or 'config.json has quantization_config'}): "
+        "open the folder that they were made from, or save it anew with transformers: "
+        "from_pretrained(FOLDER).dequantize().save_pretrained(NEW); "
         "load_model(NEW, weights='int8') then keeps 8-bit weights of our own"
     )
 
@@ -89,8 +95,8 @@ def refuse_quantised_tensors(folder: Path, names: list[str]) -> None:
     """Raise CheckpointError where tensors of quantised layers stand among the others."""
     if found := [name for name in names if name.endswith(QUANTISED)]:
         raise CheckpointError(
-            f"{folder} holds quantised weights ({found[0]}): open the folder that they were made from, or dequantize it "
-            "with the library that wrote it"
+            f"{folder} holds quantised weights ({found[0]}): open the folder that they were made "
+            "from, or dequantize it with the library that wrote it"
         )
 
 
@@ -101,7 +107,9 @@ def _merge(folder: Path) -> str:
         )
     except (ValueError, AttributeError):
         base = None
-    named = f" ({base})" if base else ""
+    named = ""
+    if base:
+        named = f" ({base})"
     return (
         f"open its base{named} with load_model, or merge both with peft: "
         "AutoPeftModel.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW)"
@@ -111,6 +119,7 @@ def _merge(folder: Path) -> str:
 def _rest(names: list[str]) -> str:
     if not names:
         return "; the folder is empty"
-    return f"; it holds {', '.join(names[:6])}" + (
-        f" and {len(names) - 6} more" if len(names) > 6 else ""
-    )
+    told = f"; it holds {', '.join(names[:6])}"
+    if len(names) > 6:
+        told += f" and {len(names) - 6} more"
+    return told

@@ -101,15 +101,18 @@ def check_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized:
             raise CheckpointError(
-                f"{path}: {name} holds no plain values ({tensor.layout}, {tensor.device}): save it dense"
+                f"{path}: {name} holds no plain values ({tensor.layout}, {tensor.device}): "
+                "save it dense"
             )
         size = tensor.numel() * tensor.element_size()
         total += size
         if size > tensor.untyped_storage().nbytes():
             raise CheckpointError(
-                f"{path} is damaged: {name} {tuple(tensor.shape)} is larger than what it is stored in"
+                f"{path} is damaged: {name} {tuple(tensor.shape)} is larger than what it is "
+                "stored in"
             )
     if total > MOST_SHARED * path.stat().st_size:
         raise CheckpointError(
-            f"{path} is damaged: its tensors are {total} bytes, the file holds {path.stat().st_size}"
+            f"{path} is damaged: its tensors are {total} bytes, the file holds "
+            f"{path.stat().st_size}"
         )
