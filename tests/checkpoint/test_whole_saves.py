@@ -296,7 +296,12 @@ def test_a_full_disk_changes_nothing(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for owner, name in ((files, "save_file"), (Path, "write_text"), (os, "fsync"), (Path, "mkdir")):
+    for owner, name in (
+        (sharding, "save_file"),
+        (Path, "write_text"),
+        (os, "fsync"),
+        (Path, "mkdir"),
+    ):
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, full)
             with pytest.raises(
