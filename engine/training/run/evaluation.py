@@ -106,7 +106,7 @@ def carry(
 
     Where all rows of all processes begin, so does memory.
     """
-    fresh = [[row.fresh for row in portion.rows] for portion in portions]
+    fresh = [portion.fresh for portion in portions]
     anew = not memories or processes.all_true(all(all(rows) for rows in fresh))
     carried = []
     for number, portion in enumerate(portions):

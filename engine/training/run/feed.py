@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
+import torch
 
+from engine.memory import Memory
 from engine.training.data.rows import Integers, Row
 from engine.training.distribute import Processes
-from engine.training.run.step import Batch
-
-IGNORED = -100
+from engine.training.objectives.base import Batch, Objective
 
 
 class Rows(Protocol):
@@ -38,24 +37,6 @@ class Order(Protocol):
         """The epoch, and the numbers of its rows."""
 
 
-class Objective(Protocol):
-    """What is asked of rows."""
-
-    whole: bool
-    """Whether questions are drawn over all rows of a step, which are cut afterwards."""
-
-    def batch(self, rows: Sequence[Row], draws: Any) -> Batch:
-        """Inputs and labels of rows."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Some rows of a batch."""
-
-    inputs: Mapping[str, Any]
-    targets: int
-
-
 @dataclass(frozen=True)
 class Portion:
     """A micro-batch of one process, with what the loop has to know of its rows."""
@@ -72,7 +53,20 @@ class Portion:
 
     def with_inputs(self, inputs: Mapping[str, Any]) -> "Portion":
         """The same rows called with other inputs."""
-        return replace(self, batch=Cut(inputs, self.batch.targets))
+        return replace(self, batch=replace(self.batch, inputs=inputs))
+
+    def in_row_order(self, memory: Memory) -> Memory:
+        """A memory of the call's rows as one of the portion's rows, in their order."""
+        return _selected(memory, np.argsort(self.batch.places).tolist())
+
+    def in_call_order(self, memory: Memory) -> Memory:
+        """The inverse."""
+        return _selected(memory, list(self.batch.places))
+
+    @property
+    def fresh(self) -> list[bool]:
+        """Which rows of the call remember nothing."""
+        return [self.rows[place].fresh for place in self.batch.places]
 
     @property
     def tokens(self) -> int:
@@ -111,10 +105,12 @@ class Feed:
         return [self._portion(epoch, numbers, run, draws) for run in runs]
 
     def _portion(self, epoch: int, numbers: list[int], run: range, draws: Any) -> Portion:
-        rows = [self.rows.row(numbers[place], epoch) for place in run or range(1)]
+        # Objectives that read every second row backwards take no odd number of rows.
+        places = run or range(min(2, len(numbers)))
+        rows = [self.rows.row(numbers[place], epoch) for place in places]
         batch = self.objective.batch(rows, draws)
         if not run:
-            batch = Cut(batch.inputs, 0)
+            batch = replace(batch, targets=0)
         return Portion(batch, tuple(rows), run.start)
 
     def longest(self, processes: Processes, rows: int) -> Portion:
@@ -145,13 +141,14 @@ class InTurn:
 
 
 def _cut(whole: Batch, rows: Sequence[Row], run: range) -> Portion:
-    """The rows `run` of a batch; where there are none, its first row without weight."""
-    places = slice(run.start, run.stop) if run else slice(0, 1)
-    inputs = {
-        name: value[places] if isinstance(value, Tensor) and len(value) == len(rows) else value
-        for name, value in whole.inputs.items()
-    }
-    targets = 0
-    if run:
-        targets = int((inputs["labels"] != IGNORED).sum())
-    return Portion(Cut(inputs, targets), tuple(rows[places]), run.start)
+    """The rows `run` of a batch; where there are none, its first two without weight."""
+    if not run:
+        filler = whole.cut(0, 2)
+        return Portion(replace(filler, targets=0), tuple(rows[:2]), run.start)
+    return Portion(whole.cut(run.start, run.stop), tuple(rows[run.start : run.stop]), run.start)
+
+
+def _selected(memory: Memory, places: list[int]) -> Memory:
+    if places == list(range(memory.batch)):
+        return memory
+    return memory.select(torch.tensor(places))

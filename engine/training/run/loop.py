@@ -124,7 +124,7 @@ class Run:
         )
         self.progress = Progress()
         self.memories: list[Memory | None] = []
-        self.firsts: list[int] = []
+        self.portions: list[Portion] = []
         if resume:
             self._restore()
         self.watch = self._watch()
@@ -172,7 +172,7 @@ class Run:
         )
         if plan.carries:
             self.memories = list(result.memories)
-            self.firsts = [portion.first for portion in portions]
+            self.portions = portions
         self.progress.step = number + 1
         self.watch.step(
             {
@@ -202,8 +202,8 @@ class Run:
 
     def _save(self, best: bool) -> None:
         memories = {
-            first: memory
-            for first, memory in zip(self.firsts, self.memories, strict=True)
+            portion.first: portion.in_row_order(memory)
+            for portion, memory in zip(self.portions, self.memories, strict=True)
             if memory is not None
         }
         state = {**vars(self.progress), "processes": self.processes.count, **self.plan.about}
@@ -225,8 +225,12 @@ class Run:
         if self.plan.carries and self.progress.step < self.plan.steps:
             portions = self.plan.feed.at(self.progress.step, self.processes)
             runs = [(portion.first, len(portion.rows)) for portion in portions]
-            self.memories = read_memories(last, runs, self.processes.device)
-            self.firsts = [first for first, _ in runs]
+            read = read_memories(last, runs, self.processes.device)
+            self.memories = [
+                None if memory is None else portion.in_call_order(memory)
+                for portion, memory in zip(portions, read, strict=True)
+            ]
+            self.portions = portions
 
     def _preflight(self, say: Say) -> None:
         """Pass over the longest batch and back: its peak memory, and what learns nothing."""

@@ -2,9 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +15,9 @@ from engine.memory import Memory
 from engine.model import Model
 from engine.network.outputs import Output
 from engine.training.distribute import Processes
+from engine.training.objectives.base import Batch
 
 Precision = Literal["float32", "bfloat16"]
-
-
-class Batch(Protocol):
-    """Keyword arguments of one call with labels, and how many targets its mean loss is over."""
-
-    @property
-    def inputs(self) -> Mapping[str, Any]:
-        """Arguments of the model's call."""
-
-    @property
-    def targets(self) -> int:
-        """What the head's mean loss is over."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +17,7 @@ import torch
 from engine import build_model
 from engine.training.data.rows import Row
 from engine.training.distribute import close_processes, open_processes
+from engine.training.objectives.base import make_batch
 from engine.training.recipe.sections import Devices, Evaluate, Optimizer, Save, Schedule
 from engine.training.run.evaluation import HeldOut
 from engine.training.run.feed import Feed, InTurn
@@ -28,14 +29,10 @@ STREAM |= {"embeddings.tables.tokens.cutoffs": [20, 40], "embeddings.tables.toke
 DROPOUT = {"dropout.residual": 0.2}
 
 
-@dataclass(frozen=True)
-class Asked:
-    inputs: dict
-    targets: int
-
-
 class Causal:
     """The next token of each row, padded on the right."""
+
+    head = "causal_lm"
 
     def __init__(self, whole=False):
         self.whole = whole
@@ -48,12 +45,12 @@ class Causal:
         for place, row in enumerate(rows):
             own = torch.from_numpy(row.ids)
             ids[place, : len(own)] = own
-            labels[place, : len(own)] = own
+            labels[place, : len(own) - 1] = own[1:]
             mask[place, : len(own)] = 1
-        inputs = {"input_ids": ids, "labels": labels}
+        inputs = {"input_ids": ids, "shift_labels": labels}
         if not bool(mask.all()):
             inputs["attention_mask"] = mask
-        return Asked(inputs, int((labels[:, 1:] != -100).sum()))
+        return make_batch(inputs, range(len(rows)))
 
 
 class RandomRows:

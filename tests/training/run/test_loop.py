@@ -105,7 +105,7 @@ class Worse:
         portions = self.feed.at(step, processes)
         if self.calls <= 2:
             for portion in portions:
-                portion.batch.inputs["labels"][:, 3:] = -100
+                portion.batch.inputs["shift_labels"][:, 3:] = -100
         return portions
 
 
