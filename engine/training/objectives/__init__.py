@@ -4,7 +4,8 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.spec import Spec
-from engine.training.objectives.base import Batch, Draws, Frame, Objective, make_frame
+from engine.training.data.draws import Draws
+from engine.training.objectives.base import Batch, Frame, Objective, make_frame
 from engine.training.objectives.causal import Causal, causal_labels
 from engine.training.objectives.factorization import (
     Factorization,

@@ -1,23 +1,20 @@
-"""What all objectives share: the batch that they give, their random draws, rows made equally long."""
+"""What all objectives share: the batch that they give, and rows made equally long."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
-from engine.errors import InputError
 from engine.kernels.losses import IGNORED
 from engine.spec import Spec
+from engine.training.data.collate import Side, pad, stack, takes
+from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
 from tokenization import Tokenizer
 
-Side = Literal["left", "right"]
 LABELS = ("labels", "shift_labels")
-EVALUATION = -1
 
 
 @dataclass(frozen=True)
@@ -48,29 +45,6 @@ def make_batch(inputs: dict[str, Any], places: Sequence[int]) -> Batch:
     return Batch(inputs, int((labels != IGNORED).sum()), tuple(places))
 
 
-@dataclass(frozen=True)
-class Draws:
-    """The random numbers of one step: generators on the processor, pure functions of their numbers."""
-
-    seed: int
-    step: int
-
-    def row(self, number: int) -> Generator:
-        """The generator of one row, whichever rows stand beside it."""
-        return _generator(self.seed, self.step, number)
-
-    def whole(self) -> Generator:
-        """The generator of what is drawn over all rows of the step."""
-        return _generator(self.seed, self.step)
-
-
-def _generator(*numbers: int) -> Generator:
-    # Negative numbers, such as the step of an evaluation, are no entropy for numpy.
-    entropy = [number % 2**64 for number in numbers]
-    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]) % 2**63)
-
-
 class Objective(Protocol):
     """Turns rows into a call of the model with labels.
 
@@ -96,6 +70,7 @@ class Frame:
 
     spec: Spec
     padding: int
+    padding_type: int
     side: Side
     plain: int
     """How many ids the tokenizer has: random tokens are drawn below it."""
@@ -104,71 +79,34 @@ class Frame:
         """`input_ids` (b i), with `attention_mask`, `token_type_ids` and `langs` where they say
         something that the network reads.
         """
-        side = side or self.side
-        inputs: dict[str, Any] = {
-            "input_ids": arrange([row.ids for row in rows], self.padding, side)
-        }
-        lengths = {len(row.ids) for row in rows}
-        if len(lengths) > 1:
-            real = [np.ones(len(row.ids), dtype=np.int64) for row in rows]
-            inputs["attention_mask"] = arrange(real, 0, side)
-        if self._reads_types():
-            types = [row.token_types for row in rows]
-            if all(given is not None for given in types):
-                inputs["token_type_ids"] = arrange([t for t in types if t is not None], 0, side)
-        languages = self.spec.embeddings.tables.languages
-        if languages is not None and languages.embed and languages.count > 1:
-            inputs["langs"] = arrange([languages_of(row) for row in rows], None, side)
-        return inputs
-
-    def _reads_types(self) -> bool:
-        """Whether token types are more to the network than rows of its token table."""
         segments = self.spec.embeddings.tables.segments
+        # Types that are rows of the token table (XLM) are no part of the published objectives.
         table = segments is not None and segments.source == "table" and segments.count != 1
-        return table or "segment" in self.spec.attention.score
+        types = table or "segment" in self.spec.attention.score
+        taken = replace(takes(self.spec), token_type_ids=types)
+        return dict(
+            pad(
+                rows,
+                padding=self.padding,
+                side=side or self.side,
+                padding_type=self.padding_type,
+                arguments=taken,
+            )
+        )
+
+    def lay(
+        self, arrays: Sequence[NDArray[Any]], fill: int | bool, side: Side | None = None
+    ) -> Tensor:
+        """Arrays (i) of rows as one tensor (b i), place by place on their ids."""
+        longest = max(1, *(len(array) for array in arrays))
+        return stack(arrays, fill, side or self.side, longest)
 
 
 def make_frame(spec: Spec, tokenizer: Tokenizer) -> Frame:
-    """The frame of a spec and its tokenizer; a spec without a padding token pads with id 0."""
+    """The frame of a spec and its tokenizer; where there is no padding token, id 0 is padding."""
     padding = tokenizer.pad_id
     if padding is None:
         padding = spec.tokens.padding or 0
+    options = tokenizer.options
     plain = min(len(tokenizer), spec.dims.vocab)
-    return Frame(spec, padding, tokenizer.options.padding_side, plain)
-
-
-def languages_of(row: Row) -> NDArray[Any]:
-    """The languages of a row; raises InputError where its source gives none."""
-    if row.languages is None:
-        raise InputError(
-            f"{row.source or 'a row'} has no language, which the network embeds: name `language` "
-            "in its source"
-        )
-    return row.languages
-
-
-def arrange(arrays: Sequence[NDArray[Any]], fill: int | None, side: Side) -> Tensor:
-    """Arrays (i) of rows as one tensor (b i), filled up at a side; None repeats the edge."""
-    longest = max(len(array) for array in arrays)
-    table = torch.zeros(len(arrays), longest, dtype=torch.int64)
-    if arrays[0].dtype == np.bool_:
-        table = table.bool()
-    for line, array in zip(table, arrays, strict=True):
-        start = longest - len(array)
-        if side == "right":
-            start = 0
-        edge = fill
-        if edge is None:
-            edge = _edge(array, side)
-        line.fill_(edge)
-        line[start : start + len(array)] = torch.from_numpy(np.ascontiguousarray(array))
-    return table
-
-
-def _edge(array: NDArray[Any], side: Side) -> int:
-    """The value at a side of an array, 0 where it is empty."""
-    if not len(array):
-        return 0
-    if side == "right":
-        return int(array[-1])
-    return int(array[0])
+    return Frame(spec, padding, options.padding_type, options.padding_side, plain)

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
+from engine.training.data.draws import Draws
 from engine.training.data.rows import Integers, Row
-from engine.training.objectives.base import Batch, Draws, Frame, arrange, make_batch
+from engine.training.objectives.base import Batch, Frame, make_batch
 
 
 class Causal:
@@ -24,7 +25,7 @@ class Causal:
         """Labels are aligned with the tokens: `shift_labels` of the causal head."""
         inputs = self.frame.inputs(rows)
         labels = [next_tokens(row) for row in rows]
-        inputs["shift_labels"] = arrange(labels, IGNORED, self.frame.side)
+        inputs["shift_labels"] = self.frame.lay(labels, IGNORED)
         return make_batch(inputs, range(len(rows)))
 
     def evaluation(self, rows: Sequence[Row], draws: Draws) -> Batch:

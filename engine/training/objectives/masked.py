@@ -12,8 +12,9 @@ from torch.nn.functional import pad
 
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
+from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
-from engine.training.objectives.base import Batch, Draws, Frame, arrange, make_batch
+from engine.training.objectives.base import Batch, Frame, make_batch
 from engine.training.objectives.causal import same_shape
 
 Fates = tuple[float, float, float]
@@ -72,12 +73,12 @@ class Masked:
         """The rows with some of their tokens hidden."""
         if not self.whole:
             return self.evaluation(rows, draws)
-        side, generator = self.frame.side, draws.whole()
-        ids = arrange([row.ids for row in rows], self.frame.padding, side)
-        maskable = arrange([~row.special for row in rows], 0, side)
+        generator = draws.whole()
+        ids = self.frame.lay([row.ids for row in rows], self.frame.padding)
+        maskable = self.frame.lay([~row.special for row in rows], False)
         starts = None
         if self.masking.whole_words:
-            starts = arrange([row.words for row in rows], 1, side).view(1, -1)
+            starts = self.frame.lay([row.words for row in rows], True).view(1, -1)
         count = math.ceil(self.masking.probability * ids.numel())
         chosen = choose(
             ids.view(1, -1),
@@ -92,9 +93,8 @@ class Masked:
     def evaluation(self, rows: Sequence[Row], draws: Draws) -> Batch:
         """Drawn row by row, so that it does not depend on which rows stand together."""
         hidden = [self._one(row, draws.row(row.number)) for row in rows]
-        side = self.frame.side
-        corrupted = arrange([ids.numpy() for ids, _ in hidden], self.frame.padding, side)
-        labels = arrange([labels.numpy() for _, labels in hidden], IGNORED, side)
+        corrupted = self.frame.lay([ids.numpy() for ids, _ in hidden], self.frame.padding)
+        labels = self.frame.lay([labels.numpy() for _, labels in hidden], IGNORED)
         return self._finish(rows, corrupted, labels)
 
     def _one(self, row: Row, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from itertools import accumulate
 
-import torch
-
 from engine.errors import InputError
+from engine.training.data.draws import Draws, shuffler
 from engine.training.data.rows import Row
-from engine.training.objectives.base import Batch, Draws, Objective
+from engine.training.objectives.base import Batch, Objective
 
 
 class Mix:
@@ -28,8 +27,7 @@ class Mix:
 
     def part(self, draws: Draws) -> int:
         """Which objective is drawn for a step, counted from 0."""
-        # Not the generator of the step itself, which the objective draws from.
-        chance = float(torch.rand((), generator=Draws(draws.seed, ~draws.step).whole()))
+        chance = shuffler(draws.seed, "mix", draws.step).random()
         bounds = [share / sum(self.weights) for share in accumulate(self.weights)]
         return sum(chance >= bound for bound in bounds[:-1])
 

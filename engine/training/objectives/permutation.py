@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from engine.errors import InputError
+from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
-from engine.training.objectives.base import Batch, Draws, Frame, arrange, make_batch
+from engine.training.objectives.base import Batch, Frame, make_batch
 from engine.training.objectives.factorization import (
     Factorization,
     Line,
@@ -127,8 +128,8 @@ class Permutation:
             side = "right"
         inputs = self.frame.inputs([rows[place] for place in places], side)
         order = Factorization(
-            arrange([orders[place].rank.numpy() for place in places], 0, side),
-            arrange([orders[place].targets.numpy() for place in places], 0, side),
+            self.frame.lay([orders[place].rank.numpy() for place in places], 0, side),
+            self.frame.lay([orders[place].targets.numpy() for place in places], False, side),
         )
         inputs |= permutation_targets(inputs["input_ids"], order)
         return make_batch(inputs, places)

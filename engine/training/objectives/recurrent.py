@@ -6,8 +6,9 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
+from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
-from engine.training.objectives.base import Batch, Draws, Frame, arrange, make_batch
+from engine.training.objectives.base import Batch, Frame, make_batch
 from engine.training.objectives.causal import next_tokens
 
 
@@ -31,7 +32,9 @@ class Recurrent:
     def batch(self, rows: Sequence[Row], draws: Draws) -> Batch:
         """A segment of each stream; the ragged last one is filled up behind its end."""
         inputs = self.frame.inputs(rows, side="right")
-        inputs["shift_labels"] = arrange([next_tokens(row) for row in rows], IGNORED, "right")
+        inputs["shift_labels"] = self.frame.lay(
+            [next_tokens(row) for row in rows], IGNORED, "right"
+        )
         inputs["use_memory"] = True
         return make_batch(inputs, range(len(rows)))
 

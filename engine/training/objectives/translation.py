@@ -7,7 +7,7 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.training.data.rows import Integers, Row
-from engine.training.objectives.base import Batch, Frame, arrange
+from engine.training.objectives.base import Batch, Frame
 from engine.training.objectives.masked import Masked, Masking
 
 
@@ -24,7 +24,8 @@ class Translation(Masked):
     def _finish(self, rows: Sequence[Row], corrupted: Tensor, labels: Tensor) -> Batch:
         batch = super()._finish(rows, corrupted, labels)
         if self.reset:
-            types = arrange([second_of(row) for row in rows], None, self.frame.side)
+            edge = int(self.frame.side == "right")
+            types = self.frame.lay([second_of(row) for row in rows], edge)
             real = batch.inputs.get("attention_mask")
             batch.inputs["position_ids"] = reset_positions(types, real)
         return batch

@@ -42,7 +42,7 @@ class Special:
     sep_id, cls_id, mask_id, pad_id = SEPARATOR, CLOSING, MASK, PADDING
 
     def __init__(self, side="right"):
-        self.options = SimpleNamespace(padding_side=side)
+        self.options = SimpleNamespace(padding_side=side, padding_type=0)
 
     def __len__(self):
         return 500
