@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.kernels.losses import IGNORED
+from engine.network.positions import build_position
 from engine.spec import Spec
-from engine.training.data.collate import Side, pad, stack, takes
+from engine.training.data.collate import Side, Takes, pad, stack, takes
 from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
 from tokenization import Tokenizer
@@ -74,23 +75,19 @@ class Frame:
     side: Side
     plain: int
     """How many ids the tokenizer has: random tokens are drawn below it."""
+    arguments: Takes
 
     def inputs(self, rows: Sequence[Row], side: Side | None = None) -> dict[str, Any]:
         """`input_ids` (b i), with `attention_mask`, `token_type_ids` and `langs` where they say
         something that the network reads.
         """
-        segments = self.spec.embeddings.tables.segments
-        # Types that are rows of the token table (XLM) are no part of the published objectives.
-        table = segments is not None and segments.source == "table" and segments.count != 1
-        types = table or "segment" in self.spec.attention.score
-        taken = replace(takes(self.spec), token_type_ids=types)
         return dict(
             pad(
                 rows,
                 padding=self.padding,
                 side=side or self.side,
                 padding_type=self.padding_type,
-                arguments=taken,
+                arguments=self.arguments,
             )
         )
 
@@ -107,6 +104,16 @@ def make_frame(spec: Spec, tokenizer: Tokenizer) -> Frame:
     padding = tokenizer.pad_id
     if padding is None:
         padding = spec.tokens.padding or 0
+    segments = spec.embeddings.tables.segments
+    # Types that are rows of the token table (XLM) are no part of the published objectives.
+    table = segments is not None and segments.source == "table" and segments.count != 1
+    types = table or "segment" in spec.attention.score
     options = tokenizer.options
-    plain = min(len(tokenizer), spec.dims.vocab)
-    return Frame(spec, padding, options.padding_type, options.padding_side, plain)
+    return Frame(
+        spec,
+        padding,
+        options.padding_type,
+        options.padding_side,
+        plain=min(len(tokenizer), spec.dims.vocab),
+        arguments=replace(takes(spec, build_position(spec)), token_type_ids=types),
+    )

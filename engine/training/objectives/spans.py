@@ -79,7 +79,8 @@ class SpanDraw:
             while first < count and not starts[first]:
                 first += 1
             last = first + length
-            if last >= count and self.tail == "published":
+            over = last >= count and self.tail == "published"
+            if first >= count or over:
                 return
             yield first, min(last, count)
             predicted += length
