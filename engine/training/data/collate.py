@@ -87,11 +87,15 @@ def stack(
     parts: Sequence[NDArray[Any]], fill: int | bool, side: Side, length: int | None = None
 ) -> Tensor:
     """Arrays (i) as one tensor (b i), padded with `fill` to `length` or to the longest."""
-    width = max((len(part) for part in parts), default=0) if length is None else length
-    kind = bool if isinstance(fill, bool) else np.int64
-    table = np.full((len(parts), width), fill, kind)
+    width = length
+    if width is None:
+        width = max((len(part) for part in parts), default=0)
+    # A truth value makes a table of truth values, a number one of int64.
+    table = np.full((len(parts), width), fill)
     for line, part in zip(table, parts, strict=True):
-        start = 0 if side == "right" else width - len(part)
+        start = 0
+        if side == "left":
+            start = width - len(part)
         line[start : start + len(part)] = part
     return torch.from_numpy(table)
 
@@ -111,8 +115,12 @@ def _with_edges(parts: Sequence[NDArray[Any]], side: Side, length: int) -> Tenso
     whole = []
     for part in parts:
         missing = length - len(part)
-        wide = (0, missing) if side == "right" else (missing, 0)
-        whole.append(np.pad(part, wide, mode="edge") if len(part) else np.zeros(length, np.int64))
+        wide = (0, missing)
+        if side == "left":
+            wide = (missing, 0)
+        if not len(part):
+            part, wide = np.zeros(length, np.int64), (0, 0)
+        whole.append(np.pad(part, wide, mode="edge"))
     return stack(whole, 0, side, length)
 
 

@@ -4,18 +4,15 @@ Rows are numbered, and each is a function of its number and the epoch: nothing i
 between two of them. Only arrays over texts are held, never their tokens.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from engine.training.data.draws import shuffler
-from engine.training.data.rows import NOTHING, Integers, Row
-from engine.training.data.tokens import Part, Tokens, decoded
+from engine.training.data.packing import PackedRows, StreamRows, TextStreamRows
+from engine.training.data.rows import BY_TOKEN, Integers, Row, Rows
+from engine.training.data.tokens import Tokens
 from engine.training.recipe.sections import (
     Layout,
     LineLayout,
@@ -25,29 +22,6 @@ from engine.training.recipe.sections import (
     WindowLayout,
 )
 from tokenization.pipeline.windows import share
-
-BY_TOKEN = ("ids", "special", "words", "token_types", "languages")
-
-
-class Rows(ABC):
-    """The rows of an epoch.
-
-    `lengths` (rows) are their lengths in tokens. `ordered` says that batches follow each other, as
-    segments of streams do; then rows s·n … s·n+n-1 are step s. `language_numbers` (rows) are the
-    places of their languages in `language_names`.
-    """
-
-    lengths: Integers
-    ordered: bool = False
-    language_names: tuple[str | None, ...] = (None,)
-    language_numbers: Integers
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    @abstractmethod
-    def row(self, number: int, epoch: int) -> Row:
-        """One row of an epoch."""
 
 
 def lay_out(layout: Layout, tokens: Tokens, *, seed: int, rows: int | None = None) -> Rows:
@@ -81,7 +55,9 @@ class LineRows(Rows):
     def __init__(self, tokens: Tokens, length: int | None) -> None:
         self._tokens = tokens
         self._length = length
-        self.lengths = tokens.lengths if length is None else np.minimum(tokens.lengths, length)
+        self.lengths = tokens.lengths
+        if length is not None:
+            self.lengths = np.minimum(tokens.lengths, length)
         self.language_names = tokens.language_names
         self.language_numbers = tokens.language_numbers
         most = int(tokens.specials.max())
@@ -166,206 +142,11 @@ class WindowRows(Rows):
         )
 
 
-class PackedRows(Rows):
-    """Rows of `length` tokens, filled with texts one after the other in an order drawn for each
-    epoch; the last row of a language is what is left.
-
-    `next_ids` also names the token after a row's last one; where texts are kept apart, -100 stands
-    at the end of each.
-    """
-
-    def __init__(self, tokens: Tokens, length: int, apart: bool, seed: int) -> None:
-        self._tokens, self._length, self._apart, self._seed = tokens, length, apart, seed
-        self.language_names = tokens.language_names
-        totals = np.bincount(tokens.language_numbers, tokens.lengths).astype(np.int64)
-        counts = -(-totals // length)
-        self._first_row = np.concatenate(([0], np.cumsum(counts)))
-        self._first_token = np.concatenate(([0], np.cumsum(totals)))
-        self.language_numbers = np.repeat(np.arange(len(totals)), counts)
-        self.lengths = np.full(int(counts.sum()), length)
-        self.lengths[self._first_row[1:] - 1] = totals - (counts - 1) * length
-        self._epoch = lru_cache(maxsize=2)(self._order)
-
-    def _order(self, epoch: int) -> tuple[Integers, Integers]:
-        """The texts in their order, and where each begins."""
-        luck = shuffler(self._seed, "texts", epoch).random(len(self._tokens))
-        order = np.lexsort((luck, self._tokens.language_numbers))
-        return order, np.concatenate(([0], np.cumsum(self._tokens.lengths[order])))
-
-    def row(self, number: int, epoch: int) -> Row:
-        order, starts = self._epoch(epoch)
-        language = int(self.language_numbers[number])
-        first = int(self._first_token[language])
-        first += (number - int(self._first_row[language])) * self._length
-        stop, end = first + int(self.lengths[number]), int(self._first_token[language + 1])
-        pieces = list(_pieces(self._tokens, order, starts, first, min(stop + 1, end)))
-        whole, text = _joined(pieces)
-        length = stop - first
-        following = np.append(whole["ids"][1:], [NOTHING] * (length - len(whole["ids"]) + 1))
-        if self._apart:
-            ends = np.append(text[1:] != text[:-1], [False] * (length - len(text) + 1))
-            following[ends[:length].nonzero()] = NOTHING
-        return Row(
-            number=number,
-            **_cut(whole, length),
-            texts=text[:length] if self._apart and text[length - 1] > 0 else None,
-            next_ids=following[:length],
-            source=self._tokens.source(pieces[0].text),
-        )
-
-
-class StreamRows(Rows):
-    """All texts, one after the other, cut into `rows` streams of one length (the last takes what
-    is left), which are read segment by segment: every token but the first of each stream is a
-    target once an epoch.
-
-    The row with number s·rows + r is segment s of stream r. The streams' last segments may be
-    shorter than others, or empty.
-    """
-
-    ordered = True
-
-    def __init__(self, tokens: Tokens, length: int, rows: int) -> None:
-        self._tokens, self._length, self.rows = tokens, length, rows
-        self._starts = np.concatenate(([0], np.cumsum(tokens.lengths)))
-        total = int(self._starts[-1])
-        if total < 2 * rows:
-            raise InputError(f"{total} tokens are too few for {rows} rows of at least two")
-        # The last stream reads on to the end of the text.
-        self._edges = np.append(total // rows * np.arange(rows), total)
-        asked = np.diff(self._edges) - 1
-        segments = -(-int(asked.max()) // length)
-        inside = asked[None, :] - length * np.arange(segments)[:, None]
-        self.lengths = np.clip(inside, 0, length).reshape(-1)
-        self.language_names = (None,)
-        self.language_numbers = np.zeros(len(self.lengths), np.int64)
-        self._texts = np.arange(len(tokens))
-
-    def row(self, number: int, epoch: int) -> Row:
-        segment, stream = divmod(number, self.rows)
-        first = int(self._edges[stream]) + segment * self._length
-        length = int(self.lengths[number])
-        if not length:
-            return _empty(number)
-        found = _pieces(self._tokens, self._texts, self._starts, first, first + length + 1)
-        return _segment(self._tokens, number, list(found), fresh=segment == 0)
-
-
-class TextStreamRows(Rows):
-    """Streams of whole texts: a segment never reaches over the end of a text, and memory begins
-    anew with each, so that every token but the first of each text is a target once an epoch.
-
-    A stream keeps its texts; their order in it is drawn for each epoch.
-    """
-
-    ordered = True
-
-    def __init__(self, tokens: Tokens, length: int, rows: int, seed: int) -> None:
-        self._tokens, self._length, self.rows, self._seed = tokens, length, rows, seed
-        self._texts = np.flatnonzero(tokens.lengths > 1)
-        if len(self._texts) < rows:
-            raise InputError(
-                f"{len(self._texts)} texts of at least two tokens are too few for {rows} rows that "
-                "read whole texts: give fewer rows, or layout.reset: epoch"
-            )
-        self._segments = -(-(tokens.lengths[self._texts] - 1) // length)
-        self._stream = self._deal()
-        per_stream = np.bincount(self._stream, self._segments, minlength=rows).astype(np.int64)
-        self._edges = np.concatenate(([0], np.cumsum(per_stream)))
-        self._steps = int(per_stream.max())
-        self.lengths = np.full(self._steps * rows, length)
-        self.language_names = (None,)
-        self.language_numbers = np.zeros(len(self.lengths), np.int64)
-        self._epoch = lru_cache(maxsize=2)(self._order)
-
-    def _deal(self) -> Integers:
-        """The stream of each text: the longest first, back and forth over the streams."""
-        luck = shuffler(self._seed, "streams").random(len(self._texts))
-        order = np.lexsort((luck, -self._segments))
-        turn, place = np.divmod(np.arange(len(order)), self.rows)
-        dealt = np.empty(len(order), np.int64)
-        dealt[order] = np.where(turn % 2, self.rows - 1 - place, place)
-        return dealt
-
-    def _order(self, epoch: int) -> tuple[Integers, Integers]:
-        """The texts stream by stream, and the number of each one's first segment."""
-        luck = shuffler(self._seed, "texts", epoch).random(len(self._texts))
-        order = np.lexsort((luck, self._stream))
-        return order, np.concatenate(([0], np.cumsum(self._segments[order])))
-
-    def row(self, number: int, epoch: int) -> Row:
-        step, stream = divmod(number, self.rows)
-        at = int(self._edges[stream]) + step
-        if at >= self._edges[stream + 1]:
-            return _empty(number)
-        order, starts = self._epoch(epoch)
-        place = int(np.searchsorted(starts, at, side="right")) - 1
-        text, segment = int(self._texts[order[place]]), at - int(starts[place])
-        first = segment * self._length
-        length = min(self._length, int(self._tokens.lengths[text]) - 1 - first)
-        piece = Piece(self._tokens.part(text, first, first + length + 1), text)
-        return _segment(self._tokens, number, [piece], fresh=segment == 0)
-
-
-class Piece(NamedTuple):
-    """A part of a text, and which text that is."""
-
-    tokens: Part
-    text: int
-
-
-def _pieces(
-    tokens: Tokens, order: Integers, starts: Integers, first: int, stop: int
-) -> Iterator[Piece]:
-    """The parts of texts, in an order with their starts, that hold tokens first … stop - 1."""
-    place = int(np.searchsorted(starts, first, side="right")) - 1
-    while place < len(order) and starts[place] < stop:
-        begin, text = int(starts[place]), int(order[place])
-        yield Piece(tokens.part(text, max(first - begin, 0), stop - begin), text)
-        place += 1
-
-
-def _joined(pieces: list[Piece]) -> tuple[dict[str, Any], Integers]:
-    """Parts of texts as one, and the number of the part that each token belongs to."""
-    lengths = [len(piece.tokens.ids) for piece in pieces]
-    whole = decoded([piece.tokens for piece in pieces])
-    return whole, np.repeat(np.arange(len(pieces)), lengths)
-
-
-def _segment(tokens: Tokens, number: int, pieces: list[Piece], fresh: bool) -> Row:
-    """A segment, of which the parts hold one token more: the target of its last one."""
-    whole, _ = _joined(pieces)
-    return Row(
-        number=number,
-        **_cut(whole, len(whole["ids"]) - 1),
-        next_ids=whole["ids"][1:],
-        fresh=fresh,
-        source=tokens.source(pieces[0].text),
-    )
-
-
-def _empty(number: int) -> Row:
-    """What a stream that has ended gives while others go on."""
-    nothing = np.zeros(0, np.int64)
-    return Row(
-        number=number,
-        ids=nothing,
-        special=nothing.astype(bool),
-        words=nothing.astype(bool),
-        next_ids=nothing,
-        fresh=True,
-    )
-
-
 def _of_tokens(found: dict[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in BY_TOKEN}
 
 
 def _at(found: dict[str, Any], places: Integers) -> dict[str, Any]:
-    chosen = {name: found[name] for name in BY_TOKEN}
-    kept = {name: None if values is None else values[places] for name, values in chosen.items()}
+    """Some of the tokens."""
+    kept = {name: found[name][places] for name in BY_TOKEN if found[name] is not None}
     return {**found, **kept}
-
-
-def _cut(found: dict[str, Any], length: int) -> dict[str, Any]:
-    return {name: None if found[name] is None else found[name][:length] for name in BY_TOKEN}

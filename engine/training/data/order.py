@@ -9,8 +9,7 @@ import numpy as np
 
 from engine.errors import InputError, nearest
 from engine.training.data.draws import shuffler
-from engine.training.data.layouts import Rows
-from engine.training.data.rows import Integers
+from engine.training.data.rows import Integers, Rows
 from engine.training.recipe.sections import Batch
 
 # Rows are shuffled, sorted by length within so many batches, and their batches shuffled again.
@@ -54,7 +53,9 @@ class Order:
             raise InputError("batch: give rows or tokens, one of them")
         self._rows, self._batch, self._seed = rows, batch, seed
         self._multiple = multiple
-        self._mix = None if mix is None else _weights(rows, mix)
+        self._mix = mix
+        if mix is not None:
+            self._weights = _weights(rows, mix)
         self._ends = [0]
         self._epoch = lru_cache(maxsize=2)(self._plan)
         if rows.ordered and (batch.rows is None or len(rows) % batch.rows):
@@ -87,7 +88,7 @@ class Order:
         if self._mix is None:
             shuffled = chance.permutation(len(self._rows))
         else:
-            shuffled = _drawn(self._rows.language_numbers, self._mix, chance)
+            shuffled = _drawn(self._rows.language_numbers, self._weights, chance)
         ordered, starts = self._batches(shuffled, chance)
         return _shuffled(ordered, starts, chance)
 

@@ -1,5 +1,6 @@
-"""A row of tokens, as a layout makes it and an objective asks about it."""
+"""A row of tokens, as a layout makes it and an objective asks about it; and all rows together."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 NOTHING = -100
+BY_TOKEN = ("ids", "special", "words", "token_types", "languages")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +40,24 @@ class Row:
     """Columns of the source that a task reads: labels, words, answers."""
     source: str = ""
     """File and line of the row's first token, for messages."""
+
+
+class Rows(ABC):
+    """The rows of an epoch.
+
+    `lengths` (rows) are their lengths in tokens. `ordered` says that batches follow each other, as
+    segments of streams do; then rows s·n … s·n+n-1 are step s. `language_numbers` (rows) are the
+    places of their languages in `language_names`.
+    """
+
+    lengths: Integers
+    ordered: bool = False
+    language_names: tuple[str | None, ...] = (None,)
+    language_numbers: Integers
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @abstractmethod
+    def row(self, number: int, epoch: int) -> Row:
+        """One row of an epoch."""

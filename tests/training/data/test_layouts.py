@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import InputError
-from engine.training.data.layouts import Rows, kept_places, lay_out
+from engine.training.data.layouts import kept_places, lay_out
 from engine.training.data.order import Order
-from engine.training.data.rows import NOTHING
+from engine.training.data.rows import NOTHING, Rows
 from engine.training.recipe.sections import (
     Batch,
     LineLayout,

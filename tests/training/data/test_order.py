@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from engine import InputError
 from engine.training.data.draws import Draws, draw
-from engine.training.data.layouts import Rows
 from engine.training.data.order import Order, mix_weights
+from engine.training.data.rows import Rows
 from engine.training.recipe.sections import Batch
 
 BATCHES = st.one_of(

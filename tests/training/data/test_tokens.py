@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from engine import InputError
+from engine.training.data import encode
 from engine.training.data import tokens as room
+from engine.training.data.key import content_key
 from engine.training.data.sources import hold_out, read_texts
-from engine.training.data.tokens import content_key, tokenise
+from engine.training.data.tokens import tokenise
 from engine.training.recipe.sections import TextSource
 from tests.training.data.made import TEXTS, table, words
 from tokenization import train_tokenizer
@@ -41,7 +43,7 @@ def texts_of(folder):
 
 def test_tokens_are_made_once(folder, monkeypatch):
     first = tokenise(texts_of(folder), words(), cache=folder / "cache")
-    monkeypatch.setattr(room, "_write", None)
+    monkeypatch.setattr(room, "write_tokens", None)
     second = tokenise(texts_of(folder), words(), cache=folder / "cache")
     assert first.key == second.key and [file.name for file in (folder / "cache").iterdir()] == [
         f"tokens-{first.key}.arrow"
@@ -82,7 +84,7 @@ def test_texts_cut_elsewhere_have_another_key(tmp_path):
 @pytest.mark.parametrize("batch", [1, 3, 1000])
 def test_batches_change_nothing(folder, monkeypatch, batch):
     whole = tokenise(texts_of(folder), words(), cache=folder / "cache")
-    monkeypatch.setattr(room, "TOGETHER", batch)
+    monkeypatch.setattr(encode, "TOGETHER", batch)
     cut = tokenise(texts_of(folder), words(), cache=folder / str(batch))
     assert cut.key == whole.key
     for number in range(len(TEXTS)):
@@ -129,15 +131,15 @@ def test_an_encoding_of_ones_own_keeps_what_it_adds(tmp_path):
     texts = read_texts((table(rows, tmp_path),), base=tmp_path)
     tokenizer = words()
 
-    def encode(row):
+    def labelled(row):
         entry = {"input_ids": tokenizer.encode(row["text"]), "spans": [(0, 1)]}
         return [entry, entry] if row["label"] == "yes" else entry
 
-    found = tokenise(texts, tokenizer, cache=tmp_path, encode=encode)
+    found = tokenise(texts, tokenizer, cache=tmp_path, encode=labelled)
     assert len(found) == 3 and [found[n]["source"][-1] for n in range(3)] == ["1", "1", "2"]
     assert found.fields(2) == {"label": "no", "spans": [[0, 1]]}
     train, _ = hold_out(texts, 0.5, 0)
-    kept = tokenise(train, tokenizer, cache=tmp_path, encode=encode)
+    kept = tokenise(train, tokenizer, cache=tmp_path, encode=labelled)
     assert {kept[n]["source"] for n in range(len(kept))} == set(train["source"])
     with pytest.raises(InputError, match=r"rows.jsonl:1: the text has no tokens"):
         tokenise(texts, tokenizer, cache=tmp_path, encode=lambda row: {"input_ids": []})
