@@ -47,6 +47,7 @@ def test_packing_gives_every_token_once_an_epoch(lengths, length, documents, see
     targets: Counter[int] = Counter()
     for number in range(len(rows)):
         row = rows.row(number, 1)
+        assert row.next_ids is not None
         assert len(row.ids) == rows.lengths[number] == len(row.next_ids) <= length
         targets.update(row.next_ids[row.next_ids != NOTHING].tolist())
         within = (row.next_ids == row.ids + 1) & ~np.isin(row.next_ids, list(starts))
