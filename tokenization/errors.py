@@ -1,4 +1,4 @@
-"""What goes wrong in tokenization, said to people."""
+"""The errors of tokenization."""
 
 import difflib
 from collections.abc import Iterable

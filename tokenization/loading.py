@@ -61,12 +61,12 @@ def _open(directory: Path, specs: Path, changes: dict[str, Any]) -> Tokenizer:
 
 
 def _build(
-    section: dict[str, Any], changes: dict[str, Any], directory: Path, told: Path
+    section: dict[str, Any], changes: dict[str, Any], directory: Path, source: Path
 ) -> Tokenizer:
-    """The tokenizer of a section that a file `told`, with a caller's changes: what each got wrong
-    is its own error.
+    """The tokenizer of a section of the file `source`, with a caller's changes: a mistake of the
+    file is a VocabularyError, one of the caller pydantic's ValidationError.
     """
-    with boundary(told):
+    with boundary(source):
         parse_options(section)
     options = parse_options(laid_over(section, changes))
     file = getattr(options, "tokenizer_file", "")

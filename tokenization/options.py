@@ -1,7 +1,7 @@
 """What a tokenizer is, as data: the `tokenizer:` section of a spec.
 
 Everything in which published families differ is a named field here, so that a family is a few lines
-of YAML. The section is a union told apart by `algorithm`; each member is frozen and refuses unknown
+of YAML. The section is a union whose members differ in `algorithm`; each member is frozen and refuses unknown
 keys.
 """
 
@@ -69,9 +69,7 @@ class AddedToken(Section):
 
 
 class SpecialTokens(Section):
-    """The tokens with a part to play, by their part; `additional` have none, but are never split
-    either.
-    """
+    """The special tokens by their role; `additional` have none, but are never split either."""
 
     bos: AddedToken | None = None
     eos: AddedToken | None = None
@@ -91,7 +89,7 @@ class SpecialTokens(Section):
         return tuple(found.values())
 
     def by_role(self) -> dict[Role, str]:
-        """The text of each part that is played."""
+        """The text of each role that has a token."""
         return {
             role: getattr(self, role).content for role in ROLES if getattr(self, role) is not None
         }

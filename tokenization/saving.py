@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tokenization.algorithms.algorithm import Algorithm
-from tokenization.algorithms.library import whole_file
+from tokenization.algorithms.conversion import whole_file
 from tokenization.algorithms.pieces import PieceAlgorithm
 from tokenization.errors import TokenizationError
 from tokenization.files.paths import as_path

@@ -1,4 +1,4 @@
-"""The tokenizer that people call: text in, ids, types, masks and offsets out, and back."""
+"""The public tokenizer: text in, ids, types, masks and offsets out, and back."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -24,8 +24,9 @@ from tokenization.pipeline.assemble import Assembler
 from tokenization.pipeline.decoding import Decoder, as_list
 from tokenization.pipeline.encoding import Encoding
 from tokenization.pipeline.formats import SequenceFormat
+from tokenization.pipeline.inputs import RawText, read_inputs, readable
 from tokenization.pipeline.languages import Languages
-from tokenization.pipeline.reading import RawText, TextReader, read_inputs, readable
+from tokenization.pipeline.reading import TextReader
 from tokenization.pipeline.request import (
     Padding,
     Request,
@@ -62,7 +63,7 @@ class Tokenizer:
     `train_tokenizer`.
 
     Special tokens are at hand by their part: `tokenizer.pad_token`, and `tokenizer.pad_id`, also
-    known as `pad_token_id`, … (None where nobody plays it). Raises TokenizationError, a ValueError,
+    known as `pad_token_id`, … (None where the options name none). Raises TokenizationError, a ValueError,
     for anything that a caller can mend.
     """
 
@@ -296,7 +297,7 @@ class Tokenizer:
         """A tokenizer with the same options and a new vocabulary of at most `vocab_size` ids, made
         from texts.
 
-        `languages` gives the language of each text where the algorithm cares for it. Raises
+        `languages` gives the language of each text where the algorithm needs it. Raises
         TokenizationError for a corpus that holds no text, or is one string.
         """
         algorithm = train_algorithm(

@@ -22,7 +22,7 @@ from tokenization.text.edits import (
     Strip,
     Substitute,
     apply_edits,
-    follow_edits,
+    apply_edits_aligned,
 )
 from tokenization.text.moses import (
     DROP_NON_PRINTING,
@@ -54,7 +54,7 @@ EDITS: dict[str, Sequence[Edit]] = {
 @pytest.mark.parametrize("name", EDITS)
 @given(text=texts)
 def test_following_is_applying(name: str, text: str) -> None:
-    followed = follow_edits(EDITS[name], AlignedText(text))
+    followed = apply_edits_aligned(EDITS[name], AlignedText(text))
     assert followed.text == apply_edits(EDITS[name], text)
     assert len(followed.spans) == len(followed.text)
     assert all(0 <= start <= end <= len(text) for start, end in followed.spans)
@@ -63,7 +63,7 @@ def test_following_is_applying(name: str, text: str) -> None:
 @pytest.mark.parametrize("form", ["NFD", "NFKD"])
 @given(text=texts)
 def test_decomposed_characters_keep_their_origin(form: Literal["NFD", "NFKD"], text: str) -> None:
-    followed = Decompose(form, drop=lambda char: False).follow(AlignedText(text))
+    followed = Decompose(form, drop=lambda char: False).apply_aligned(AlignedText(text))
     assert followed.text == unicodedata.normalize(form, text)
     for char, (start, end) in zip(followed.text, followed.spans):
         assert char in unicodedata.normalize(form, text[start:end])

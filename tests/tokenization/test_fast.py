@@ -4,23 +4,14 @@ own.
 
 import copy
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tokenization.sides import FAMILIES, Sides
-from tests.tokenization.texts import CORPUS, texts
+from tests.tokenization.sides import Sides
+from tests.tokenization.texts import CORPUS
 from tokenization.algorithms.bpe import BytePairAlgorithm
 from tokenization.algorithms.fast_merges import fast_merges, in_creation_order
 from tokenization.options import BytePairOptions
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@given(batch=st.lists(texts, min_size=2, max_size=5))
-def test_a_batch_is_its_texts(sides: dict[str, Sides], family: str, batch: list[str]) -> None:
-    ours = sides[family].ours
-    single = [ours(text, return_offsets_mapping=True) for text in batch]
-    assert ours(batch).input_ids == [row.input_ids for row in single]
 
 
 @given(data=st.data())

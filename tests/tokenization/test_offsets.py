@@ -4,6 +4,7 @@ import unicodedata
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.tokenization.sides import FAMILIES, Sides
 from tests.tokenization.texts import NEWS, SENTENCES, texts
@@ -11,19 +12,20 @@ from tokenization.algorithms.pieces import SPACE
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@given(text=texts)
-def test_the_same_tokens_with_spans_inside_the_text(
-    sides: dict[str, Sides], family: str, text: str
+@given(batch=st.lists(texts, min_size=2, max_size=4))
+def test_the_same_tokens_alone_in_a_batch_and_with_spans_inside_the_text(
+    sides: dict[str, Sides], family: str, batch: list[str]
 ) -> None:
     ours = sides[family].ours
-    encoding = ours(text, return_offsets_mapping=True, return_special_tokens_mask=True)
-    assert encoding.input_ids == ours(text).input_ids
-    spans = encoding.offset_mapping
-    assert len(spans) == len(encoding.input_ids)
-    assert all(0 <= start <= end <= len(text) for start, end in spans)
-    assert [span for span, special in zip(spans, encoding.special_tokens_mask) if special] == [
-        (0, 0)
-    ] * sum(encoding.special_tokens_mask)
+    for text, ids in zip(batch, ours(batch).input_ids):
+        encoding = ours(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+        assert encoding.input_ids == ours(text).input_ids == ids
+        spans = encoding.offset_mapping
+        assert len(spans) == len(encoding.input_ids)
+        assert all(0 <= start <= end <= len(text) for start, end in spans)
+        assert [span for span, special in zip(spans, encoding.special_tokens_mask) if special] == [
+            (0, 0)
+        ] * sum(encoding.special_tokens_mask)
 
 
 def bare(token: str) -> str:

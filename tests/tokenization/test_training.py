@@ -46,9 +46,10 @@ def test_published_ids_of_xlnet() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_nothing_to_learn_from(family: str) -> None:
-    with pytest.raises(TokenizationError):
-        train_tokenizer(family_section(family), [], 400)
+@pytest.mark.parametrize("corpus", [[], ["", "  "]])
+def test_nothing_to_learn_from(family: str, corpus: list[str]) -> None:
+    with pytest.raises(TokenizationError, match="corpus"):
+        train_tokenizer(family_section(family), corpus, 400)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,7 +9,6 @@ import pytest
 from tests.tokenization.sides import published_class
 from tests.tokenization.texts import CORPUS, NEWS
 from tokenization import (
-    TokenizationError,
     Tokenizer,
     load_tokenizer,
     parse_options,
@@ -94,8 +93,3 @@ def test_the_word_for_unknown_ones(tmp_path: Path, words: list[str]) -> None:
         assert ours(text).input_ids == theirs(text).input_ids
         assert ours.decode(ours(text).input_ids) == theirs.decode(theirs(text).input_ids)
     assert ours.unk_id == theirs.unk_token_id
-
-
-def test_nothing_to_count() -> None:
-    with pytest.raises(TokenizationError, match="holds no words"):
-        train_tokenizer(family_section("transformer-xl"), ["", "  "])

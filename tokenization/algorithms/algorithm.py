@@ -1,4 +1,4 @@
-"""What the tokenizer asks of an algorithm."""
+"""The interface of an algorithm."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing_extensions import Self
 from tokenization.errors import TokenizationError
 from tokenization.text.aligned import AlignedText, Span
 
-Followed: TypeAlias = tuple[list[str], list[Span]]
+TokensAndSpans: TypeAlias = tuple[list[str], list[Span]]
 Options = TypeVar("Options")
 
 
@@ -74,15 +74,15 @@ class Algorithm(Protocol[Options]):
         """The tokens of many texts, on all cores where the algorithm can."""
         ...
 
-    def quick_ids(self, texts: list[str]) -> list[list[int] | None] | None:
+    def encode_batch(self, texts: list[str]) -> list[list[int] | None] | None:
         """The ids of many texts where they can be had without their tokens; None for those where
         they cannot.
         """
         ...
 
-    def follow(
+    def tokenize_aligned(
         self, texts: Sequence[AlignedText], languages: Sequence[str | None]
-    ) -> list[Followed]:
+    ) -> list[TokensAndSpans]:
         """The same tokens of each text, and beside them their spans of the original."""
         ...
 

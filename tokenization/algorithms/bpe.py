@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from tokenization.algorithms.algorithm import Followed
+from tokenization.algorithms.algorithm import TokensAndSpans
 from tokenization.algorithms.fast_merges import fast_merges
 from tokenization.algorithms.pair_training import Merge, learn_merges, merge_pair
 from tokenization.algorithms.words_of_language import WordSplitter
@@ -93,18 +93,18 @@ class BytePairAlgorithm:
             self._remember(dict(zip(new, self._fast.merge(new))))
         return [[symbol for word in words for symbol in self.merge(word)] for words in split]
 
-    def quick_ids(self, texts: list[str]) -> None:
+    def encode_batch(self, texts: list[str]) -> None:
         return None
 
-    def follow(
+    def tokenize_aligned(
         self, texts: Sequence[AlignedText], languages: Sequence[str | None]
-    ) -> list[Followed]:
-        return [self._follow(text, language) for text, language in zip(texts, languages)]
+    ) -> list[TokensAndSpans]:
+        return [self._tokenize_aligned(text, language) for text, language in zip(texts, languages)]
 
-    def _follow(self, text: AlignedText, language: str | None) -> Followed:
+    def _tokenize_aligned(self, text: AlignedText, language: str | None) -> TokensAndSpans:
         tokens: list[str] = []
         spans: list[Span] = []
-        for word in self._splitter.follow(text, language):
+        for word in self._splitter.split_aligned(text, language):
             place = 0
             for token in self.merge(word.text):
                 length = len(token.removesuffix(self.options.end_of_word))

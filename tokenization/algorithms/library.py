@@ -7,28 +7,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken as LibraryToken
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer
 from typing_extensions import Self
 
-from tokenization.algorithms.algorithm import Followed
-from tokenization.algorithms.pieces import SPACE, PieceAlgorithm, ends_in_number
+from tokenization.algorithms.algorithm import TokensAndSpans
+from tokenization.algorithms.conversion import add_tokens, convert, template
+from tokenization.algorithms.pieces import PieceAlgorithm
 from tokenization.errors import TokenizationError, VocabularyError
-from tokenization.files.piece_file import character_map, check_piece_file, is_unigram, pieces
 from tokenization.files.vocabulary_files import boundary, read_file, read_text
 from tokenization.options import SentencePieceOptions
 from tokenization.pipeline.added import AddedTokens
 from tokenization.pipeline.decoding import Decoder
 from tokenization.pipeline.formats import Place
+from tokenization.pipeline.inputs import RawText
 from tokenization.pipeline.languages import Languages
-from tokenization.pipeline.reading import RawText, TokenizedText, word_numbers
+from tokenization.pipeline.reading import TokenizedText, word_numbers
 from tokenization.text.aligned import AlignedText
-
-# What the published fast class takes off the score of a piece that ends in a digit and a comma, so
-# that it loses.
-_NUMBER_PENALTY = 100.0
-_CONTROL, _USER_DEFINED = 3, 4
-
 
 # What a text goes through before it is cut, and what stands around it: in a file of the library's,
 # all is written down.
@@ -159,12 +153,12 @@ class LibraryAlgorithm:
             for found in self.library.encode_batch(texts, add_special_tokens=False)
         ]
 
-    def quick_ids(self, texts: list[str]) -> None:
+    def encode_batch(self, texts: list[str]) -> None:
         return None
 
-    def follow(
+    def tokenize_aligned(
         self, texts: Sequence[AlignedText], languages: Sequence[str | None]
-    ) -> list[Followed]:
+    ) -> list[TokensAndSpans]:
         found = self.library.encode_batch([text.text for text in texts], add_special_tokens=False)
         return [
             (each.tokens, [text.span(*span) for span in each.offsets])
@@ -195,97 +189,6 @@ class LibraryAlgorithm:
         return files
 
 
-def convert(options: SentencePieceOptions, model: bytes) -> Tokenizer:
-    """The library's tokenizer of a unigram piece model, as transformers converts it; raises
-    VocabularyError.
-    """
-    check_piece_file(model, options.model_file)
-    if not is_unigram(model):
-        raise VocabularyError(
-            f"{options.model_file}: only unigram models have a form for the tokenizers library"
-        )
-    found, first = pieces(model), options.ids.first
-    scores = [(token, 0.0) for token in first]
-    replaced = 0  # the model's first pieces, in whose places others stand
-    if first:
-        replaced = len(first) - options.ids.offset
-    for piece in found[replaced:]:
-        score = piece.score
-        if options.split_digit_comma and ends_in_number(piece.text):
-            score -= _NUMBER_PENALTY
-        scores.append((piece.text, score))
-    scores += [(token, 0.0) for token in options.ids.last]
-    unknown = options.special_tokens.by_role().get("unk", "<unk>")
-    library = Tokenizer(
-        models.Unigram(scores, unk_id=[token for token, _ in scores].index(unknown))
-    )
-    library.add_tokens(
-        [
-            LibraryToken(piece.text, normalized=False, special=piece.kind == _CONTROL)
-            for piece in found
-            if piece.kind in (_CONTROL, _USER_DEFINED)
-        ]
-    )
-    library.normalizer = normalizers.Sequence(_normalizers(options, character_map(model)))
-    library.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
-    library.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")
-    return library
-
-
-def whole_file(options: SentencePieceOptions, model: bytes, added: AddedTokens) -> bytes:
-    """A piece model with its special tokens and format as a file of the library's, which
-    transformers 5 reads alone.
-    """
-    library = convert(options, model)
-    add_tokens(library, added)
-    library.post_processor = template(options, library)
-    return library.to_str(pretty=True).encode()
-
-
-def add_tokens(library: Tokenizer, added: AddedTokens) -> None:
-    """Give the library the tokens that are never split, in the order of their ids."""
-    for _, token in sorted(added.by_id.items()):
-        flags = token.model_dump(
-            include={"lstrip", "rstrip", "single_word", "normalized", "special"}
-        )
-        library.add_tokens([LibraryToken(token.content, **flags)])
-
-
-def template(options: SentencePieceOptions, library: Tokenizer) -> processors.TemplateProcessing:
-    """The format of sequences, as the library writes it, for those who open the saved file."""
-    roles: dict[str, str] = dict(options.special_tokens.by_role().items())
-    names = {"A": "$A", "B": "$B", "start": roles.get(options.format.start, ""), **roles}
-    written = [
-        [
-            f"{names[what]}:{kind or 0}"
-            for what, _, kind in (place.partition(":") for place in template.split())
-        ]
-        for template in (options.format.single, options.format.pair)
-    ]
-    ids = {token: library.token_to_id(token) for token in roles.values()}
-    known = [(token, index) for token, index in ids.items() if index is not None]
-    return processors.TemplateProcessing(single=written[0], pair=written[1], special_tokens=known)
-
-
-def _normalizers(options: SentencePieceOptions, characters: bytes) -> list[normalizers.Normalizer]:
-    made: list[normalizers.Normalizer] = []
-    if options.normalize_quotes:
-        made += [normalizers.Replace(quote, '"') for quote in ("``", "''")]
-    if not options.keep_accents:
-        made += [normalizers.NFKD(), normalizers.StripAccents()]
-    if options.lower_case:
-        made.append(normalizers.Lowercase())
-    if characters:
-        made.append(normalizers.Precompiled(characters))
-    if options.library_spaces == "mark":
-        return [
-            *made,
-            normalizers.Strip(left=False, right=True),
-            normalizers.Replace(Regex(" {2,}"), SPACE),
-        ]
-    return [*made, normalizers.Replace(Regex(" {2,}"), " ")]
-
-
 class LibraryReader:
     """Reads texts with the library, which finds added tokens by its own rules.
 
@@ -302,7 +205,7 @@ class LibraryReader:
 
     def _for(self, whole: bool) -> Tokenizer:
         """The library, or the copy of it that splits special tokens too, made when it is first
-        asked for.
+        needed.
         """
         if not whole:
             return self._library

@@ -10,7 +10,8 @@ from typing import Any
 import sentencepiece
 from typing_extensions import Self
 
-from tokenization.algorithms.algorithm import Followed
+from tokenization.algorithms.algorithm import TokensAndSpans
+from tokenization.algorithms.digit_comma import SPACE, DigitCommas, ends_in_number
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.files.piece_file import check_piece_file
 from tokenization.files.vocabulary_files import read_file
@@ -23,11 +24,10 @@ from tokenization.text.edits import (
     LowerCase,
     Substitute,
     apply_edits,
-    follow_edits,
+    apply_edits_aligned,
     lowered_as_read,
 )
 
-SPACE = "▁"
 _OWN_PIECES = {"unk": "<unk>", "bos": "<s>", "eos": "</s>"}
 
 
@@ -70,7 +70,7 @@ class PieceAlgorithm:
                 f"{options.model_file}: not a SentencePiece model ({error})"
             ) from None
         self._edits = piece_edits(options)
-        self._number_pieces: dict[str, list[str]] = {}
+        self._commas = DigitCommas(self._processor, remembers=not self._samples)
         self._place_ids()
         self.lower_case = options.lower_case
 
@@ -156,11 +156,12 @@ class PieceAlgorithm:
         return type(self), (self.options, self._model)
 
     def tokenize(self, text: str, language: str | None = None) -> list[str]:
-        return self._split_numbers(
-            self._processor.encode(apply_edits(self._edits, text), return_type=str)
-        )
+        found = self._processor.encode(apply_edits(self._edits, text), return_type=str)
+        if not self.options.split_digit_comma:
+            return found
+        return self._commas.split_all(found)
 
-    def quick_ids(self, texts: list[str]) -> list[list[int] | None] | None:
+    def encode_batch(self, texts: list[str]) -> list[list[int] | None] | None:
         if self._samples:
             return None
         doubtful, offset = self._doubtful, self.options.ids.offset
@@ -179,12 +180,12 @@ class PieceAlgorithm:
         found = self._processor.encode(edited, return_type=str, num_threads=self._threads)
         if not self.options.split_digit_comma:
             return found
-        return [self._split_numbers(pieces) for pieces in found]
+        return [self._commas.split_all(pieces) for pieces in found]
 
-    def follow(
+    def tokenize_aligned(
         self, texts: Sequence[AlignedText], languages: Sequence[str | None]
-    ) -> list[Followed]:
-        edited = [follow_edits(self._edits, text) for text in texts]
+    ) -> list[TokensAndSpans]:
+        edited = [apply_edits_aligned(self._edits, text) for text in texts]
         strings = [text.text for text in edited]
         found = self._processor.encode(
             strings, return_type="offset_mapping", num_threads=self._threads
@@ -196,7 +197,7 @@ class PieceAlgorithm:
             )
         ]
 
-    def _place(self, pieces: list[str], offsets: list[Span], text: AlignedText) -> Followed:
+    def _place(self, pieces: list[str], offsets: list[Span], text: AlignedText) -> TokensAndSpans:
         """Pieces and where they stand in the edited text, made into tokens and where they stand in
         the original.
         """
@@ -211,7 +212,7 @@ class PieceAlgorithm:
             for span in offsets
         ]
         if self.options.split_digit_comma and any(map(ends_in_number, pieces)):
-            pieces, spans = self._place_numbers(pieces, spans)
+            pieces, spans = self._commas.place(pieces, spans)
         if text.offset == 0:
             return pieces, spans
         return pieces, [text.span(start, end) for start, end in spans]
@@ -235,55 +236,6 @@ class PieceAlgorithm:
                 end = places[min(bisect_right(places, places[stop]), len(places) - 1)]
             spans.append((start, end))
         return spans
-
-    def _place_numbers(self, pieces: list[str], spans: list[Span]) -> Followed:
-        """The parts of a number share its text from the end, as the split leaves every character in
-        place.
-        """
-        tokens: list[str] = []
-        placed: list[Span] = []
-        for piece, (start, end) in zip(pieces, spans):
-            if not ends_in_number(piece):
-                tokens.append(piece)
-                placed.append((start, end))
-                continue
-            parts = self._split_number(piece)
-            place = max(end - sum(len(part.removeprefix(SPACE)) for part in parts), start)
-            for part in parts:
-                stop = min(place + len(part.removeprefix(SPACE)), end)
-                tokens.append(part)
-                placed.append((place, stop))
-                place = stop
-        return tokens, placed
-
-    def _split_numbers(self, pieces: list[str]) -> list[str]:
-        if not self.options.split_digit_comma:
-            return pieces
-        split: list[str] = []
-        for piece in pieces:
-            if ends_in_number(piece):
-                split += self._split_number(piece)
-            else:
-                split.append(piece)
-        return split
-
-    def _split_number(self, piece: str) -> list[str]:
-        """XLNet keeps the comma after a digit apart: `▁9,` becomes `▁9` `,` (zihangdai/xlnet,
-        prepro_utils.py).
-        """
-        known = self._number_pieces.get(piece)
-        if known is not None:
-            return known
-        parts: list[str] = self._processor.encode(piece[:-1].replace(SPACE, ""), return_type=str)
-        if piece[0] != SPACE and parts[0][0] == SPACE:
-            # Without the mark of a space that the piece does not have.
-            parts[0] = parts[0][1:]
-            if parts[0] == "":
-                parts = parts[1:]
-        parts.append(",")
-        if not self._samples:
-            self._number_pieces[piece] = parts
-        return parts
 
     def token_of(self, token_id: int) -> str:
         token = self._moved_tokens.get(token_id)
@@ -312,8 +264,3 @@ def _trim(string: str, start: int, end: int) -> Span:
     while start < end and string[start].isspace():
         start += 1
     return start, end
-
-
-def ends_in_number(piece: str) -> bool:
-    """Whether a piece ends in a digit and a comma."""
-    return piece[-1:] == "," and piece[-2:-1].isdigit()

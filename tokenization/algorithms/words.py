@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from tokenization.algorithms.algorithm import Followed
+from tokenization.algorithms.algorithm import TokensAndSpans
 from tokenization.errors import TokenizationError, VocabularyError
 from tokenization.files.pickles import read_pickled_words
 from tokenization.files.vocabulary_files import read_file, read_text
@@ -19,7 +19,7 @@ from tokenization.text.edits import (
     LowerCase,
     Strip,
     apply_edits,
-    follow_edits,
+    apply_edits_aligned,
     lowered_as_read,
 )
 from tokenization.text.moses import punctuation_edits, word_joiner, word_splitter
@@ -112,22 +112,22 @@ class WordAlgorithm:
             self.options.language, aggressive_dashes=True, protected=self._never_split
         )(text)
 
-    def quick_ids(self, texts: list[str]) -> None:
+    def encode_batch(self, texts: list[str]) -> None:
         return None
 
-    def follow(
+    def tokenize_aligned(
         self, texts: Sequence[AlignedText], languages: Sequence[str | None]
-    ) -> list[Followed]:
-        return [self._follow(text) for text in texts]
+    ) -> list[TokensAndSpans]:
+        return [self._tokenize_aligned(text) for text in texts]
 
-    def _follow(self, text: AlignedText) -> Followed:
-        text = follow_edits(self._clean, text)
+    def _tokenize_aligned(self, text: AlignedText) -> TokensAndSpans:
+        text = apply_edits_aligned(self._clean, text)
         if self._by_characters:
             return list(text.text), text.spans
         if self.options.splitting == "delimiter":
             words = text.text.split(self.options.delimiter)
         else:
-            text = follow_edits(punctuation_edits(self.options.language), text)
+            text = apply_edits_aligned(punctuation_edits(self.options.language), text)
             words = [part for word in self._moses(text.text) for part in _split_number(word)]
         return words, [
             word.span(0, len(word)) for word in locate_words(words, text, inserted="-,.")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from tokenization.options import BytePairOptions
 from tokenization.text.aligned import AlignedText, concatenate, locate_words
 from tokenization.text.character_edits import Decompose, Translate
-from tokenization.text.edits import Edit, LowerCase, apply_edits, follow_edits
+from tokenization.text.edits import Edit, LowerCase, apply_edits, apply_edits_aligned
 from tokenization.text.moses import (
     DROP_NON_PRINTING,
     punctuation_edits,
@@ -60,7 +60,7 @@ class WordSplitter:
             word for word in apply_edits(_LOWER_WITHOUT_ACCENTS, " ".join(words)).split(" ") if word
         ]
 
-    def follow(self, text: AlignedText, language: str | None) -> list[AlignedText]:
+    def split_aligned(self, text: AlignedText, language: str | None) -> list[AlignedText]:
         """The same words, with the origins of their characters."""
         if self._options.splitting == "spaces":
             return locate_words(text.text.split(), text)
@@ -68,14 +68,14 @@ class WordSplitter:
         name = self._options.segmenters.get(code)
         if name is not None and find_segmenter(name).first:
             words = segmenter_words(name)(text.text)
-            edited = follow_edits(self._edits(code), _spaced(locate_words(words, text)))
+            edited = apply_edits_aligned(self._edits(code), _spaced(locate_words(words, text)))
             words = edited.text.split()
         else:
-            edited = follow_edits(self._edits(code), text)
+            edited = apply_edits_aligned(self._edits(code), text)
             words = _splitter(code, name)(edited.text)
         found = locate_words(words, edited)
         if self._options.lower_case_and_remove_accents:
-            found = [follow_edits(_LOWER_WITHOUT_ACCENTS, word) for word in found]
+            found = [apply_edits_aligned(_LOWER_WITHOUT_ACCENTS, word) for word in found]
             found = [part for word in found for part in _split_spaces(word)]
         return [word for word in found if word.text]
 

@@ -1,5 +1,5 @@
 """Reading published word lists out of pickles (`vocab.pkl`, `vocab.bin`) without running anything
-that they ask for.
+that they name.
 
 A pickle may name any function and have it called. This reader looks nothing up: the few plain
 containers are built here, classes of the packages that wrote such files become empty shells, and
@@ -77,7 +77,7 @@ def read_pickled_words(path: Path) -> list[str]:
     """The words of a published vocabulary in the order of their ids.
 
     Reads what `pickle` wrote and what `torch.save` wrote, in both of its layouts. Raises
-    VocabularyError where the file is cut short, asks for anything but plain containers, or holds no
+    VocabularyError where the file is cut short, names anything but plain containers, or holds no
     words; nothing in it is ever run.
     """
     content = read_file(path)
@@ -86,7 +86,7 @@ def read_pickled_words(path: Path) -> list[str]:
             words = _find_words(value)
             if words is not None:
                 return words
-    except Exception as error:  # whatever a broken file makes the reader stumble over
+    except Exception as error:  # whatever a broken file raises in the reader
         raise VocabularyError(
             f"{path}: not a word list, or cut short: {error or 'it ends too early'}"
         ) from None

@@ -83,7 +83,7 @@ class Document(NamedTuple):
 
 
 def core_loader(library: Any) -> Any:
-    """A loader of the library that tells scalars apart as YAML 1.2 does: `yes` is a text, `1e-5` a
+    """A loader of the library that reads scalars as YAML 1.2 does: `yes` is a text, `1e-5` a
     number.
     """
 
@@ -92,7 +92,7 @@ def core_loader(library: Any) -> Any:
         depth = 0
 
         def descend_resolver(self, parent: Node | None, index: Any) -> None:
-            # Told of every node that is begun: the C parser would go on until the stack of the
+            # Called at the start of every node: the C parser would go on until the stack of the
             # process overflows.
             self.depth += 1
             if self.depth > _DEEPEST and parent is not None:
@@ -134,8 +134,8 @@ def _compose(text: str) -> Node | None:
     try:
         return yaml.compose(text, _LOADER)
     except yaml.MarkedYAMLError as error:
-        # The library scans ahead of the nodes that it tells of and may first reach a limit of its
-        # own: what stands before it is asked whether it is nested too deeply already.
+        # The library scans ahead of the nodes that it reports and may first reach a limit of its
+        # own: the text before that place may be nested too deeply already.
         if error.problem_mark is not None:
             with suppress(yaml.YAMLError):
                 yaml.compose(text[: error.problem_mark.index], _LOADER)

@@ -111,7 +111,7 @@ def _read_published(directory: Path, specs: Path, compare: bool) -> CommonOption
     section = family_section(family, specs)
     if "added_tokens_decoder" not in config:
         config = {**config, **read_json(directory / "special_tokens_map.json")}
-    # XLM's languages are often only told to the network.
+    # XLM's languages often stand in config.json alone.
     config = {**{name: model[name] for name in ("lang2id",) if model.get(name)}, **config}
     if "model_max_length" not in config and "max_len" in config:  # its name in older files
         config["model_max_length"] = config["max_len"]
@@ -179,7 +179,7 @@ def _settings(family: str) -> dict[str, str]:
     return {**_published()["settings"], **_published()["families"][family]["settings"]}
 
 
-# What a null says where we have no null.
+# The value of a null for fields that have none.
 _EMPTY: dict[str, Any] = {"reserved": [], "sampling": {}}
 
 

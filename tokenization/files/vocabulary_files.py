@@ -1,4 +1,4 @@
-"""Reading vocabulary files, with errors for people."""
+"""Reading vocabulary files, with errors that name the file."""
 
 import contextlib
 import json
@@ -56,8 +56,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def boundary(where: object) -> Iterator[None]:
-    """Whatever a file makes a library stumble over becomes a VocabularyError that says where it
-    lies.
+    """An exception of a library that reads a damaged file becomes a VocabularyError that names the
+    file.
 
     The panics of libraries in Rust are among it, which no `except Exception` sees.
     """

@@ -71,7 +71,7 @@ class AddedTokens:
         return LowerCase(simple=True, protected=_any_of(kept))
 
     def cut(self, text: Text) -> list[Text]:
-        """Cut a text around added tokens, white space taken from it as each token asks; no part is
+        """Cut a text around added tokens, white space taken from it as each token's flags say; no part is
         empty.
         """
         string = str(text)

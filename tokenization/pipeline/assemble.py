@@ -40,12 +40,12 @@ class Assembler:
     ) -> Encoding:
         """Make the encoding of a call; `batched` says whether one text was given or a list.
 
-        Raises TokenizationError where rows cannot become tensors, or overflow is asked of a pair
+        Raises TokenizationError where rows cannot become tensors, or overflow is requested of a pair
         cut on both sides.
         """
         made = [row for index, item in enumerate(items) for row in self._rows(item, index, request)]
         if batched or request.overflow == "rows" or made[0]["input_ids"]:
-            # An empty single sequence stays empty even where padding is asked for, as published.
+            # An empty single sequence stays empty even where rows are padded, as published.
             made = self._padder.pad_rows(made, request.padding)
         if request.length and not batched:
             made = [{**row, "length": len(row["input_ids"])} for row in made]

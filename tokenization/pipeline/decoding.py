@@ -89,7 +89,7 @@ class Decoder:
 
 
 class _Tokens(dict[int, str]):
-    """Tokens by their ids, found when they are first asked for."""
+    """Tokens by their ids, found when they are first needed."""
 
     def __init__(self, algorithm: Algorithm[Any], added: AddedTokens) -> None:
         super().__init__({index: token.content for index, token in added.by_id.items()})

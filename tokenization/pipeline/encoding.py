@@ -22,8 +22,8 @@ class Encoding(dict[str, Any]):
             ) from None
 
     def remember(self, again: "Callable[[], Encoding]") -> None:
-        """How the same texts are encoded with the numbers of their words, which few callers ask
-        for.
+        """How the same texts are encoded with the numbers of their words, which few callers
+        need.
         """
         vars(self)["again"] = again
 

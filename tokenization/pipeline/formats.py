@@ -26,8 +26,8 @@ _BARE_PAIR = (Place(0, text=0), Place(0, text=1))
 
 
 class SequenceFormat:
-    """Puts special tokens around ids; raises TokenizationError where the format names a part that
-    nobody plays.
+    """Puts special tokens around ids; raises TokenizationError where the format names a role
+    without a token.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a call wants, checked once, in the words that the field uses."""
+"""The options of a call, checked once, and what follows from them."""
 
 import warnings
 from collections.abc import Mapping
@@ -163,7 +163,7 @@ def tensors_kind(kind: str | None) -> Tensors | None:
 
 
 def make_request(call: CallOptions, options: CommonOptions, has_pad: bool) -> Request:
-    """Fill in what a call leaves open; raises TokenizationError where its wishes contradict each
+    """Fill in what a call leaves open; raises TokenizationError where two of its options exclude each
     other.
     """
     padding, truncation = _lengths(call, options)
@@ -193,7 +193,7 @@ def make_request(call: CallOptions, options: CommonOptions, has_pad: bool) -> Re
 
 
 def _lengths(call: CallOptions, options: CommonOptions) -> tuple[Padding, Truncation]:
-    """How a call pads and cuts; warns where it should do so to a length that nobody gives."""
+    """How a call pads and cuts; warns where no length is given."""
     max_length, cut = call.max_length, call.truncation
     if max_length is not None and call.padding is False and cut is None:
         cut = True

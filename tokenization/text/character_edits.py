@@ -42,7 +42,7 @@ class Decompose:
             return text
         return unicodedata.normalize(self.form, text).translate(self._dropped)
 
-    def follow(self, text: AlignedText) -> AlignedText:
+    def apply_aligned(self, text: AlignedText) -> AlignedText:
         if text.text.isascii():
             return text
         parts = [self._parts[char] for char in text.text]
@@ -51,9 +51,9 @@ class Decompose:
             if len(joined) == len(parts) and all(parts):
                 return text.with_text(joined)
             return AlignedText.from_characters(zip(parts, text.spans))
-        return self._follow_marks(text)
+        return self._order_marks(text)
 
-    def _follow_marks(self, text: AlignedText) -> AlignedText:
+    def _order_marks(self, text: AlignedText) -> AlignedText:
         """Where combining characters change places, they are followed one by one."""
         characters: list[tuple[str, Span]] = []
         marks: list[tuple[int, str, Span]] = []
@@ -103,7 +103,7 @@ class Drop:
             return text
         return text.translate(self._dropped)
 
-    def follow(self, text: AlignedText) -> AlignedText:
+    def apply_aligned(self, text: AlignedText) -> AlignedText:
         if self.clean(text.text):
             return text
         return text.map(lambda char: "" if self.drop(char) else char)
@@ -120,7 +120,7 @@ class Translate:
             return text
         return text.translate(self.table)
 
-    def follow(self, text: AlignedText) -> AlignedText:
+    def apply_aligned(self, text: AlignedText) -> AlignedText:
         if text.text.isascii():
             return text
         return text.map(lambda char: self.table.get(ord(char), char))

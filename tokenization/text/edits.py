@@ -13,13 +13,13 @@ from tokenization.text.aligned import AlignedText, Span
 
 
 class Edit(Protocol):
-    """A change of text with two exact forms; `follow(AlignedText(text)).text == apply(text)` for
+    """A change of text with two exact forms; `apply_aligned(AlignedText(text)).text == apply(text)` for
     every text.
     """
 
     def apply(self, text: str) -> str: ...
 
-    def follow(self, text: AlignedText) -> AlignedText: ...
+    def apply_aligned(self, text: AlignedText) -> AlignedText: ...
 
 
 def apply_edits(edits: Sequence[Edit], text: str) -> str:
@@ -29,10 +29,10 @@ def apply_edits(edits: Sequence[Edit], text: str) -> str:
     return text
 
 
-def follow_edits(edits: Sequence[Edit], text: AlignedText) -> AlignedText:
+def apply_edits_aligned(edits: Sequence[Edit], text: AlignedText) -> AlignedText:
     """Run edits in order over an aligned text."""
     for edit in edits:
-        text = edit.follow(text)
+        text = edit.apply_aligned(text)
     return text
 
 
@@ -75,7 +75,7 @@ class Substitute:
             return text
         return self._compiled.sub(self.template, text)
 
-    def follow(self, text: AlignedText) -> AlignedText:
+    def apply_aligned(self, text: AlignedText) -> AlignedText:
         if self._needed not in text.text:
             return text
         matches = self._compiled.finditer(text.text)
@@ -149,7 +149,7 @@ class LowerCase:
             place = match.end()
         return "".join(parts) + self._lower(text[place:])
 
-    def follow(self, text: AlignedText) -> AlignedText:
+    def apply_aligned(self, text: AlignedText) -> AlignedText:
         lowered = self.apply(text.text)
         # Only one capital letter, the dotted I, has a lower form of two characters.
         if len(lowered) == len(text):
@@ -185,7 +185,7 @@ class CollapseSpace:
     def apply(self, text: str) -> str:
         return " ".join(text.split())
 
-    def follow(self, text: AlignedText) -> AlignedText:
+    def apply_aligned(self, text: AlignedText) -> AlignedText:
         if self.apply(text.text) == text.text:
             return text
         characters: list[tuple[str, Span]] = []
@@ -208,5 +208,5 @@ class Strip:
     def apply(self, text: str) -> str:
         return text.strip()
 
-    def follow(self, text: AlignedText) -> AlignedText:
+    def apply_aligned(self, text: AlignedText) -> AlignedText:
         return text.strip()

@@ -80,7 +80,7 @@ class MosesWords:
         words = text.split()
         if not words:
             return []
-        # One space for each run, those at the ends too: a protected pattern may ask for them.
+        # One space for each run, those at the ends too: a protected pattern may need them.
         text = " " * text[0].isspace() + " ".join(words) + " " * text[-1].isspace()
         if not text.isprintable():
             text = self._rules.ASCII_JUNK[0].sub("", text)
