@@ -134,6 +134,7 @@ class Run:
         plan, progress = self.plan, self.progress
         stopped = None
         if progress.step >= plan.steps:
+            self.model.eval()
             return Result(progress.step, progress.metrics, progress.best)
         while progress.step < plan.steps and stopped is None:
             try:
@@ -234,11 +235,11 @@ class Run:
 
     def _preflight(self, say: Say) -> None:
         """Pass over the longest batch and back: its peak memory, and what learns nothing."""
-        for portion in self.plan.probes:
-            batch = portion.batch
-            output = forward(self.model, batch, self.plan.precision, of=max(1, batch.targets))
-            assert output.loss is not None
-            output.loss.backward()
+        self._probe()
+        if self.model.spec.block.layer_drop > 0:  # no block is left out in evaluation
+            self.model.eval()
+            self._probe()
+            self.model.train()
         learning = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         reached = self.processes.sum(*(float(p.grad is not None) for p in learning.values()))
         still = [name for name, count in zip(learning, reached, strict=True) if not count]
@@ -251,6 +252,13 @@ class Run:
         if still:
             freeze(self.model, tuple(still))
             say(f"no gradient reaches {', '.join(still)}: frozen")
+
+    def _probe(self) -> None:
+        for portion in self.plan.probes:
+            batch = portion.batch
+            output = forward(self.model, batch, self.plan.precision, of=max(1, batch.targets))
+            assert output.loss is not None
+            output.loss.backward()
 
     def _watch(self) -> Watch:
         watchers: list[Watcher] = []

@@ -1,7 +1,9 @@
 """Groups, rates, and one step however its batch is split."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,9 +15,10 @@ from engine.training.optimizers import decays, make_optimizer
 from engine.training.recipe.sections import Devices, Optimizer, Schedule
 from engine.training.run.curve import MOST, Curve
 from engine.training.run.feed import Feed
+from engine.training.run.loop import run
 from engine.training.run.step import Step
 from engine.training.schedules import rate_at
-from tests.training.run.runs import SMALL, Around, Causal, RandomRows, weights
+from tests.training.run.runs import SMALL, Around, Causal, RandomRows, plan, weights
 
 
 def small(spec="xglm", **changes):
@@ -98,3 +101,16 @@ def test_a_curve_of_many_steps_stays_small():
     for step in range(5 * MOST):
         curve.add(step, 1.0 / (step + 1))
     assert len(curve.points) < MOST and "polyline" in curve.svg()
+
+
+def test_a_pre_flight_pass_freezes_what_no_gradient_reaches(tmp_path):
+    made = plan(tmp_path, steps=1, model=small("xlm", **{"block.layer_drop": 0.9}))
+    portion, told = made.feed.longest(Processes(), 4), []
+    inputs = {**portion.batch.inputs}
+    inputs["labels"] = inputs.pop("shift_labels")
+    portion = portion.with_inputs(inputs)
+    made = replace(made, probes=(portion,), feed=SimpleNamespace(at=lambda *_: [portion]))
+    run(replace(made, held_out=None), say=told.append)
+    assert "rows of 12 tokens, peak memory" in told[0]
+    assert told[1:] == ["no gradient reaches embeddings.languages: frozen"]
+    assert (tmp_path / "last").is_dir()
