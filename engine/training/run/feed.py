@@ -1,7 +1,7 @@
 """What each step reads: the rows of a global batch, cut into micro-batches of each process."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -51,7 +51,7 @@ class Portion:
         """File and line of each row."""
         return tuple(row.source for row in self.rows)
 
-    def with_inputs(self, inputs: Mapping[str, Any]) -> "Portion":
+    def with_inputs(self, inputs: dict[str, Any]) -> "Portion":
         """The same rows called with other inputs."""
         return replace(self, batch=replace(self.batch, inputs=inputs))
 
