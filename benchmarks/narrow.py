@@ -76,9 +76,7 @@ class Sized(Own):
 
     def decodes(self) -> dict[str, Any]:
         """Whether it has a decoding step."""
-        return {
-            "decodes": self.model.spec.has_rule("causal") or self.model.spec.streams.kind == "two"
-        }
+        return {"decodes": self.model.spec.has_rule("causal") or self.model.spec.two_streams}
 
     def answer(self, path: str) -> dict[str, Any]:
         """Write the log-likelihood of each token."""

@@ -96,7 +96,6 @@ def valid_specs(
         },
         "position": position,
         "attention": attention,
-        "streams": {"kind": streams},
         "memory": memory,
         "norm": {
             "kind": kind,
@@ -330,11 +329,11 @@ def inputs_for(
         given["encoder_hidden_states"] = torch.randn(
             batch, 3, spec.dims.model, generator=generator
         ).to(dtype)
-    if spec.streams.kind == "two" and permuted:
+    if spec.two_streams and permuted:
         given["perm_mask"] = order_mask(
             torch.stack([torch.randperm(length, generator=generator) for _ in range(batch)])
         )
-    if spec.streams.kind == "two" and targets:
+    if spec.two_streams and targets:
         chosen = torch.stack(
             [torch.randperm(length, generator=generator)[:targets] for _ in range(batch)]
         )

@@ -58,7 +58,7 @@ def score(
     settings: dict[str, Any] = {
         "method": method, "samples": samples, "seed": seed, "window": window, "stride": stride, "batch_size": batch_size,
     }  # fmt: skip
-    both_ways = "causal" not in network.spec.attention.mask and network.spec.streams.kind == "one"
+    both_ways = "causal" not in network.spec.attention.mask and not network.spec.two_streams
     if both_ways:
         settings["mask_token_id"] = hidden_token(network, tokenizer)
     for batch in batches(network, tokenizer, lines(text, file), lang, batch_size):

@@ -120,7 +120,7 @@ def axis_facts(spec: Spec) -> Iterator[tuple[str, str]]:
     yield "position", _section(spec.position)
     yield "scores", " + ".join(attention.score)
     yield "mask", " and ".join(attention.mask) or "none"
-    yield "streams", spec.streams.kind
+    yield "streams", "two" if spec.two_streams else "one"
     yield "memory", _section(spec.memory)
     yield (
         "norm",

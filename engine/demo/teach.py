@@ -38,7 +38,7 @@ class Taught:
 def lesson_for(spec: Spec) -> type[Lesson]:
     """The lesson that fits a spec, told by its axes."""
     languages = spec.embeddings.tables.languages
-    if spec.streams.kind == "two":
+    if spec.two_streams:
         return PermutationLesson
     if spec.has_rule("causal"):
         return StreamLesson if spec.memory.kind == "recurrent" else CausalLesson

@@ -60,7 +60,7 @@ def is_causal(spec: Spec) -> bool:
 
 def has_two_streams(spec: Spec) -> bool:
     """Whether a query stream predicts tokens that the content stream does not show it."""
-    return spec.streams.kind == "two"
+    return spec.two_streams
 
 
 def reads_forward(spec: Spec) -> bool:

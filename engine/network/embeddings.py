@@ -92,9 +92,7 @@ class Embeddings(nn.Module):
         self.languages: nn.Parameter | None = None
         if languages is not None and languages.embed and languages.count > 1:
             self.languages = nn.Parameter(torch.empty(languages.count, model))
-        self.query_start = (
-            nn.Parameter(torch.empty(spec.dims.model)) if spec.streams.kind == "two" else None
-        )
+        self.query_start = nn.Parameter(torch.empty(spec.dims.model)) if spec.two_streams else None
         self.norm = build_norm(spec.norm, model) if spec.embeddings.norm else None
         self.projection = nn.Linear(model, spec.dims.model) if model != spec.dims.model else None
         self.scale = model**0.5 if spec.embeddings.scale == "sqrt_model" else 1.0
@@ -138,5 +136,7 @@ class Embeddings(nn.Module):
     def query_rows(self, batch: int, count: int) -> Tensor:
         """The learned first state of the query stream, (b p d)."""
         if self.query_start is None:
-            raise InputError("target_mapping needs two streams: this spec has streams.kind one")
+            raise InputError(
+                "target_mapping needs two streams: attention.mask has no rule permutation"
+            )
         return self.dropout(self.query_start.expand(batch, count, -1))

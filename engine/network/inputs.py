@@ -343,10 +343,12 @@ def _check_axes(spec: Spec, position: Position, inputs: Inputs) -> None:
                 "position_ids turn keys, which a memory of hidden states makes anew from counted "
                 "places: start with model.start_memory, which holds keys"
             )
-    if spec.streams.kind == "one":
+    if not spec.two_streams:
         for name in ("perm_mask", "target_mapping"):
             if getattr(inputs, name) is not None:
-                raise InputError(f"{name} needs two streams: this spec has streams.kind one")
+                raise InputError(
+                    f"{name} needs two streams: attention.mask has no rule permutation"
+                )
     if inputs.encoder_hidden_states is not None and not spec.attention.cross:
         raise InputError(
             "encoder_hidden_states needs cross-attention: this spec has attention.cross false"

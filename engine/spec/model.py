@@ -31,6 +31,8 @@ class Spec(Sections):
             }
         )
         object.__setattr__(self, "dims", filled)
+        # What older specs said twice has agreed with what it follows from.
+        object.__setattr__(self, "streams", None)
         return self
 
     def to_dict(self) -> dict[str, Any]:

@@ -172,16 +172,19 @@ def _attention(spec: Sections) -> Iterator[Problem]:
 
 
 def _streams(spec: Sections) -> Iterator[Problem]:
-    if spec.streams.kind == "two":
-        if "permutation" not in spec.attention.mask:
-            yield "attention.mask", "two streams need the mask rule permutation"
-        if spec.position.kind not in ("relative", "rotary"):
-            yield (
-                "position.kind",
-                "two streams need positions that attention sees: relative or rotary",
-            )
-    elif "permutation" in spec.attention.mask:
-        yield "streams.kind", "the mask rule permutation needs two streams"
+    two = "permutation" in spec.attention.mask
+    if two and spec.position.kind not in ("relative", "rotary"):
+        yield (
+            "position.kind",
+            "the mask rule permutation needs positions that attention sees: relative or rotary",
+        )
+    if spec.streams is not None and two != (spec.streams.kind == "two"):
+        wrong = "has" if two else "lacks"
+        yield (
+            "streams.kind",
+            f"{spec.streams.kind} contradicts attention.mask, which {wrong} the rule permutation: "
+            "leave streams out, the mask decides",
+        )
 
 
 def _block(spec: Sections) -> Iterator[Problem]:

@@ -1,5 +1,7 @@
 """The sections of a spec, before the rules that hold between them."""
 
+from pydantic import Field
+
 from engine.spec import axes
 from tokenization.options import TokenizerOptions
 
@@ -17,8 +19,11 @@ class Sections(axes.Axis):
     """How the order of tokens enters."""
     attention: axes.Attention = axes.Attention()
     """Which keys a query sees, and how they are scored."""
-    streams: axes.Streams = axes.Streams()
-    """One stream of states, or two."""
+    streams: axes.Streams | None = Field(
+        default=None, exclude=True, json_schema_extra={"deprecated": True}
+    )
+    """In older specs: `two` exactly where `attention.mask` has the rule `permutation`. Leave it
+    out."""
     memory: axes.Memory = axes.NoMemory(kind="none")
     """What earlier tokens leave for later calls."""
     norm: axes.Norm = axes.Norm()
@@ -48,6 +53,11 @@ class Sections(axes.Axis):
     def embedding_width(self) -> int:
         """Width of the tables that are summed at the bottom."""
         return self.embeddings.width or self.dims.model
+
+    @property
+    def two_streams(self) -> bool:
+        """Whether a query stream runs beside the content stream (Yang et al. 2019, 2.3)."""
+        return self.has_rule("permutation")
 
     def has_rule(self, rule: axes.MaskRule) -> bool:
         """Whether the attention mask contains this rule."""

@@ -35,9 +35,9 @@ def continuable(spec: Spec) -> bool:
     if not isinstance(memory, axes.Recurrent):
         return True
     same_length = "same_length" in spec.attention.mask
-    if same_length and (spec.attention.same_length == "remembered" or spec.streams.kind == "two"):
+    if same_length and (spec.attention.same_length == "remembered" or spec.two_streams):
         return False
-    if spec.streams.kind == "two":
+    if spec.two_streams:
         return memory.initial == "empty"
     before = memory.length or 0 if memory.initial == "zeros" else 0
     spans = [spec.attention.window, memory.length if same_length else None, before + LENGTH]
@@ -133,7 +133,7 @@ def test_a_row_alone_is_that_row_in_a_batch(name: str, settings: dict[str, Any])
 @given(valid_specs(quirks=False), st.integers(0, 999))
 def test_company_changes_nothing_for_random_specs(spec: Spec, seed: int) -> None:
     """Groups that share padding give each row the states that it has alone."""
-    assume("causal" in spec.attention.mask or spec.streams.kind == "two")
+    assume("causal" in spec.attention.mask or spec.two_streams)
     assume(not (isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half))
     assume(not spec.attention.cross)
     model, texts, mask = built(spec, head=None, seed=seed), ids(seed=seed).remainder(16), unequal()

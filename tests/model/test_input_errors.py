@@ -46,7 +46,7 @@ CASES: dict[str, tuple[Call, str]] = {
     "token types that the spec lacks": (lambda: model_of("xglm")(IDS, token_type_ids=IDS), "token_type_ids needs"),
     "target_mapping without two streams": (
         lambda: model_of("xglm")(IDS, target_mapping=torch.eye(LENGTH).expand(2, -1, -1)),
-        "target_mapping needs two streams: this spec has streams.kind one",
+        "target_mapping needs two streams: attention.mask has no rule permutation",
     ),
     "perm_mask without two streams": (
         lambda: model_of("transformer-xl")(IDS, perm_mask=torch.zeros(2, LENGTH, LENGTH)),

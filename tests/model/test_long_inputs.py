@@ -46,7 +46,7 @@ def test_blocks_of_rows_change_nothing(
     again.
     """
     padded = padded and "padding" in spec.attention.mask
-    two = spec.streams.kind == "two"
+    two = spec.two_streams
     call = inputs_for(
         spec, length=8, seed=seed, padded=padded, targets=2 if targets and two else None
     )

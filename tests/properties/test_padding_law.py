@@ -110,7 +110,7 @@ def without_zeros(spec: Spec) -> Spec:
 def test_padding_on_either_side_and_company_change_nothing(
     spec: Spec, seed: int, left: int, targets: bool
 ) -> None:
-    targets = targets and spec.streams.kind == "two"
+    targets = targets and spec.two_streams
     check_padding(without_zeros(spec) if left else spec, seed, left, 2 if targets else None)
 
 

@@ -192,13 +192,13 @@ BROKEN = [
         "needs the mask rule padding",
     ),
     ({"memory": {"kind": "keys_values"}}, "memory.kind", "only under the mask rule causal"),
-    ({**RELATIVE, "streams.kind": "two"}, "attention.mask", "need the mask rule permutation"),
+    ({"attention.mask": ["permutation"]}, "position.kind", "relative or rotary"),
+    ({**RELATIVE, "streams.kind": "two"}, "streams.kind", "lacks the rule permutation"),
     (
-        {"streams.kind": "two", "attention.mask": ["permutation"]},
-        "position.kind",
-        "relative or rotary",
+        {**RELATIVE, "attention.mask": ["permutation"], "streams.kind": "one"},
+        "streams.kind",
+        "has the rule permutation",
     ),
-    ({"attention.mask": ["permutation"]}, "streams.kind", "needs two streams"),
     ({"block.order": "parallel"}, "norm.placement", "needs norm.placement pre"),
     ({"block.shared_norm": True}, "block.shared_norm", "needs block.order parallel"),
     (

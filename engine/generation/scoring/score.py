@@ -94,7 +94,7 @@ def _check_method(spec: Spec, method: Method, options: ScoreOptions) -> None:
         )
     if method == "orders" and not has_two_streams(spec):
         raise InputError(
-            "scores over factorization orders need two streams: this spec has streams.kind one"
+            "scores over factorization orders need two streams: attention.mask has no rule permutation"
         )
     if method == "pseudo" and is_causal(spec):
         raise InputError(f"'{spec.name}' sees only earlier tokens: use method='left_to_right'")

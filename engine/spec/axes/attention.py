@@ -33,7 +33,8 @@ class Attention(Axis):
     scale: bool = True
     """Whether scores are divided by the root of the head width."""
     mask: tuple[MaskRule, ...] = ()
-    """The rules that a pair of query and key must all pass."""
+    """The rules that a pair of query and key must all pass. `permutation` also makes a second
+    stream of query states beside the content (Yang et al. 2019, 2.3)."""
     same_length: Literal["memory", "remembered"] = "memory"
     """How far back the rule `same_length` looks: `memory.length`, or as many tokens as memory holds
     at that moment (XLNet)."""
@@ -50,7 +51,7 @@ class Attention(Axis):
 
 
 class Streams(Axis):
-    """The streams of states."""
+    """The streams of states as older specs say them; the mask decides."""
 
     kind: Literal["one", "two"] = "one"
-    """One stream, or content and query streams (Yang et al. 2019, 2.3)."""
+    """`two` where the mask has the rule `permutation`."""

@@ -47,9 +47,9 @@ def _masks(recipe: Recipe, spec: Spec) -> Iterator[Problem]:
             yield f"{path}.kind", f"{kind} needs the mask rule causal: {said}"
         if kind in BOTH_WAYS and spec.has_rule("causal"):
             yield f"{path}.kind", f"{kind} needs a network that looks both ways: {said}"
-        if kind == "permutation" and spec.streams.kind != "two":
-            yield f"{path}.kind", f"permutation needs streams.kind two, which {spec.name} has not"
-        if kind in BOTH_WAYS and spec.streams.kind == "two":
+        if kind == "permutation" and not spec.two_streams:
+            yield f"{path}.kind", f"permutation needs the mask rule permutation: {said}"
+        if kind in BOTH_WAYS and spec.two_streams:
             yield f"{path}.kind", f"two streams, as {spec.name} has, are for permutation"
 
 
