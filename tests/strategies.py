@@ -235,7 +235,8 @@ def _attention(
     tables: dict[str, Any],
     quirks: bool,
 ) -> dict[str, Any]:
-    score = ["content", *(["position"] if position["kind"] in SHIFTABLE[1:-1] else [])]
+    score = ["content"]
+    distances = position["kind"] in axes.DISTANCE_KINDS
     if tables["segments"] is None and pick(False, True):
         score.append("segment")
     mask = [
@@ -251,11 +252,12 @@ def _attention(
     ):
         mask += pick([], [], ["same_length"])
     window = pick(None, None, 2, 4)
-    mask += ["window"] if window else []
     counts = quirks and tables["tokens"]["padding"] is not None
     return {
         "score": score,
-        "query_bias": pick("none", "per_layer", "shared") if len(score) > 1 else "none",
+        "query_bias": pick("none", "per_layer", "shared")
+        if distances or len(score) > 1
+        else "none",
         "bias": pick(True, False, {"query": True, "key": False, "value": True, "output": False}),
         "scale": pick(True, False),
         "mask": mask,

@@ -118,8 +118,8 @@ def axis_facts(spec: Spec) -> Iterator[tuple[str, str]]:
         f"vocabulary {dims.vocab:,}",
     )
     yield "position", _section(spec.position)
-    yield "scores", " + ".join(attention.score)
-    yield "mask", " and ".join(attention.mask) or "none"
+    yield "scores", " + ".join(spec.score_terms)
+    yield "mask", " and ".join(attention.rules) or "none"
     yield "streams", "two" if spec.two_streams else "one"
     yield "memory", _section(spec.memory)
     yield (

@@ -119,7 +119,7 @@ class Attention(_Projections):
         super().__init__(spec)
         self.position = build_position(spec)
         self.scores: ScoreTerms | None = None
-        if set(spec.attention.score) != {"content"}:
+        if set(spec.score_terms) != {"content"}:
             self.scores = self.position.score_terms() or ScoreTerms(spec)
 
     def forward(

@@ -188,7 +188,7 @@ class MaskRules:
     def reach(self) -> int | None:
         """How many tokens, itself included, a row sees back; None where there is no such rule."""
         attention = self.spec.attention
-        bounds = [attention.window] if "window" in attention.mask else []
+        bounds = [attention.window]
         if "same_length" in attention.mask:
             kept: int | None = self.pairs.remembered + 1
             if attention.same_length == "memory":
@@ -202,7 +202,7 @@ class MaskRules:
         """How much the mask of all pairs takes; 0 for one that is a row for each text."""
         by_pair = self.permutation is not None
         by_pair = by_pair or (self.padding is not None and self.padding.dim() == 3)
-        if set(self.spec.attention.mask) <= {"padding"} and not by_pair:
+        if set(self.spec.attention.rules) <= {"padding"} and not by_pair:
             return 0
         given = (self.padding, self.permutation, self.pairs.targets, self.vacant)
         batch = max(1 if tensor is None else tensor.shape[0] for tensor in given)
@@ -213,8 +213,8 @@ class MaskRules:
 
         Sizes are read where they may be.
         """
-        attention, rules = self.spec.attention, set(self.spec.attention.mask)
-        if rules - {"padding"} != {"causal"} or set(attention.score) != {"content"}:
+        rules = set(self.spec.attention.rules)
+        if rules - {"padding"} != {"causal"} or set(self.spec.score_terms) != {"content"}:
             return False
         if self.padding is not None:
             return False

@@ -286,7 +286,7 @@ class Network(nn.Module):
         drops = self.training and dropout.attention > 0
         choice = choose(states, scores, rules.bytes, drops)
         causal = rules.is_triangle(memory) and not (choice.unfused and choice.large)
-        fused = set(spec.attention.score) == {"content"} and not choice.large
+        fused = set(spec.score_terms) == {"content"} and not choice.large
         at_once = inputs.output_attentions or causal or transformed()
         tiles = rules.tiles(at_once or fused)
         rate = dropout.positions if self.training else 0.0

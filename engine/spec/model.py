@@ -31,7 +31,8 @@ class Spec(Sections):
             }
         )
         object.__setattr__(self, "dims", filled)
-        # What older specs said twice has agreed with what it follows from.
+        # What older specs say twice has agreed with what it follows from.
+        object.__setattr__(self, "attention", self.attention.without_repetition())
         object.__setattr__(self, "streams", None)
         return self
 

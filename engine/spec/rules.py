@@ -6,8 +6,6 @@ from engine.spec import axes
 from engine.spec.intact import Intact, Problem, told_by
 from engine.spec.sections import Sections
 
-RELATIVE_KINDS = ("relative", "relative_key", "relative_key_query", "learned_relative")
-
 
 def broken_rules(spec: Sections | Intact) -> list[Problem]:
     """Every cross-axis rule that a spec breaks, in the order of the axes, before the defaults of
@@ -75,10 +73,12 @@ def _narrowing(
 
 def _position(spec: Sections) -> Iterator[Problem]:
     position, score = spec.position, spec.attention.score
-    relative = position.kind in RELATIVE_KINDS
-    if relative != ("position" in score):
-        wrong = "needs" if relative else "has no distances for"
-        yield "attention.score", f"position.kind {position.kind} {wrong} the score term 'position'"
+    if "position" in score and position.kind not in axes.DISTANCE_KINDS:
+        yield (
+            "attention.score",
+            f"position.kind {position.kind} has no distances for the score term 'position': leave "
+            "the term out, it follows from position.kind",
+        )
     if "content" not in score:
         yield "attention.score", "the score term 'content' is always needed"
     if len(set(score)) != len(score):
@@ -137,8 +137,11 @@ def _attention(spec: Sections) -> Iterator[Problem]:
     attention = spec.attention
     if len(set(attention.mask)) != len(attention.mask):
         yield "attention.mask", f"each rule stands once, found {list(attention.mask)}"
-    if ("window" in attention.mask) != (attention.window is not None):
-        yield "attention.window", "the mask rule 'window' and attention.window go together"
+    if "window" in attention.mask and attention.window is None:
+        yield (
+            "attention.window",
+            "the mask has the rule 'window', which needs a number here: or leave the rule out",
+        )
     if "same_length" in attention.mask:
         if "causal" not in attention.mask:
             yield "attention.mask", "same_length needs the rule causal"
@@ -149,8 +152,9 @@ def _attention(spec: Sections) -> Iterator[Problem]:
             )
         elif attention.same_length == "memory" and not spec.memory.length:
             yield "memory.length", "same_length: memory needs a memory.length of at least 1"
-    if attention.query_bias != "none" and not set(attention.score) & {"position", "segment"}:
-        yield "attention.query_bias", "query_bias needs a score term besides content"
+    if attention.query_bias != "none" and "segment" not in attention.score:
+        if spec.position.kind not in axes.DISTANCE_KINDS:
+            yield "attention.query_bias", "query_bias needs a score term besides content"
     if "segment" in attention.score and spec.embeddings.tables.segments:
         yield (
             "embeddings.tables.segments",

@@ -59,6 +59,14 @@ class Sections(axes.Axis):
         """Whether a query stream runs beside the content stream (Yang et al. 2019, 2.3)."""
         return self.has_rule("permutation")
 
+    @property
+    def score_terms(self) -> tuple[axes.ScoreTerm, ...]:
+        """The terms that are summed to scores, that of the position among them."""
+        terms = self.attention.score
+        if self.position.kind not in axes.DISTANCE_KINDS or "position" in terms:
+            return terms
+        return ("content", "position", *terms[1:])
+
     def has_rule(self, rule: axes.MaskRule) -> bool:
         """Whether the attention mask contains this rule."""
-        return rule in self.attention.mask
+        return rule in self.attention.rules

@@ -16,7 +16,7 @@ from tests.checkpoint.folders import SMALL, loaded, small
     ("changes", "paths"),
     [
         (
-            {"attention.window": 4, "attention.mask": ["padding", "causal", "window"]},
+            {"attention.window": 4},
             ["attention.window"],
         ),
         ({"norm.kind": "rms", "norm.bias": False, "ffn.gated": True}, ["norm.kind", "ffn.gated"]),

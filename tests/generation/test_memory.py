@@ -217,7 +217,6 @@ def test_forms_of_memory_are_asked_for() -> None:
         decoder(text, use_memory="hidden_states")
     changes = {
         "position": {"kind": "from_end", "table": "sinusoid"},
-        "attention.score": ["content"],
         "attention.query_bias": "none",
     }
     counted = network("transformer-xl", **changes)

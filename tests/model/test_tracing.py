@@ -19,7 +19,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "position": {"kind": "rotary"}, "dims.kv_heads": 2, "norm": {"kind": "rms", "bias": False},
         "ffn": {"activation": "silu", "gated": True},
     },
-    "window": {"attention.mask": ["padding", "causal", "window"], "attention.window": 3},
+    "window": {"attention.mask": ["padding", "causal"], "attention.window": 3},
     "one way, zeros first": {
         "attention.mask": ["padding", "causal", "permutation"], "memory.length": 4, "memory.initial": "zeros",
     },

@@ -8,11 +8,10 @@ import torch
 from engine import Spec
 from tests.strategies import agree, built, family
 
-RELATIVE = {"position": {"kind": "relative"}, "attention.score": ["content", "position"]}
+RELATIVE = {"position": {"kind": "relative"}}
 
 
 def window_of(size: int | None, rules: list[str], **changes: Any) -> Spec:
-    rules = [*rules, "window"] if size else rules
     return family(
         "xlm-roberta-xl", **{"attention.mask": rules, "attention.window": size, **changes}
     )

@@ -48,7 +48,6 @@ def spec_of(settings: Mapping[str, Any]) -> Spec:
                 "divisor": settings["div_val"],
             },
             "position": positions[kind],
-            "attention.score": ["content", "position"] if kind < 2 else ["content"],
             "attention.query_bias": ("shared", "per_layer", "none", "none")[kind],
             "attention.mask": ["padding", "causal"] + ["same_length"] * settings["same_length"],
             "memory.length": settings["mem_len"],

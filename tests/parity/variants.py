@@ -217,7 +217,7 @@ checkpoint:
 MISTRAL = """
 extends: llama-small
 name: mistral
-attention: {mask: [padding, causal, window], window: 4096}
+attention: {window: 4096}
 checkpoint:
   huggingface:
     model_type: mistral
@@ -226,7 +226,7 @@ checkpoint:
       attention_bias: null
       mlp_bias: null
       rope_scaling: null
-      sliding_window: {path: [attention.window, attention.mask.window]}
+      sliding_window: attention.window
 """
 
 GPT_NEOX = """

@@ -14,7 +14,7 @@ ADAPTIVE = {
     "embeddings.tables.tokens": {"cutoffs": [20, 50], "divisor": 2},
     "heads.output.kind": "adaptive",
 }
-RELATIVE = {"position": {"kind": "relative"}, "attention.score": ["content", "position"]}
+RELATIVE = {"position": {"kind": "relative"}}
 CAUSAL = {"attention.mask": ["causal"]}
 
 # What is changed in PLAIN, the path that is named, and a part of the sentence.
@@ -51,11 +51,6 @@ BROKEN = [
         {"embeddings.tables.segments": {"source": "tokens", "count": 2}},
         "embeddings.tables.segments.count",
         "no count of their own",
-    ),
-    (
-        {"position": {"kind": "relative"}},
-        "attention.score",
-        "relative needs the score term 'position'",
     ),
     ({"attention.score": ["content", "position"]}, "attention.score", "none has no distances"),
     (
@@ -154,8 +149,7 @@ BROKEN = [
         "needs embeddings",
     ),
     ({"attention.mask": ["causal", "causal"]}, "attention.mask", "stands once"),
-    ({"attention.window": 4}, "attention.window", "go together"),
-    ({"attention.mask": ["window"]}, "attention.window", "go together"),
+    ({"attention.mask": ["window"]}, "attention.window", "needs a number"),
     (
         {"attention.mask": ["same_length"], "memory": {"kind": "recurrent", "length": 4}},
         "attention.mask",

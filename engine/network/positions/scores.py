@@ -73,7 +73,7 @@ def score_inputs(
     spec: Spec, pairs: Pairs, distances: Distances, token_types: Tensor | None, device: torch.device
 ) -> ScoreInputs:
     """What the score terms share; `token_types` (b i) are those of the tokens of the call."""
-    score, rows, columns, index = spec.attention.score, None, None, None
+    score, rows, columns, index = spec.score_terms, None, None, None
     targets = pairs.targets
     if "segment" in score and token_types is not None:
         rows = types = token_types.to(torch.int32)

@@ -36,6 +36,7 @@ from engine.spec.axes.embeddings import (
 from engine.spec.axes.memory import KeysValues, Memory, NoMemory, Recurrent
 from engine.spec.axes.output import Heads, OutputLayer, Tokens
 from engine.spec.axes.positions import (
+    DISTANCE_KINDS,
     FromEndPosition,
     LearnedPosition,
     LearnedRelativePosition,
@@ -49,6 +50,7 @@ from engine.spec.axes.positions import (
 )
 
 __all__ = [
+    "DISTANCE_KINDS",
     "Activation",
     "Attention",
     "AttentionBias",

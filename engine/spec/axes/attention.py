@@ -25,7 +25,8 @@ class Attention(Axis):
     """Score terms, biases, the mask as rules joined by AND, and cross-attention."""
 
     score: tuple[ScoreTerm, ...] = ("content",)
-    """The terms that are summed to scores."""
+    """The terms that are summed to scores. `position` need not be named: it follows from a
+    `position.kind` that has distances."""
     query_bias: Literal["none", "per_layer", "shared"] = "none"
     """A learned vector added to the query in each score term, one a layer or one for all layers."""
     bias: bool | AttentionBias = True
@@ -34,13 +35,14 @@ class Attention(Axis):
     """Whether scores are divided by the root of the head width."""
     mask: tuple[MaskRule, ...] = ()
     """The rules that a pair of query and key must all pass. `permutation` also makes a second
-    stream of query states beside the content (Yang et al. 2019, 2.3)."""
+    stream of query states beside the content (Yang et al. 2019, 2.3). `window` need not be named:
+    it follows from the field `window`."""
     same_length: Literal["memory", "remembered"] = "memory"
     """How far back the rule `same_length` looks: `memory.length`, or as many tokens as memory holds
     at that moment (XLNet)."""
     window: Size | None = None
-    """Under the rule `window`, each token sees this many tokens up to itself, and without the rule
-    `causal` as many from itself on."""
+    """Each token sees this many tokens up to itself, and without the rule `causal` as many from
+    itself on; null: no limit."""
     infer_padding: Literal["none", "count"] = "none"
     """`count`: where no mask is given, as many tokens on the right are padding as a row has padding
     ids (XLM)."""
@@ -48,6 +50,19 @@ class Attention(Axis):
     """Whether each block also attends to states of an encoder."""
     cross_head_mask: Literal["own", "shared"] = "own"
     """Whether cross-attention has a head mask of its own, or shares that of self-attention."""
+
+    @property
+    def rules(self) -> tuple[MaskRule, ...]:
+        """Every rule of the mask, that of the window among them."""
+        if self.window is None or "window" in self.mask:
+            return self.mask
+        return (*self.mask, "window")
+
+    def without_repetition(self) -> "Attention":
+        """The same without what other fields of a spec say already."""
+        score = tuple(term for term in self.score if term != "position")
+        mask = tuple(rule for rule in self.mask if rule != "window")
+        return self.model_copy(update={"score": score, "mask": mask})
 
 
 class Streams(Axis):

@@ -16,6 +16,24 @@ from engine.spec.axes.base import Axis
 DottedPath = Annotated[str, Field(max_length=200)]
 
 
+# Entries of lists that follow from another field of a spec, by the name of the list.
+_REPEATED = {"score": "position", "mask": "window"}
+
+
+def _without_repetition(section: Any) -> Any:
+    """A section of a spec without what older specs say in it a second time."""
+    if not isinstance(section, Mapping):
+        return section
+    kept = {}
+    for key, value in section.items():
+        if key == "streams":
+            continue
+        if isinstance(value, list | tuple) and key in _REPEATED:
+            value = [entry for entry in value if entry != _REPEATED[key]]
+        kept[key] = _without_repetition(value)
+    return kept
+
+
 class ConfigField(Axis):
     """Where a field of a foreign config.json stands in the spec."""
 
@@ -33,6 +51,12 @@ class ConfigField(Axis):
     otherwise."""
     also: tuple[str, ...] = ()
     """Other names of the field, read where it is absent and compared where it is not."""
+
+    @field_validator("values")
+    @classmethod
+    def _as_resolved(cls, values: dict[Any, Any]) -> dict[Any, Any]:
+        # Sections are compared with those of a resolved spec, which says each fact once.
+        return {theirs: _without_repetition(ours) for theirs, ours in values.items()}
 
 
 class Layout(Axis):

@@ -120,6 +120,9 @@ class RotaryPosition(Axis):
     """Whether neighbouring features form a pair, instead of one of each half."""
 
 
+# Positions that add a term to the scores of each pair.
+DISTANCE_KINDS = ("relative", "relative_key", "relative_key_query", "learned_relative")
+
 Position = Annotated[
     NoPosition
     | LearnedPosition
