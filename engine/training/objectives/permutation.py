@@ -47,10 +47,10 @@ class Permutation:
     def __init__(self, frame: Frame, options: PermutationOptions) -> None:
         self.frame, self.options = frame, options
         self.whole = options.pairs is not None and options.pairs.random > 0
-        if frame.spec.streams.kind != "two":
+        if not frame.spec.two_streams:
             raise InputError(
-                "the objective permutation asks through a second stream: streams.kind is "
-                f"{frame.spec.streams.kind}, it must be two"
+                "the objective permutation predicts through a second stream: attention.mask "
+                "needs the rule permutation"
             )
 
     def batch(self, rows: Sequence[Row], draws: Draws) -> Batch:
