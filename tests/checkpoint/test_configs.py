@@ -153,7 +153,45 @@ FAMILIES: dict[str, tuple[Any, tuple[Any, ...], Fields, Fields]] = {
             "eos_token_id": st.sampled_from([2, 9, [2, 9]]),
         },
     ),
+    "transformer-xl": (
+        t.TransfoXLConfig,
+        (t.TransfoXLModel, t.TransfoXLLMHeadModel, t.TransfoXLForSequenceClassification),
+        {
+            "vocab_size": 53,
+            "cutoffs": [10, 20],
+            "d_model": 16,
+            "d_embed": 16,
+            "n_head": 2,
+            "d_head": 6,
+            "d_inner": 24,
+            "n_layer": 2,
+        },
+        {
+            "div_val": st.sampled_from([1, 2]),
+            "pre_lnorm": st.booleans(),
+            "mem_len": st.sampled_from([5, 1600]),  # 0 leaves same_length nothing to see
+            "clamp_len": st.sampled_from([-1, 0, 4, 1000]),
+            "same_length": st.booleans(),
+            "tie_projs": st.sampled_from([[False, True, True], [False, False, False]]),
+            "proj_share_all_but_first": st.booleans(),
+            "attn_type": st.just(0),
+            "sample_softmax": st.just(-1),  # theirs has no other
+            "adaptive": st.booleans(),
+            "untie_r": st.booleans(),
+            "dropout": SHARE,
+            "dropatt": SHARE,
+            "init": st.sampled_from(["normal", "uniform"]),
+            "init_range": st.sampled_from([0.01, 0.5]),
+            "init_std": st.sampled_from([0.02, 0.5]),
+            "proj_init_std": st.sampled_from([0.01, 0.3]),
+            "layer_norm_epsilon": st.sampled_from([1e-5, 1e-3]),
+            "pad_token_id": IDS,
+            "eos_token_id": IDS,
+        },
+    ),
 }
+# Crash in every call since transformers 4.36, and still hold a config.json and weights.
+SILENT = (t.TransfoXLModel, t.TransfoXLLMHeadModel, t.TransfoXLForSequenceClassification)
 
 
 @st.composite
@@ -212,7 +250,9 @@ def test_every_field_comes_back(
     kind, config = drawn
     folder = tmp_path_factory.mktemp("fields")
     theirs = randomise(kind(config).eval())
-    theirs.save_pretrained(folder / "theirs")
+    # Biases that layers share are no tensors that transformers writes as safetensors.
+    shares = getattr(config, "untie_r", True) is False
+    theirs.save_pretrained(folder / "theirs", safe_serialization=not shares)
     ours = quietly(folder / "theirs")
     unread = ours.load_report.unused  # a table of places beside distances, which no code reads
     if through_ours:
@@ -231,5 +271,6 @@ def test_every_field_comes_back(
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name]) for name in weights if name not in unread)
     bare = kind.__name__.endswith("Model") and "LMHead" not in kind.__name__
-    if not (config.model_type == "xlnet" and config.bi_data):  # an even number of rows
+    mirrored = config.model_type == "xlnet" and config.bi_data  # takes an even number of rows
+    if not (mirrored or kind in SILENT):
         torch.testing.assert_close(answers(back, bare), answers(theirs, bare))
