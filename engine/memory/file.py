@@ -119,7 +119,8 @@ def _checked(about: Any, tensors: dict[str, Tensor]) -> Stored:
             keys, values = (tensors[f"layers.0.{prefix}{end}"].shape for end in ("keys", "values"))
             if keys[:3] != values[:3]:
                 raise InputError(
-                    f"{prefix}keys {tuple(keys)} and {prefix}values {tuple(values)} are not of one memory"
+                    f"{prefix}keys {tuple(keys)} and {prefix}values {tuple(values)} are not of one "
+                    "memory"
                 )
     _check_rows(beside, len(first), length)
     layers = tuple(
@@ -149,5 +150,6 @@ def _check_rows(beside: Mapping[str, Tensor | None], batch: int, length: int) ->
             raise InputError(f"{name} should count in torch.int64, one number or one a row")
         if counts.numel() and (int(counts.min()) < 0 or int(counts.max()) > most):
             raise InputError(
-                f"{name} counts to {int(counts.max())} from {int(counts.min())}, which no memory does"
+                f"{name} counts to {int(counts.max())} from {int(counts.min())}, which no memory "
+                "does"
             )

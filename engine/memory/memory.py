@@ -1,20 +1,17 @@
 """What earlier tokens leave behind: one immutable value for key/value caches and for recurrence."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from engine.arguments import read_ids
 from engine.errors import InputError
-from engine.kernels.watched import transformed
 from engine.memory.file import read_memory, write_memory
 from engine.memory.layer import LayerMemory
-from engine.spec import Spec
 
 Keeps = Literal["segments", "tokens", "all"]
 Form = Literal["hidden_states", "keys_values"]
@@ -65,7 +62,8 @@ class Memory:
         """
         if any(layer.hidden is None for layer in self.layers):
             raise InputError(
-                "this memory holds keys and values, not hidden states: ask for use_memory='hidden_states' from its start"
+                "this memory holds keys and values, not hidden states: ask for "
+                "use_memory='hidden_states' from its start"
             )
         return tuple(layer.hidden for layer in self.layers if layer.hidden is not None)
 
@@ -75,9 +73,13 @@ class Memory:
             layer.with_tensors({name: change(value) for name, value in layer.tensors().items()})
             for layer in self.layers
         )
-        mask = None if self.mask is None else change(self.mask)
-        vacant = None if self.vacant is None else change(self.vacant)
-        seen = change(self.seen) if isinstance(self.seen, Tensor) else self.seen
+        mask, seen, vacant = self.mask, self.seen, self.vacant
+        if mask is not None:
+            mask = change(mask)
+        if isinstance(seen, Tensor):
+            seen = change(seen)
+        if vacant is not None:
+            vacant = change(vacant)
         return replace(self, layers=layers, mask=mask, seen=seen, vacant=vacant)
 
     def select(self, rows: Tensor) -> "Memory":
@@ -94,22 +96,9 @@ class Memory:
         """The rows of several memories as one batch (raises InputError where spec, length or form
         differ).
         """
-        for memory in memories:
-            check_is_memory(memory)
-        if not memories:
-            raise InputError("there is no memory to stack: give at least one")
+        _check_stack(memories)
         first = memories[0]
-        for other in memories[1:]:
-            if (other.spec, other.length, other.keeps) != (first.spec, first.length, first.keeps):
-                raise InputError(
-                    f"memories of '{first.spec}' with {first.length} tokens and of '{other.spec}' with {other.length} "
-                    "do not stack: they need the same spec and length"
-                )
-            if list(other.layers[0].tensors()) != list(first.layers[0].tensors()):
-                raise InputError(
-                    "a memory of hidden states and one of keys and values do not stack: project both first"
-                )
-        stacked = tuple(
+        layers = tuple(
             layers[0].with_tensors(
                 {
                     name: torch.cat([layer.tensors()[name] for layer in layers])
@@ -118,24 +107,23 @@ class Memory:
             )
             for layers in zip(*(memory.layers for memory in memories), strict=True)
         )
-        masks = [memory.mask for memory in memories]
-        mask = None
-        if any(part is not None for part in masks):
-            mask = torch.cat([memory._full_mask() for memory in memories])
-        seen: Tensor | int = first.seen
-        if any(isinstance(memory.seen, Tensor) or memory.seen != first.seen for memory in memories):
-            seen = torch.cat([memory._seen_by_row() for memory in memories])
-        vacant = None
+        stacked = replace(first, layers=layers, mask=None, vacant=None)
+        if any(memory.mask is not None for memory in memories):
+            stacked = replace(stacked, mask=torch.cat([one._full_mask() for one in memories]))
+        if any(isinstance(one.seen, Tensor) or one.seen != first.seen for one in memories):
+            stacked = replace(stacked, seen=torch.cat([one.seen_by_row() for one in memories]))
         if any(memory.vacant is not None for memory in memories):
             vacant = torch.cat([memory._vacant_by_row() for memory in memories])
-        return replace(first, layers=stacked, mask=mask, seen=seen, vacant=vacant)
+            stacked = replace(stacked, vacant=vacant)
+        return stacked
 
     def _full_mask(self) -> Tensor:
         if self.mask is not None:
             return self.mask
         return torch.ones(self.batch, self.length, dtype=torch.bool, device=self._any().device)
 
-    def _seen_by_row(self) -> Tensor:
+    def seen_by_row(self) -> Tensor:
+        """How many positions each row was given so far (b)."""
         if isinstance(self.seen, Tensor):
             return self.seen
         return torch.full((self.batch,), self.seen, device=self._any().device)
@@ -157,10 +145,14 @@ class Memory:
 
         An encoder's keys and values stay.
         """
-        empty = self.length - (0 if fresh is None else fresh.length)
+        empty = self.length
+        if fresh is not None:
+            empty -= fresh.length
         layers = []
         for index, layer in enumerate(self.layers):
-            begun = {} if fresh is None else fresh.layers[index].tensors()
+            begun: dict[str, Tensor] = {}
+            if fresh is not None:
+                begun = fresh.layers[index].tensors()
             tensors = {
                 name: torch.where(
                     rows.view(-1, *[1] * (value.dim() - 1)),
@@ -171,16 +163,15 @@ class Memory:
                 if name in ("hidden", "keys", "values")
             }
             layers.append(layer.with_tensors(tensors))
-        given = self.mask
-        if given is not None:
-            given = torch.where(
-                rows[:, None], torch.arange(self.length, device=rows.device) >= empty, given
-            )
+        mask = self.mask
+        if mask is not None:
+            held = torch.arange(self.length, device=rows.device) >= empty
+            mask = torch.where(rows[:, None], held, mask)
         return replace(
             self,
             layers=tuple(layers),
-            mask=given,
-            seen=torch.where(rows, 0, self._seen_by_row()),
+            mask=mask,
+            seen=torch.where(rows, 0, self.seen_by_row()),
             vacant=torch.where(rows, empty, self._vacant_by_row()),
         )
 
@@ -192,20 +183,18 @@ class Memory:
         """Moved or cast like a tensor; masks and counts keep their dtype."""
 
         def move(tensor: Tensor) -> Tensor:
-            return (
-                tensor.to(*args, **kwargs)
-                if tensor.is_floating_point()
-                else _move(tensor, *args, **kwargs)
-            )
+            if tensor.is_floating_point():
+                return tensor.to(*args, **kwargs)
+            return _move(tensor, *args, **kwargs)
 
         moved = self._map(move)
-        layers = tuple(
-            layer
-            if layer.distances is None
-            else replace(layer, distances=replace(layer.distances, keys=move(layer.distances.keys)))
-            for layer in moved.layers
-        )
-        return replace(moved, layers=layers)
+        layers = []
+        for layer in moved.layers:
+            if layer.distances is not None:
+                keys = move(layer.distances.keys)
+                layer = replace(layer, distances=replace(layer.distances, keys=keys))
+            layers.append(layer)
+        return replace(moved, layers=tuple(layers))
 
     def last(self, length: int) -> "Memory":
         """The newest `length` tokens (raises InputError for less than none)."""
@@ -215,7 +204,9 @@ class Memory:
             return self
         start = self.length - length
         layers = tuple(layer.between(start, self.length) for layer in self.layers)
-        mask = None if self.mask is None else self.mask[:, start:]
+        mask = self.mask
+        if mask is not None:
+            mask = mask[:, start:]
         return replace(
             self, layers=layers, length=length, mask=mask, vacant=later(self.vacant, start)
         )
@@ -229,9 +220,14 @@ class Memory:
         kept = self.length - count
         layers = tuple(layer.between(0, kept) for layer in self.layers)
         counted = [known[:, kept:] for known in (self.mask, self.held()) if known is not None]
-        dropped = count if not counted else torch.stack(counted).all(0).long().sum(-1)
-        mask = None if self.mask is None else self.mask[:, :kept]
-        vacant = None if self.vacant is None else self.vacant.clamp(max=kept)
+        dropped: Tensor | int = count
+        if counted:
+            dropped = torch.stack(counted).all(0).long().sum(-1)
+        mask, vacant = self.mask, self.vacant
+        if mask is not None:
+            mask = mask[:, :kept]
+        if vacant is not None:
+            vacant = vacant.clamp(max=kept)
         return replace(
             self, layers=layers, length=kept, mask=mask, seen=self.seen - dropped, vacant=vacant
         )
@@ -241,14 +237,18 @@ class Memory:
         and of remembered tokens.
         """
         remembered = {"hidden": 1, "keys": 2, "values": 2}
-        axes_of = [
-            {0: batch, remembered[name]: length} if name in remembered else {0: batch}
-            for layer in self.layers
-            for name in layer.tensors()
-        ]
+        axes_of: list[dict[int, Any]] = []
+        for layer in self.layers:
+            for name in layer.tensors():
+                axes_of.append({0: batch})
+                if name in remembered:
+                    axes_of[-1][remembered[name]] = length
         axes_of.append({0: batch})
-        axes_of += [] if self.mask is None else [{0: batch, 1: length}]
-        return axes_of + ([] if self.vacant is None else [{0: batch}])
+        if self.mask is not None:
+            axes_of.append({0: batch, 1: length})
+        if self.vacant is not None:
+            axes_of.append({0: batch})
+        return axes_of
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all; `Memory.load` reads it back to the same
@@ -278,62 +278,17 @@ class Memory:
         damaged).
         """
         about, layers, mask, counted, vacant = read_memory(path, device)
-        seen = counted if counted.dim() else int(counted)
+        seen: Tensor | int = counted
+        if not counted.dim():
+            seen = int(counted)
         return Memory(layers, about["length"], mask, seen, about["spec"], about["keeps"], vacant)
-
-
-def _flatten(memory: Memory) -> tuple[list[Tensor], list[Any]]:
-    """The tensors of a memory, with counts by row, and what names them: distances are made again."""
-    names = [list(layer.tensors()) for layer in memory.layers]
-    tensors = [value for layer in memory.layers for value in layer.tensors().values()]
-    tensors.append(memory._seen_by_row())
-    others = (memory.mask, memory.vacant)
-    present = [tensor is not None for tensor in others]
-    tensors += [tensor for tensor in others if tensor is not None]
-    # An exporter would take the size of what a tensor views for one of its own.
-    if not transformed():
-        tensors = [tensor.clone() if tensor._is_view() else tensor for tensor in tensors]
-    return tensors, [names, present, memory.spec, memory.keeps]
-
-
-def _unflatten(tensors: Iterable[Any], context: list[Any]) -> Memory:
-    names, present, spec, keeps = context
-    rest = iter(tensors)
-    layers = tuple(LayerMemory(**{name: next(rest) for name in layer}) for layer in names)
-    seen = next(rest)
-    mask, vacant = (next(rest) if here else None for here in present)
-    first = layers[0].hidden if layers[0].hidden is not None else layers[0].keys
-    # torch also passes what stands for tensors.
-    length = first.shape[-2] if isinstance(first, Tensor) else 0
-    return Memory(layers, length, mask, seen, spec, keeps, vacant)
-
-
-def _flatten_with_names(memory: Memory) -> tuple[list[tuple[Any, Tensor]], list[Any]]:
-    tensors, context = _flatten(memory)
-    names = [f"layers_{index}_{name}" for index, layer in enumerate(context[0]) for name in layer]
-    names += [
-        "seen",
-        *(name for name, here in zip(("mask", "vacant"), context[1], strict=True) if here),
-    ]
-    return [
-        (GetAttrKey(name), tensor) for name, tensor in zip(names, tensors, strict=True)
-    ], context
-
-
-register_pytree_node(
-    Memory,
-    _flatten,
-    _unflatten,
-    serialized_type_name="engine.Memory",
-    flatten_with_keys_fn=_flatten_with_names,
-)
 
 
 def _oldest_empty(newest: Tensor | None, like: Tensor) -> Tensor:
     """The newest places of a row, (1 m d) or (1 g m k), behind zeros that make it as long as
     another.
     """
-    axis = 1 if like.dim() == 3 else 2
+    axis = like.dim() - 2
     if newest is None:
         return like.new_zeros(())
     empty = list(newest.shape)
@@ -343,7 +298,9 @@ def _oldest_empty(newest: Tensor | None, like: Tensor) -> Tensor:
 
 def later(vacant: Tensor | None, start: int) -> Tensor | None:
     """How many places of each row are vacant from place `start` on."""
-    return None if vacant is None else (vacant - start).clamp(min=0)
+    if vacant is None:
+        return None
+    return (vacant - start).clamp(min=0)
 
 
 def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -359,24 +316,21 @@ def check_is_memory(given: object) -> None:
         )
 
 
-def check_memory(spec: Spec, memory: Memory, batch: int) -> None:
-    """Raise InputError for a memory of another network or batch."""
-    if memory.spec != spec.name or len(memory.layers) != spec.dims.layers:
-        raise InputError(
-            f"this memory was made by '{memory.spec}' with {len(memory.layers)} layers, not by '{spec.name}' "
-            f"with {spec.dims.layers}"
-        )
-    layer, dims = memory.layers[0], spec.dims
-    found = layer.keys.shape[1::2] if layer.keys is not None else memory._any().shape[2:]
-    expected = (dims.kv_heads, dims.head) if layer.keys is not None else (dims.model,)
-    if tuple(found) != expected:
-        raise InputError(
-            f"this memory holds states of shape {tuple(found)}, '{spec.name}' has {expected}"
-        )
-    lengths = [layer.length for layer in memory.layers]
-    if any(length != memory.length for length in lengths):
-        raise InputError(
-            f"this memory holds {lengths} tokens in its layers, all of them should hold {memory.length}"
-        )
-    if memory.batch != batch:
-        raise InputError(f"this memory holds {memory.batch} rows, the input has {batch}")
+def _check_stack(memories: Sequence[Memory]) -> None:
+    """Raise InputError for memories that cannot be rows of one."""
+    for memory in memories:
+        check_is_memory(memory)
+    if not memories:
+        raise InputError("there is no memory to stack: give at least one")
+    first = memories[0]
+    for other in memories[1:]:
+        if (other.spec, other.length, other.keeps) != (first.spec, first.length, first.keeps):
+            raise InputError(
+                f"memories of '{first.spec}' with {first.length} tokens and of '{other.spec}' with "
+                f"{other.length} do not stack: they need the same spec and length"
+            )
+        if list(other.layers[0].tensors()) != list(first.layers[0].tensors()):
+            raise InputError(
+                "a memory of hidden states and one of keys and values do not stack: project both "
+                "first"
+            )

@@ -55,13 +55,13 @@ class MemoryPolicy:
         raise NotImplementedError
 
     def start(self, batch: int, like: Tensor) -> Memory | None:
-        """The memory before the first token, in the dtype and on the device of `like`; else None."""
+        """The memory before the first token, in the dtype and on the device of `like`, if any."""
         return None
 
     def remember(
         self, past: LayerMemory, entered: Tensor, made: LayerMemory, form: Form, keeps: Keeps
     ) -> LayerMemory:
-        """What a block leaves behind: from its past, its inputs (b i d), its keys and values (b g m+i k)."""
+        """What a block leaves, from its past, inputs (b i d), keys and values (b g m+i k)."""
         return made
 
     def mask_after(self, mask: Tensor, new: int, keeps: Keeps) -> Tensor:
