@@ -12,7 +12,7 @@ from engine.memory.memory import Memory
 
 
 def _flatten(memory: Memory) -> tuple[list[Tensor], list[Any]]:
-    """The tensors of a memory, counts by row among them, and their names; distances are made anew."""
+    """The tensors of a memory, with counts by row, and their names; distances are made anew."""
     names = [list(layer.tensors()) for layer in memory.layers]
     tensors = [value for layer in memory.layers for value in layer.tensors().values()]
     tensors.append(memory.seen_by_row())
