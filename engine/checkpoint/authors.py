@@ -54,8 +54,9 @@ def read_authors(
             continue
         if not isinstance(settings, Mapping):
             raise CheckpointError(
-                f"{path} holds tensors of {layout.model_type} without its settings ({' or '.join(layout.settings)}): put "
-                "them into pytorch_model.bin beside a spec.yaml or config.json"
+                f"{path} holds tensors of {layout.model_type} without its settings "
+                f"({' or '.join(layout.settings)}): put them into pytorch_model.bin beside a "
+                "spec.yaml or config.json"
             )
         rows = {f"rows of {key}": len(tensor) for key, tensor in state.items() if tensor.dim()}
         return (
@@ -65,7 +66,8 @@ def read_authors(
         )
     known = ", ".join(layout.model_type for layout in layouts.values())
     raise CheckpointError(
-        f"{path} is a file; give the folder that holds it and its config.json, or a file of the authors of: {known}"
+        f"{path} is a file; give the folder that holds it and its config.json, or a file of the "
+        f"authors of: {known}"
     )
 
 

@@ -206,7 +206,8 @@ def _check_fresh(wanted: int, stored: Stored) -> None:
     held = sum(math.prod(stored.shape(name)) for name in stored.names())
     if wanted > max(MOST_FRESH, 4 * held):
         raise CheckpointError(
-            f"{stored.folder} holds {held} numbers, and its description asks for {wanted} more: too many for a new head"
+            f"{stored.folder} holds {held} numbers, and its description asks for {wanted} more: "
+            "too many for a new head"
         )
 
 

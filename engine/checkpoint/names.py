@@ -1,9 +1,10 @@
 """The grammar of weight maps: our name → their name, an optional einops pattern, and groups that
 they fuse.
 
-    blocks.*.attention_norm: layer.*.rel_attn.layer_norm                       a module and all below it
+    blocks.*.attention_norm: layer.*.rel_attn.layer_norm      a module and all below it
     blocks.*.attention.query.weight: [layer.*.rel_attn.q, "d h k -> (h k) d"]  their axes → ours
-    blocks.*.attention.(query key value).bias: [h.*.attn.c_attn.bias, "(c o) -> c o"]   c counts the group
+    blocks.*.attention.(query key value).bias: [h.*.attn.c_attn.bias, "(c o) -> c o"]
+                                                                 c counts the group
 
 `*` stands for a number. Names of a head begin with `heads.NAME` and are whole; all others stand
 below the layout's prefix.
@@ -38,9 +39,9 @@ class Slot:
         """Our tensors by name, from theirs."""
         if self.pattern is not None:
             tensor = rearrange(tensor, self.pattern, **_used(self.pattern, self._sizes(sizes)))
-        return dict(
-            zip(self.ours, tensor.unbind(0) if len(self.ours) > 1 else (tensor,), strict=True)
-        )
+        if len(self.ours) == 1:
+            return {self.ours[0]: tensor}
+        return dict(zip(self.ours, tensor.unbind(0), strict=True))
 
     def write(self, tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:
         """Their tensor, from ours: the inverse of `read`."""
@@ -112,8 +113,7 @@ def slots_of(
 
 def _expression(ours: str) -> re.Pattern[str]:
     members = GROUP.search(ours)
-    text = GROUP.sub("MEMBER", ours) if members else ours
-    text = re.escape(text).replace(r"\*", r"(\d+)")
+    text = re.escape(GROUP.sub("MEMBER", ours)).replace(r"\*", r"(\d+)")
     if members:
         text = text.replace("MEMBER", "(?P<member>" + "|".join(_members(ours)) + ")")
     return re.compile(text + r"(?P<rest>\..+)?$")
@@ -121,7 +121,9 @@ def _expression(ours: str) -> re.Pattern[str]:
 
 def _members(ours: str) -> list[str]:
     found = GROUP.search(ours)
-    return found.group(1).split() if found else []
+    if found is None:
+        return []
+    return found.group(1).split()
 
 
 def _numbers(match: re.Match[str]) -> list[str]:

@@ -135,12 +135,11 @@ def _authors_source(
     file: Path, spec: SpecSource | None, overrides: Mapping[str, Any] | None
 ) -> Source:
     """The spec and the tensors of a file that the authors' code wrote."""
-    known = families() if spec is None else {"": _plain(spec)}
-    specs = (
-        {name: load_spec(data) for name, data in known.items()}
-        if spec is None
-        else {"": load_spec(spec)}
-    )
+    if spec is None:
+        known = families()
+        specs = {name: load_spec(data) for name, data in known.items()}
+    else:
+        known, specs = {"": _plain(spec)}, {"": load_spec(spec)}
     layouts = {
         name: one.checkpoint.original
         for name, one in specs.items()
@@ -148,7 +147,8 @@ def _authors_source(
     }
     if not layouts:
         raise CheckpointError(
-            "this spec has no checkpoint.original section, so the names in the authors' file are unknown"
+            "this spec has no checkpoint.original section, so the names in the authors' file are "
+            "unknown"
         )
     name, settings, tensors = read_authors(file, layouts)
     layout = layouts[name]
@@ -170,13 +170,17 @@ def stored_in(source: Source) -> Stored:
 
 def _told(problem: Problem, layout: Layout, folder: Path) -> str:
     name = field_of(problem.path, layout)
-    field = problem.path if name is None else f"{name} ({problem.path})"
+    field = problem.path
+    if name is not None:
+        field = f"{name} ({problem.path})"
     return f"{folder / 'config.json'}: {field}: {problem.message}"
 
 
 def _plain(spec: SpecSource) -> dict[str, Any]:
     """A spec as it is written, with its parents merged in."""
-    return spec.to_dict() if isinstance(spec, Spec) else read(spec)
+    if isinstance(spec, Spec):
+        return spec.to_dict()
+    return read(spec)
 
 
 def _family(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,8 +188,8 @@ def _family(config: Mapping[str, Any]) -> dict[str, Any]:
     wanted = str(config.get("model_type"))
     if wanted not in known:
         raise CheckpointError(
-            f"config.json has model_type '{wanted}', which no shipped spec describes{nearest(wanted, known)}; "
-            "give the spec of its family with spec="
+            f"config.json has model_type '{wanted}', which no shipped spec describes"
+            f"{nearest(wanted, known)}; give the spec of its family with spec="
         )
     return known[wanted]
 
@@ -210,20 +214,27 @@ def _head(config: Mapping[str, Any], layout: Layout) -> tuple[str | None, list[s
     }
     name = architectures[0]
     for framework in OTHER_FRAMEWORKS:
-        name = name if name in heads else name.removeprefix(framework)
+        if name not in heads:
+            name = name.removeprefix(framework)
     head = heads.get(name)
     if head is None:
         classes = ", ".join(heads)
-        return None, [f"config.json names the class {name}, which the spec does not know (it has: {classes}), so that "
-                      "the network has no head: name one with head="]  # fmt: skip
-    return None if head == "none" else head, []
+        remark = (
+            f"config.json names the class {name}, which the spec does not know (it has: {classes}),"
+            " so that the network has no head: name one with head="
+        )
+        return None, [remark]
+    if head == "none":
+        return None, []
+    return head, []
 
 
 def labels_of(head: str | None) -> frozenset[str]:
     """The fields of config.json that a head's own options say."""
     options = head_options().get(head or "")
-    fields = () if options is None else options.model_fields
-    return frozenset(name for name in LABEL_FIELDS if name in fields)
+    if options is None:
+        return frozenset()
+    return frozenset(name for name in LABEL_FIELDS if name in options.model_fields)
 
 
 def _with_head(data: dict[str, Any], config: Mapping[str, Any], head: str | None) -> dict[str, Any]:
@@ -238,7 +249,8 @@ def _with_head(data: dict[str, Any], config: Mapping[str, Any], head: str | None
             }
         except (TypeError, ValueError):
             raise CheckpointError(
-                f"config.json: id2label should give each number its name, found {labels['id2label']!r}"
+                "config.json: id2label should give each number its name, found "
+                f"{labels['id2label']!r}"
             ) from None
         labels["num_labels"] = len(labels["id2label"])
     for name, taken in head_options().items():

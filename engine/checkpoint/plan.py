@@ -69,7 +69,9 @@ class Plan:
     def zeros(self) -> frozenset[str]:
         """Parameters that the layout lacks because they are zero there."""
         layout = self.source.layout
-        return frozenset(layout.zeros if isinstance(layout, OriginalLayout) else ())
+        if isinstance(layout, OriginalLayout):
+            return frozenset(layout.zeros)
+        return frozenset()
 
     @property
     def other_shape(self) -> tuple[str, ...]:
@@ -84,9 +86,9 @@ class Plan:
         """Raise CheckpointError where the body of the network would not be filled."""
         where = self.source.folder
         if lost := [name for name in self.unfilled if not name.startswith(OPTIONAL)]:
+            wanted = some([self._wanted(name) for name in lost[:8]], len(lost))
             raise CheckpointError(
-                f"{where} lacks {some([self._wanted(name) for name in lost[:8]], len(lost))}: it holds another network, "
-                "or only a part of this one"
+                f"{where} lacks {wanted}: it holds another network, or only a part of this one"
             )
         wrong = [
             row
@@ -101,19 +103,26 @@ class Plan:
         """Our name with the one that was looked for, and the nearest that is left over."""
         theirs = self.looked_for.get(name, name)
         near = difflib.get_close_matches(theirs, self.left_over, n=1, cutoff=0.7)
-        told = [] if theirs == name else [f"there {theirs}"]
-        told += [f"left over and near it: {near[0]}"] if near else []
-        return f"{name} ({'; '.join(told)})" if told else name
+        told = []
+        if theirs != name:
+            told.append(f"there {theirs}")
+        if near:
+            told.append(f"left over and near it: {near[0]}")
+        if not told:
+            return name
+        return f"{name} ({'; '.join(told)})"
 
 
 def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
     """What fills a model on the meta device from these tensors."""
     groups = shared_names(model)
-    found = _Found({}, {}, {}, ())
+    buffers: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     if source.layout is None:
         found = _own(model, groups, stored, source)
     else:
         found = _theirs(model, groups, stored, source.layout, source.spec.heads.default)
+        buffers, unused = source.layout.buffers, source.layout.unused
     shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     slots = tuple(dict.fromkeys(found.slots.values()))
     read = {name: shape for slot in slots for name, shape in _shapes(slot, stored, source).items()}
@@ -122,7 +131,6 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
         slot = found.slots.get(name)
         rows.append(Row(name, shapes[name], slot.theirs if slot else None, read.get(name)))
     used = {stored.place(name) for name in (*(slot.theirs for slot in slots), *found.copies)}
-    buffers, unused = (source.layout.buffers, source.layout.unused) if source.layout else ((), ())
     rest = [
         name
         for name in stored.names()
@@ -150,7 +158,10 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
 def some(names: Sequence[str], total: int | None = None) -> str:
     """The first eight names, and how many more there are."""
     more = (total or len(names)) - 8
-    return ", ".join(names[:8]) + (f" and {more} more" if more > 0 else "")
+    told = ", ".join(names[:8])
+    if more > 0:
+        told += f" and {more} more"
+    return told
 
 
 @dataclass(frozen=True)
@@ -240,7 +251,8 @@ def _theirs(
         owners = tuple(owner[name] for name in slot.ours)
         for name in owners:
             found.looked_for.setdefault(name, slot.theirs)
-        for name in owners if names else ():
+            if not names:
+                continue
             chosen = found.slots.setdefault(name, Slot(names[0], owners, slot.pattern))
             found.copies.update({copy: chosen.theirs for copy in names if copy != chosen.theirs})
     foreign: tuple[str, ...] = ()
@@ -257,12 +269,17 @@ def _theirs(
 
 def _names_of(head: str, layout: Layout) -> list[str]:
     """Published names of a head's modules and parameters."""
-    entries = [theirs for ours, theirs in layout.names.items() if ours.startswith(f"heads.{head}.")]
-    return [theirs if isinstance(theirs, str) else theirs[0] for theirs in entries]
+    names = []
+    for ours, theirs in layout.names.items():
+        if not isinstance(theirs, str):
+            theirs, _ = theirs  # the other is an einops pattern
+        if ours.startswith(f"heads.{head}."):
+            names.append(theirs)
+    return names
 
 
 def _shapes(slot: Slot, stored: Stored, source: Source) -> dict[str, tuple[int, ...]]:
-    """Shapes of our tensors in one of theirs; theirs where it does not come apart as the map says."""
+    """Shapes of our tensors in one of theirs; its own where the map does not take it apart."""
     blank = torch.empty(stored.shape(slot.theirs), device="meta")
     try:
         return {name: tuple(tensor.shape) for name, tensor in _read(slot, blank, source).items()}

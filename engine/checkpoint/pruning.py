@@ -36,8 +36,8 @@ class Pruned:
         axis = 1 if found.group(2) == "output" else 0
         if tensor.shape[axis] != len(kept):
             raise CheckpointError(
-                f"config.json says pruned_heads, but {name} has {tensor.shape[axis]} features of heads instead of "
-                f"{len(kept)}"
+                f"config.json says pruned_heads, but {name} has {tensor.shape[axis]} features of "
+                f"heads instead of {len(kept)}"
             )
         whole = list(tensor.shape)
         whole[axis] = self.width
@@ -75,8 +75,8 @@ def pruned_heads(config: Mapping[str, Any], spec: Spec) -> Pruned:
         )
         if not (numbers and str(block).isdecimal() and int(block) < dims.layers):
             raise CheckpointError(
-                f"config.json: pruned_heads says {block}: {heads!r}; there are blocks 0 to {dims.layers - 1} with heads "
-                f"0 to {dims.heads - 1}"
+                f"config.json: pruned_heads says {block}: {heads!r}; there are blocks 0 to "
+                f"{dims.layers - 1} with heads 0 to {dims.heads - 1}"
             )
         left = [head for head in range(dims.heads) if head not in heads]
         kept[int(block)] = tuple(head * dims.head + i for head in left for i in range(dims.head))

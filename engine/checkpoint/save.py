@@ -61,13 +61,15 @@ def save_model(
         raise CheckpointError("this model is on the meta device: it has no weights to save")
     if holds_int8(model):
         raise CheckpointError(
-            "this model holds 8-bit weights, which lost digits: save one that was loaded without weights='int8'"
+            "this model holds 8-bit weights, which lost digits: save one that was loaded without "
+            "weights='int8'"
         )
     for name, parameter in model.named_parameters():
         if type(parameter.data) is not Tensor:
             raise CheckpointError(
-                f"{name} is a {type(parameter.data).__name__} of another library, which files of plain tensors cannot "
-                "hold: save the network before it is quantised or sharded, or its gathered state"
+                f"{name} is a {type(parameter.data).__name__} of another library, which files of "
+                "plain tensors cannot hold: save the network before it is quantised or sharded, or "
+                "its gathered state"
             )
     if format == "engine":
         with staged(path) as stage:
@@ -120,7 +122,9 @@ def _checked_files(spec: Spec, layout: Layout) -> dict[str, dict[str, Any]]:
     if isinstance(config.get("id2label"), Mapping):
         config["id2label"] = {str(number): text for number, text in config["id2label"].items()}
     files = {"config.json": config}
-    return {**files, "generation_config.json": generation} if generation else files
+    if generation:
+        files["generation_config.json"] = generation
+    return files
 
 
 def _lost(
@@ -168,7 +172,9 @@ def _architecture(spec: Spec, layout: Layout) -> str:
         raise CheckpointError(
             f"transformers has no {layout.model_type} class for the head '{head}'; it has: {known}"
         )
-    return classes if isinstance(classes, str) else classes[0]
+    if isinstance(classes, str):
+        return classes
+    return classes[0]
 
 
 def _their_tensors(model: Model, layout: Layout) -> Iterator[tuple[str, Tensor]]:

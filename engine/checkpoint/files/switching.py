@@ -37,7 +37,7 @@ def staged(folder: Path) -> Iterator[Path]:
 class _LastSave(NamedTuple):
     """What a folder holds of an earlier save of ours."""
 
-    index: bool
+    sharded: bool
     """Whether its weights lie in shards."""
     digests: dict[str, str]
     """Of the descriptions that it wrote, by name."""
@@ -57,7 +57,7 @@ def _moves(stage: Path, folder: Path) -> list[staging.Step]:
     steps += [("put", name) for name in new if name not in (pointer, *DESCRIPTIONS)]
     steps.append(("put", pointer))
     # A single file goes as soon as there are shards; an index only where a save of ours wrote it.
-    if pointer == INDEX or last.index:
+    if pointer == INDEX or last.sharded:
         steps.append(("remove", other))
     steps += [("put", name) for name in new if name in DESCRIPTIONS]
     return steps + [("remove", name) for name in last.shards if name not in new]

@@ -105,7 +105,7 @@ class _File:
         if not self.shapes:
             for name in file.keys():  # noqa: SIM118 - no mapping
                 self.shapes[name] = tuple(file.get_slice(name).get_shape())
-        return file.get_tensor  # type: ignore[no-any-return]
+        return file.get_tensor
 
     def _among_objects(self) -> Any:
         """What a training program wrote, settings and all, where the tensors stand apart from the
