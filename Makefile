@@ -46,9 +46,10 @@ format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Every section and field of specs, from the classes that read them.
+# Every section and field of specs and recipes, from the classes that read them.
 docs: .venv/ready
 	$(BIN)/engine schema --markdown > docs/spec.md
+	$(BIN)/engine recipe schema --markdown > docs/recipe.md
 
 # `make bench ARGUMENTS="--write --peer PYTHON"`: with another peer, and docs/benchmarks renewed
 bench: .venv/bench-ready

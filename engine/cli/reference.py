@@ -1,4 +1,4 @@
-"""The spec language as a page: one table a section, made from the JSON Schema."""
+"""The languages of specs and recipes as pages: one table a section, made from the JSON Schema."""
 
 import json
 import re
@@ -6,12 +6,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-INTRODUCTION = """# The spec language
+SPECS = """# The spec language
 
 Made by `make docs` from the classes that read specs: do not edit. Sections stand in the order in
 which data flows through the network. A field without a default is needed, here or in the spec that
 `extends` names; a section that is left out has its defaults. Rules between fields are checked when
 a spec is read.
+"""
+RECIPES = """# The language of recipes
+
+Made by `make docs` from the classes that read recipes: do not edit. A field without a default is
+needed, here or in the recipe that `extends` names; a section that is left out has its defaults.
+Rules between fields, and between a recipe and its network, are checked when a recipe is read. All
+counts are global: no number depends on how many processes run the recipe.
 """
 TAGS = ("kind", "algorithm")
 UNBOUNDED = 2**31 - 1
@@ -22,7 +29,12 @@ def spec_reference(schema: Mapping[str, Any]) -> str:
     """The page in Markdown: every section of a schema with the type, default and description of
     its fields.
     """
-    return "\n".join((INTRODUCTION, *_Page(schema).sections()))
+    return "\n".join((SPECS, *_Page(schema).sections("spec")))
+
+
+def recipe_reference(schema: Mapping[str, Any]) -> str:
+    """The page of recipes, made as that of specs."""
+    return "\n".join((RECIPES, *_Page(schema).sections("recipe")))
 
 
 class _Page:
@@ -64,15 +76,17 @@ class _Page:
         constant = [field for field, node in section["properties"].items() if "const" in node]
         return (*section.get("required", ()), *constant)
 
-    def sections(self) -> Iterator[str]:
-        """The whole spec, then each section."""
-        yield self._section("spec", self.schema)
+    def sections(self, whole: str) -> Iterator[str]:
+        """The whole file, then each section."""
+        yield self._section(whole, self.schema)
         for name, heading in self.headings.items():
             yield self._section(heading, self.definitions[name])
         for head, options in self._options().items():
             yield self._section(f"heads.options.{head}", options)
 
     def _options(self) -> Mapping[str, Any]:
+        if "Heads" not in self.definitions:
+            return {}
         options = self.definitions["Heads"]["properties"]["options"]
         return options.get("properties", {})
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.cli.describe import parse_overrides
+from engine.cli.reference import recipe_reference
 from engine.cli.schema import partial_schema
 
 recipe = typer.Typer(no_args_is_help=True, help="Look at recipes of training.")
@@ -32,15 +33,28 @@ def describe(
 
 
 @recipe.command()
-def schema() -> None:
+def schema(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="A page of every section and field instead.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of recipes, for editors that check and complete YAML."""
-    typer.echo(json.dumps(recipe_schema(), indent=2))
+    if markdown:
+        typer.echo(recipe_reference(complete_recipe_schema()), nl=False)
+    else:
+        typer.echo(json.dumps(recipe_schema(), indent=2))
 
 
 def recipe_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a recipe file; no key is required, since a file may leave it to its
     parent.
     """
+    whole = partial_schema(complete_recipe_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def complete_recipe_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe with what its parents say merged in: needed keys are required."""
     from engine.training.recipe.model import Recipe
 
     whole = Recipe.model_json_schema()
@@ -48,4 +62,4 @@ def recipe_schema() -> dict[str, Any]:
         "type": "string",
         "description": "The parent: a file, or a name below recipes/.",
     }
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **partial_schema(whole)}
+    return whole
