@@ -89,7 +89,7 @@ class PieceAlgorithm:
             for piece, index in zip(pieces, range(count))
             if options.split_digit_comma and ends_in_number(piece)
         )
-        self._doubtful = frozenset(index + ids.offset for index in (unknown, *split))
+        self._doubtful = frozenset([unknown, *split])
         # Where ids are moved, the model's own unknown piece has no place; unknown text gets the
         # unknown token.
         self.unknown: int | None = unknown + ids.offset
@@ -166,9 +166,11 @@ class PieceAlgorithm:
             return None
         doubtful, offset = self._doubtful, self.options.ids.offset
         found = self._processor.encode(self._edited(texts), return_type=int, num_threads=-1)
-        if offset:
-            found = [[index + offset for index in ids] for ids in found]
-        return [ids if doubtful.isdisjoint(ids) else None for ids in found]
+        if offset == 0:
+            return [ids if doubtful.isdisjoint(ids) else None for ids in found]
+        return [
+            [index + offset for index in ids] if doubtful.isdisjoint(ids) else None for ids in found
+        ]
 
     def _edited(self, texts: list[str]) -> list[str]:
         if not self._edits:
