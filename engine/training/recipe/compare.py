@@ -1,4 +1,4 @@
-"""What differs between the recipe that a run was begun with and the one that it should go on with."""
+"""What differs between the recipe that a run was begun with and the one that it goes on with."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -119,7 +119,9 @@ class HeldOutShare(Section):
 
 
 class Mix(Section):
-    """How often texts of each language are drawn: p^alpha (Lample and Conneau 2019, section 3.1)."""
+    """How often texts of each language are drawn: p^alpha (Lample and Conneau 2019, section
+    3.1).
+    """
 
     by: Literal["language"] = "language"
     """What is mixed."""
@@ -232,7 +234,9 @@ class MaskedObjective(Section):
 
 
 class TranslationObjective(Section):
-    """Masked language modelling over a sentence and its translation (Lample and Conneau 2019, 3.4)."""
+    """Masked language modelling over a sentence and its translation (Lample and Conneau 2019,
+    3.4).
+    """
 
     kind: Literal["translation"]
     """Which of the kinds this is."""
@@ -268,7 +272,9 @@ class Spans(Section):
 
 
 class Segments(Section):
-    """Rows of two segments A and B; a share of the Bs comes from elsewhere (Yang et al. 2019, 2.5)."""
+    """Rows of two segments A and B; a share of the Bs comes from elsewhere (Yang et al. 2019,
+    2.5).
+    """
 
     pairs: bool = False
     """Whether rows hold two segments."""
@@ -299,7 +305,9 @@ class PermutationObjective(Section):
 
 
 class RecurrentObjective(Section):
-    """The next token of a stream whose memory is carried from segment to segment (Dai et al. 2019)."""
+    """The next token of a stream whose memory is carried from segment to segment (Dai et al.
+    2019).
+    """
 
     kind: Literal["recurrent"]
     """Which of the kinds this is."""
