@@ -2,6 +2,7 @@
 in one way only.
 """
 
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -141,6 +142,26 @@ def check_word(name: str, given: object, allowed: Iterable[str]) -> None:
     """Raise InputError for what is neither one of the allowed words nor left out."""
     if given is not None and not (isinstance(given, str) and given in allowed):
         raise InputError(f"{name} is {given!r}, expected one of {', '.join(allowed)}")
+
+
+def check_seed(given: object) -> None:
+    """Raise InputError for what is neither a whole number that a generator takes nor left out."""
+    if given is None:
+        return
+    if isinstance(given, bool | Tensor) or not hasattr(given, "__index__"):
+        raise InputError(f"seed is a {type(given).__name__}, expected a whole number or None")
+    try:
+        torch.Generator().manual_seed(operator.index(given))
+    except (OverflowError, RuntimeError, TypeError, ValueError):
+        raise InputError(f"seed is {given!r:.60}, expected a whole number of 64 bits") from None
+
+
+def check_head(given: object) -> None:
+    """Raise InputError for what is neither the name of a head nor left out."""
+    if given is not None and not isinstance(given, str):
+        raise InputError(
+            f"head is a {type(given).__name__}, expected the name of one, or None for the backbone"
+        )
 
 
 def check_count(name: str, given: object, least: int = 1) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 import heads
-from engine.arguments import check_dtype, read_device
+from engine.arguments import check_dtype, check_head, check_seed, read_device
 from engine.errors import InputError, Problem, SpecError
 from engine.model import Model
 from engine.parameters.init import initialize
@@ -55,6 +55,7 @@ def build_model(
     resolved = load_spec(spec, overrides)
     place = read_device(device)
     check_dtype(dtype)
+    check_seed(seed)
     model = assemble(resolved, head, **head_options)
     if place.type != "meta" and any(buffer.is_meta for buffer in model.buffers()):
         # A head's own buffers hold values from the beginning.
@@ -74,6 +75,7 @@ def assemble(
     **head_options: Any,
 ) -> Model:
     """The modules of a model, their weights not yet filled."""
+    check_head(head)
     name = spec.heads.default if head == "default" else head
     if head_options and name is None:
         raise InputError(f"a bare backbone has no option '{next(iter(head_options))}'")

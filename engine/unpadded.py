@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
-from engine.network.inputs import Inputs
+from engine.network.inputs import ARGUMENTS, Inputs, read_inputs
 from engine.network.network import Network
 from engine.network.outputs import Output
 from engine.spec import Spec
@@ -32,6 +32,12 @@ def run_unpadded(model: Network, tokens_at_once: int = 4096, **call: Any) -> Out
     padding, or with labels at padding.
     """
     _check(model, call)
+    read = read_inputs(
+        Inputs(**{name: value for name, value in call.items() if name in ARGUMENTS}), model.device
+    )
+    call |= {name: getattr(read, name) for name in call if name in ARGUMENTS}
+    if read.input_ids is None and read.inputs_embeds is None:
+        raise InputError("rows run apart need input_ids or inputs_embeds")
     inputs = Inputs(**{name: call[name] for name in (*PADDED, "target_mapping") if name in call})
     real, labels = inputs.padding(model.spec), call.get("labels")
     if real is None:

@@ -32,8 +32,8 @@ def build_tokenizer(options: CommonOptions | Mapping[str, Any], directory: str |
     """Make a tokenizer of options (or a `tokenizer:` section) and the vocabulary files in a
     directory.
 
-    Raises VocabularyError for a file that is missing or broken, pydantic's ValidationError for
-    options that are.
+    Raises VocabularyError for a file that is missing or broken, TokenizationError for options
+    that are.
     """
     place = as_path("directory", directory, TokenizationError)
     checked = parse_options(options)

@@ -12,7 +12,7 @@ from tokenization.files.paths import as_path
 from tokenization.files.published import SPECS, read_published, read_yaml
 from tokenization.files.staging import read_whole
 from tokenization.files.vocabulary_files import boundary
-from tokenization.options import laid_over, parse_options
+from tokenization.options import check_options, laid_over, parse_options
 from tokenization.saving import TOKENIZER_FILE
 from tokenization.tokenizer import Tokenizer
 
@@ -67,7 +67,7 @@ def _build(
     file is a VocabularyError, one of the caller pydantic's ValidationError.
     """
     with boundary(source):
-        parse_options(section)
+        check_options(section)
     options = parse_options(laid_over(section, changes))
     file = getattr(options, "tokenizer_file", "")
     if getattr(options, "backend", None) == "tokenizers" and (directory / file).is_file():

@@ -5,6 +5,7 @@ of YAML. The section is a union whose members differ in `algorithm`; each member
 keys.
 """
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -13,10 +14,12 @@ from pydantic import (
     ConfigDict,
     Field,
     TypeAdapter,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
+from tokenization.errors import TokenizationError
 from tokenization.files.staging import is_plain
 from tokenization.section import Section
 
@@ -278,6 +281,7 @@ def laid_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return result
 
 
+ALGORITHMS = (SentencePieceOptions, BytePairOptions, WordOptions)
 TokenizerOptions = Annotated[
     SentencePieceOptions | BytePairOptions | WordOptions, Field(discriminator="algorithm")
 ]
@@ -288,7 +292,35 @@ _ADAPTER: TypeAdapter[SentencePieceOptions | BytePairOptions | WordOptions] = Ty
 
 
 def parse_options(section: Any) -> SentencePieceOptions | BytePairOptions | WordOptions:
-    """Check a `tokenizer:` section (a mapping, or options already made); raises pydantic's
-    ValidationError.
+    """Check a `tokenizer:` section (a mapping, or options already made); raises TokenizationError
+    that names every option that is wrong.
     """
+    try:
+        return check_options(section)
+    except ValidationError as error:
+        raise TokenizationError("; ".join(explain_options(error))) from None
+
+
+def check_options(section: Any) -> SentencePieceOptions | BytePairOptions | WordOptions:
+    """The options of a section; raises pydantic's ValidationError."""
     return _ADAPTER.validate_python(section)
+
+
+def explain_options(error: ValidationError, most: int = 5) -> list[str]:
+    """What is wrong with each option: its name, what was given and what would be right."""
+    return [_problem(issue) for issue in error.errors(include_url=False)[:most]]
+
+
+def _problem(issue: Any) -> str:
+    # The first part of a place names the algorithm.
+    path = [str(part)[:60] for part in issue["loc"][1:]]
+    if issue["type"] == "extra_forbidden":
+        names = {name for kind in ALGORITHMS for name in kind.model_fields}
+        close = difflib.get_close_matches(path[-1], names, n=1)
+        meant = f", did you mean '{close[0]}'?" if close else ""
+        return f"there is no option '{'.'.join(path)}'{meant}"
+    if issue["type"].startswith("union_tag"):
+        path = ["algorithm"]
+    text = issue["msg"].removeprefix("Value error, ")
+    given = f"{issue['input']!r:.60}"
+    return f"{'.'.join(path) or 'options'}: {text}, found {given}"

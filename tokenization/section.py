@@ -41,6 +41,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__index__") and not isinstance(value, int):
         try:
             return operator.index(value)
-        except TypeError:
+        except (RuntimeError, TypeError, ValueError):
             return value
     return value

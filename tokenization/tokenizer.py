@@ -155,7 +155,14 @@ class Tokenizer:
         """
         count = 0
         added = {token.content: token for token in self.options.added_tokens}
-        for token in tokens:
+        check_flags(special=special)
+        if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+            raise TokenizationError(f"tokens are a list of texts, found {tokens!r:.60}")
+        listed = list(tokens)
+        for token in listed:
+            if not isinstance(token, str | AddedToken) or not token:
+                raise TokenizationError(f"a token is a text or an AddedToken, found {token!r:.60}")
+        for token in listed:
             if isinstance(token, str):
                 if token in self.added.by_text:
                     continue
@@ -250,7 +257,11 @@ class Tokenizer:
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text that tokens stand for, without regard to added tokens."""
-        return self.algorithm.join(list(tokens))
+        listed = list(tokens) if isinstance(tokens, Iterable) else [tokens]
+        for token in listed:
+            if not isinstance(token, str):
+                raise TokenizationError(f"tokens are a list of texts, found {token!r:.60}")
+        return self.algorithm.join(listed)
 
     def decode(
         self, ids: Any, skip_special_tokens: bool = False, clean_up_spaces: bool | None = None
@@ -276,8 +287,8 @@ class Tokenizer:
         """The same vocabulary under options of which some fields differ, e.g. `splitting="spaces"`.
 
         Of a section such as `format`, the keys that are named differ and the others stay. Raises
-        pydantic's ValidationError for a field that does not exist or a value that does not fit, and
-        TokenizationError for a change that needs other files.
+        TokenizationError for a field that does not exist, a value that does not fit, and a change
+        that needs other files.
         """
         options = parse_options(laid_over(self.options.model_dump(), changes))
         for field in ("algorithm", "backend"):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from engine.arguments import COMPUTABLE, check_dtype, read_device
+from engine.arguments import COMPUTABLE, check_dtype, check_head, check_seed, read_device
 from engine.build import assemble
 from engine.checkpoint.files import REMAP_BYTES, read_folder, resolve_folder
 from engine.checkpoint.names import Slot
@@ -86,9 +86,11 @@ def load_model(
     tables stay as they are. Such a model cannot be saved, trained or resized. Raises
     CheckpointError, with nothing half-loaded, for a missing, damaged or foreign checkpoint.
     """
-    if weights not in (None, "int8"):
-        raise InputError(f"weights is {weights!r}; allowed: None, 'int8'")
+    if weights is not None and not (isinstance(weights, str) and weights == "int8"):
+        raise InputError(f"weights is {weights!r:.60}; allowed: None, 'int8'")
     check_dtype(dtype)
+    check_head(head)
+    check_seed(seed)
     device = read_device(device)
     folder = resolve_folder(source, revision)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.build import head_options
 from engine.checkpoint.config import (
@@ -53,8 +53,16 @@ def save_model(
     cannot say what the spec says, or the folder cannot be written.
     """
     path = as_path("folder", folder, InputError)
-    if format not in ("engine", "huggingface"):
-        raise InputError(f"format is {format!r}; allowed: 'engine', 'huggingface'")
+    if not isinstance(format, str) or format not in ("engine", "huggingface"):
+        raise InputError(f"format is {format!r:.60}; allowed: 'engine', 'huggingface'")
+    if not isinstance(shard_bytes, int | float) or not shard_bytes > 0:
+        raise InputError(
+            f"shard_bytes is {shard_bytes!r:.60}, expected the bytes of a file, such as 5 * 10**9"
+        )
+    if not isinstance(model, nn.Module) or not isinstance(getattr(model, "spec", None), Spec):
+        raise InputError(
+            f"model is a {type(model).__name__}, expected what build_model or load_model gave"
+        )
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path} is a file, not a folder")
     if any(parameter.is_meta for parameter in model.parameters()):

@@ -96,6 +96,8 @@ class Memory:
         """The rows of several memories as one batch (raises InputError where spec, length or form
         differ).
         """
+        if not isinstance(memories, Sequence):
+            raise InputError(f"memories are a {type(memories).__name__}, expected a list of them")
         _check_stack(memories)
         first = memories[0]
         layers = tuple(
@@ -145,8 +147,11 @@ class Memory:
 
         An encoder's keys and values stay.
         """
+        if not isinstance(rows, Tensor) or rows.dtype != torch.bool or rows.dim() != 1:
+            raise InputError("rows are a tensor (b) of bools, True for those to begin anew")
         empty = self.length
         if fresh is not None:
+            check_is_memory(fresh)
             empty -= fresh.length
         layers = []
         for index, layer in enumerate(self.layers):
@@ -182,6 +187,14 @@ class Memory:
     def to(self, *args: Any, **kwargs: Any) -> "Memory":
         """Moved or cast like a tensor; masks and counts keep their dtype."""
 
+        try:
+            torch.empty(0).to(*args, **kwargs)
+        except (RuntimeError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"a memory is moved like a tensor, to a device or a dtype of floats: {reason}"
+            ) from None
+
         def move(tensor: Tensor) -> Tensor:
             if tensor.is_floating_point():
                 return tensor.to(*args, **kwargs)
@@ -198,7 +211,7 @@ class Memory:
 
     def last(self, length: int) -> "Memory":
         """The newest `length` tokens (raises InputError for less than none)."""
-        if length < 0:
+        if not isinstance(length, int | torch.SymInt) or length < 0:
             raise InputError(f"a memory cannot keep {length} tokens")
         if length >= self.length:
             return self

@@ -1,6 +1,6 @@
 """The interface of an algorithm."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -117,4 +117,13 @@ def train_algorithm(
     whole = isinstance(vocab_size, int) and not isinstance(vocab_size, bool)
     if vocab_size is not None and not (whole and 0 < vocab_size < 2**31):
         raise TokenizationError(f"vocab_size is {vocab_size!r}, expected a number of ids")
-    return kind.train(options, corpus, vocab_size, languages)
+    if not isinstance(corpus, Iterable):
+        raise TokenizationError(f"corpus is a {type(corpus).__name__}, expected texts in a list")
+    return kind.train(options, _texts(corpus), vocab_size, languages)
+
+
+def _texts(corpus: Iterable[Any]) -> Iterator[str]:
+    for number, text in enumerate(corpus):
+        if not isinstance(text, str):
+            raise TokenizationError(f"text {number} of corpus is no string: {text!r:.60}")
+        yield text

@@ -11,7 +11,7 @@ from tokenization.errors import TokenizationError
 from tokenization.files.piece_file import pieces
 from tokenization.files.plain_yaml import YamlError, parse_yaml
 from tokenization.files.vocabulary_files import boundary, read_file, read_mapping, read_text
-from tokenization.options import AddedToken, CommonOptions, SpecialTokens, parse_options
+from tokenization.options import AddedToken, CommonOptions, SpecialTokens, check_options
 
 _ROOT = Path(__file__).resolve().parents[2]
 # A checkout keeps the specs beside the packages, an installation inside the engine.
@@ -130,7 +130,7 @@ def _read_published(directory: Path, specs: Path, compare: bool) -> CommonOption
         section["backend"] = "tokenizers"
     elif compare and piece_model is not None and whole.is_file():
         _compare_vocabularies(directory / piece_model, whole)
-    return parse_options(section)
+    return check_options(section)
 
 
 def _compare_vocabularies(model: Path, whole: Path) -> None:
@@ -293,7 +293,7 @@ def _published_family(options: CommonOptions, specs: Path) -> tuple[str, dict[st
     """
     differences = {}
     for family, entry in _published()["families"].items():
-        own = parse_options(family_section(family, specs))
+        own = check_options(family_section(family, specs))
         told = {path.split(".")[0] for path in _settings(family).values()}
         theirs, ours = (value.model_dump(exclude=told | _NOT_COMPARED) for value in (own, options))
         if theirs.get("algorithm") == ours.get("algorithm"):

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tokenization.errors import TokenizationError, VocabularyError
+from tokenization.options import explain_options
 
 _LARGEST = 2**30
 
@@ -69,11 +70,7 @@ def boundary(where: object) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         if isinstance(error, ValidationError):
-            told = [
-                f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}"
-                for issue in error.errors()[:5]
-            ]
-            raise VocabularyError(f"{where}: {'; '.join(told)}") from None
+            raise VocabularyError(f"{where}: {'; '.join(explain_options(error))}") from None
         text = str(error).strip().splitlines() or [""]
         raise VocabularyError(
             f"{where}: damaged, or not what its name says ({type(error).__name__}: {text[0]})"

@@ -1,6 +1,6 @@
 """From the ids of texts to the rows that a model takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tokenization.errors import TokenizationError
@@ -64,6 +64,7 @@ class Assembler:
         elif isinstance(encodings, Mapping):
             names = list(encodings)
             encodings = [dict(zip(names, values)) for values in zip(*encodings.values())]
+        encodings = check_rows(encodings)
         listed = [{name: _to_list(value) for name, value in row.items()} for row in encodings]
         if "attention_mask" in self._options.outputs:
             listed = [{"attention_mask": [1] * len(row["input_ids"]), **row} for row in listed]
@@ -169,6 +170,18 @@ def _is_rows(ids: Any) -> bool:
         or not listed
         or isinstance(_to_list(listed[0]), list | tuple)
     )
+
+
+def check_rows(encodings: Any) -> list[Mapping[str, Any]]:
+    """Encodings as a list; raises TokenizationError for what holds no rows of `input_ids`."""
+    listed = list(encodings) if isinstance(encodings, Iterable) else [encodings]
+    for row in listed:
+        ids = row.get("input_ids") if isinstance(row, Mapping) else None
+        if not isinstance(_to_list(ids), list | tuple):
+            raise TokenizationError(
+                f"encodings are what a call of the tokenizer gave, each with input_ids, found {row!r:.60}"
+            )
+    return listed
 
 
 def _to_list(value: Any) -> Any:
