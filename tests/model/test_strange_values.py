@@ -55,7 +55,7 @@ def test_saving(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
 
 
 def test_weights_are_a_word(folder: Path) -> None:
-    with pytest.raises(InputError, match="weights is array.*allowed: None, 'int8'"):
+    with pytest.raises(InputError, match=r"weights is array.*allowed: None, 'int8'"):
         load_model(folder, weights=ARRAY)  # type: ignore[arg-type]
 
 
