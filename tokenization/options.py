@@ -5,7 +5,6 @@ of YAML. The section is a union whose members differ in `algorithm`; each member
 keys.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from tokenization.errors import TokenizationError
+from tokenization.errors import TokenizationError, nearest
 from tokenization.files.staging import is_plain
 from tokenization.section import Section
 
@@ -316,8 +315,7 @@ def _problem(issue: Any) -> str:
     path = [str(part)[:60] for part in issue["loc"][1:]]
     if issue["type"] == "extra_forbidden":
         names = {name for kind in ALGORITHMS for name in kind.model_fields}
-        close = difflib.get_close_matches(path[-1], names, n=1)
-        meant = f", did you mean '{close[0]}'?" if close else ""
+        meant = nearest(path[0], names) if len(path) == 1 else ""
         return f"there is no option '{'.'.join(path)}'{meant}"
     if issue["type"].startswith("union_tag"):
         path = ["algorithm"]

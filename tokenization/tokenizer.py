@@ -155,8 +155,9 @@ class Tokenizer:
         """
         count = 0
         added = {token.content: token for token in self.options.added_tokens}
-        check_flags(special=special)
-        if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+        if not isinstance(special, bool):
+            raise TokenizationError(f"special is {special!r:.60}, expected True or False")
+        if isinstance(tokens, str) or not _readable(tokens):
             raise TokenizationError(f"tokens are a list of texts, found {tokens!r:.60}")
         listed = list(tokens)
         for token in listed:
@@ -237,12 +238,14 @@ class Tokenizer:
     def get_special_tokens_mask(self, ids: Sequence[int]) -> list[int]:
         """1 for each id of a special token in ids that are formatted already, 0 for the others."""
         special = set(self.added.special_texts.values())
-        return [int(index in special) for index in ids]
+        return [int(index in special) for index in as_list(ids)]
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
         """The id of a token, or the ids of several."""
         if isinstance(tokens, str):
             return self.token_to_id(tokens)
+        if not _readable(tokens):
+            raise TokenizationError(f"tokens are a text or a list of texts, found {tokens!r:.60}")
         return [self.token_to_id(token) for token in tokens]
 
     def convert_ids_to_tokens(
@@ -257,7 +260,7 @@ class Tokenizer:
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text that tokens stand for, without regard to added tokens."""
-        listed = list(tokens) if isinstance(tokens, Iterable) else [tokens]
+        listed = list(tokens) if _readable(tokens) else [tokens]
         for token in listed:
             if not isinstance(token, str):
                 raise TokenizationError(f"tokens are a list of texts, found {token!r:.60}")
@@ -315,3 +318,8 @@ class Tokenizer:
             type(self.algorithm), self.algorithm.options, corpus, vocab_size, languages
         )
         return type(self)(self.options.model_copy(update={"added_tokens": ()}), algorithm)
+
+
+def _readable(given: object) -> bool:
+    """Whether a value can be read one by one: tensors and arrays of no axis cannot."""
+    return isinstance(given, Iterable) and getattr(given, "shape", None) != ()

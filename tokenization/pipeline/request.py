@@ -123,8 +123,10 @@ class Request:
 
 def _one_of(name: str, value: object, allowed: object) -> str:
     choices = get_args(allowed)
-    if value not in choices:
-        raise TokenizationError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
+    if not isinstance(value, str) or value not in choices:
+        raise TokenizationError(
+            f"{name}={value!r:.60} is not one of {', '.join(map(repr, choices))}"
+        )
     return cast(str, value)
 
 
