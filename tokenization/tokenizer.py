@@ -260,7 +260,9 @@ class Tokenizer:
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text that tokens stand for, without regard to added tokens."""
-        listed = list(tokens) if _readable(tokens) else [tokens]
+        if not _readable(tokens):
+            raise TokenizationError(f"tokens are a list of texts, found {tokens!r:.60}")
+        listed = list(tokens)
         for token in listed:
             if not isinstance(token, str):
                 raise TokenizationError(f"tokens are a list of texts, found {token!r:.60}")
