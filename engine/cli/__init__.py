@@ -8,11 +8,18 @@ from typer.core import TyperGroup
 from engine import __version__
 from engine.cli import demo, describe, fill, generate, schema, score, tokenize
 from engine.cli.streams import drop_output, prepare_output
-from engine.cli.training import recipe
-from engine.errors import CheckpointError, InputError, SpecError
+from engine.cli.training import recipe, train
+from engine.errors import CheckpointError, InputError, SpecError, TrainingError
 from tokenization.errors import TokenizationError
 
-EXPECTED = (SpecError, InputError, CheckpointError, TokenizationError, FileNotFoundError)
+EXPECTED = (
+    SpecError,
+    InputError,
+    CheckpointError,
+    TrainingError,
+    TokenizationError,
+    FileNotFoundError,
+)
 # rich ends the program where a pipe breaks, and nothing else here does.
 CUT_OFF = (BrokenPipeError, SystemExit)
 
@@ -94,6 +101,7 @@ for command in (
     tokenize.tokenize,
     demo.demo,
     schema.schema,
+    train.train,
 ):
     main.command()(command)
 main.add_typer(recipe.recipe, name="recipe")

@@ -1,0 +1,49 @@
+"""`engine train`: a run from a recipe, and on from where it was saved."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli.describe import parse_overrides
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a shipped one.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Changes of the recipe, such as optimizer.rate=1e-4."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(help="The folder of the run: its checkpoints, log and curve.")
+    ] = Path("run"),
+    resume: Annotated[
+        bool, typer.Option("--continue", help="Go on with the run that the folder holds.")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where tokens are kept; a folder of the user's by default.")
+    ] = None,
+) -> None:
+    """Train a network as a recipe says; the result opens with `load_model`."""
+    from engine.training.distribute import close_processes, open_processes
+    from engine.training.plan import make_plan
+    from engine.training.recipe.load import open_recipe
+    from engine.training.run.loop import run
+
+    opened = open_recipe(recipe, parse_overrides(overrides or []))
+    processes = open_processes(opened.recipe.devices)
+
+    def say(line: str) -> None:
+        if processes.first:
+            typer.echo(line)
+
+    try:
+        plan = make_plan(opened, output, processes=processes, cache=cache, say=say)
+        result = run(plan, resume=resume, processes=processes, say=say)
+    finally:
+        close_processes(processes)
+    ended = f"step {result.step:,} of {plan.steps:,}"
+    if result.stopped is not None:
+        ended += f" (stopped: {result.stopped})"
+    told = ", ".join(f"{name} {value:.4f}" for name, value in result.metrics.items())
+    say(f"{ended}: {told or 'not evaluated'}; saved in {output / 'last'}")

@@ -1,0 +1,247 @@
+"""From a recipe to the plan of a run: texts are read, tokenised and laid out, the network is built,
+and every rule is checked, before the first step.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.build import build_model
+from engine.checkpoint import load_model
+from engine.checkpoint.opening import open_source
+from engine.errors import InputError, TrainingError
+from engine.model import Model
+from engine.spec import Spec
+from engine.training.data.layouts import Rows, lay_out
+from engine.training.data.order import Order, mix_weights
+from engine.training.data.sources import hold_out, read_texts
+from engine.training.data.tokens import Tokens, tokenise
+from engine.training.distribute import Processes
+from engine.training.objectives import make_objective
+from engine.training.objectives.base import EVALUATION, Batch, Draws, Objective, make_frame
+from engine.training.recipe import sections
+from engine.training.recipe.load import Opened
+from engine.training.recipe.model import Recipe
+from engine.training.run.evaluation import HeldOut
+from engine.training.run.feed import Feed, InTurn
+from engine.training.run.loop import Plan, Say
+from engine.training.tasks import Task, make_task
+from tokenization import Tokenizer, load_tokenizer, train_tokenizer
+from tokenization.files.plain_yaml import write_yaml
+
+SHORTEST_EVALUATION = 4  # segments that a held-out stream has at least
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Tables of texts to learn from, and held out (None: nothing is)."""
+
+    train: Any
+    held_out: Any
+
+
+@dataclass(frozen=True)
+class Evaluating:
+    """An objective as evaluation asks it, row by row."""
+
+    objective: Objective
+    whole: bool = False
+
+    def batch(self, rows: Any, draws: Any) -> Batch:
+        """Inputs and labels of held-out rows."""
+        return self.objective.evaluation(rows, draws)
+
+
+def make_plan(
+    opened: Opened,
+    output: Path,
+    *,
+    processes: Processes | None = None,
+    cache: Path | None = None,
+    say: Say = print,
+) -> Plan:
+    """The plan of a recipe's run into the folder `output`; tokens are kept under `cache`.
+
+    Raises RecipeError for rules that are broken now that vocabulary and processes are known, and
+    InputError or TrainingError for texts that cannot be read or do not suffice.
+    """
+    processes = processes or Processes()
+    recipe = opened.recipe
+    if recipe.adapter is not None:
+        raise TrainingError("adapter: adapters cannot be trained by a recipe yet: leave it out")
+    texts = read_data(recipe.data, recipe.seed)
+    tokenizer = make_tokenizer(recipe, opened.spec, texts, output)
+    spec = opened.spec or read_spec(recipe)
+    opened.check(spec, len(tokenizer), processes.count)
+    task = None
+    if recipe.task is not None:
+        task = make_task(recipe.task, spec, tokenizer, texts.train, recipe.model.head)
+    model = make_model(recipe, task)
+    keep = partial(tokenise, tokenizer=tokenizer, cache=cache or token_cache(), encode=task)
+    tokens = keep(texts.train)
+    say(f"{len(tokens):,} rows, {int(tokens.lengths.sum()):,} tokens (cache {tokens.key})")
+    objective = _asked(recipe, task, model.spec, tokenizer, tokens)
+    rows = lay_out(recipe.data.layout, tokens, seed=recipe.seed, rows=recipe.batch.rows)
+    order = _order(recipe, rows)
+    feed = Feed(rows, order, objective, partial(Draws, recipe.seed), recipe.batch.split)
+    held_out = None
+    if texts.held_out is not None:
+        held_out = _held_out(recipe, keep(texts.held_out), objective, model.spec, task)
+    return Plan(
+        model=model,
+        feed=feed,
+        steps=_steps(recipe.length, order),
+        output=output,
+        carries=_carries(rows, model.spec),
+        probes=(feed.longest(processes, _longest_batch(recipe.batch, rows)),),
+        held_out=held_out,
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
+        evaluate=recipe.evaluate,
+        save=recipe.save,
+        devices=recipe.devices,
+        precision=recipe.precision,
+        seed=recipe.seed,
+        about={"tokens": tokens.key},
+        beside=partial(_write_beside, tokenizer=tokenizer, recipe=recipe),
+    )
+
+
+def read_data(data: sections.Data, seed: int) -> Texts:
+    """The texts that a recipe names; paths count from the folder in which the run is started."""
+    base = Path.cwd()
+    train = read_texts(data.train, base=base)
+    if data.held_out is None:
+        return Texts(train, None)
+    if isinstance(data.held_out, sections.HeldOutShare):
+        return Texts(*hold_out(train, data.held_out.share, seed))
+    return Texts(train, read_texts(data.held_out, base=base))
+
+
+def make_tokenizer(recipe: Recipe, spec: Spec | None, texts: Texts, output: Path) -> Tokenizer:
+    """The run's own tokenizer where it was saved before, else one that is loaded or trained."""
+    last = output / "last"
+    if last.is_dir():
+        return load_tokenizer(last)
+    if recipe.tokenizer.load is not None:
+        return load_tokenizer(recipe.tokenizer.load)
+    if recipe.model.load is not None:
+        return load_tokenizer(recipe.model.load)
+    if spec is None or spec.tokenizer is None:
+        raise InputError(
+            "tokenizer: the spec has no tokenizer section to train one by: name one to load"
+        )
+    wanted = recipe.tokenizer.train or sections.TokenizerTraining()
+    languages = None
+    if spec.tokenizer.languages:
+        languages = _column(texts.train, "language")
+    size = wanted.vocab or spec.dims.vocab
+    return train_tokenizer(spec.tokenizer, _column(texts.train, "text"), size, languages=languages)
+
+
+def make_model(recipe: Recipe, task: Task | None) -> Model:
+    """The network of a recipe with the head that its objective or task trains."""
+    given = recipe.model
+    if task is not None:
+        name, options = task.head, {**task.options, **given.options}
+    else:
+        assert recipe.objective is not None
+        name, options = given.head or _head(recipe.objective), given.options
+    if given.spec is not None:
+        return build_model(given.spec, name, overrides=given.overrides, seed=recipe.seed, **options)
+    return load_model(str(given.load), name, overrides=given.overrides, seed=recipe.seed, **options)
+
+
+def read_spec(recipe: Recipe) -> Spec:
+    """The spec of a network on the hub."""
+    return open_source(str(recipe.model.load), None, recipe.model.overrides).spec
+
+
+def token_cache() -> Path:
+    """Where tokens are kept that were made once: `BLOCKGRAPH_CACHE`, or a folder of the user's."""
+    given = os.environ.get("BLOCKGRAPH_CACHE")
+    if given:
+        return Path(given)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "blockgraph" / "tokens"
+
+
+def _head(objective: sections.Objective) -> str:
+    heads = {"masked": "masked_lm", "translation": "masked_lm", "permutation": "permutation_lm"}
+    kind: str = objective.kind
+    if isinstance(objective, sections.MixObjective):
+        kind = objective.parts[0].objective.kind
+    return heads.get(kind, "causal_lm")
+
+
+def _asked(
+    recipe: Recipe, task: Task | None, spec: Spec, tokenizer: Tokenizer, tokens: Tokens
+) -> Objective:
+    """What is asked of rows: the task, or the objective."""
+    if task is not None:
+        task.frame = make_frame(spec, tokenizer)
+        return task
+    assert recipe.objective is not None
+    counts = torch.from_numpy(tokens.counts(spec.dims.vocab))
+    return make_objective(recipe.objective, spec, tokenizer, counts)
+
+
+def _order(recipe: Recipe, rows: Rows) -> Order:
+    mix = None
+    if recipe.data.mix is not None:
+        mix = mix_weights(rows, recipe.data.mix.alpha)
+    objective, multiple = recipe.objective, 1
+    if isinstance(objective, sections.PermutationObjective) and objective.both_directions:
+        multiple = 2
+    return Order(rows, recipe.batch, recipe.seed, mix, multiple=multiple)
+
+
+def _held_out(
+    recipe: Recipe, tokens: Tokens, objective: Objective, spec: Spec, task: Task | None
+) -> HeldOut:
+    count = recipe.evaluate.rows or recipe.batch.rows or 1
+    layout = recipe.data.layout
+    if isinstance(layout, sections.StreamLayout):
+        most = int(tokens.lengths.sum()) // (SHORTEST_EVALUATION * layout.length)
+        count = max(1, min(count, most))
+    rows = lay_out(layout, tokens, seed=recipe.seed, rows=count)
+    if recipe.evaluate.rows is None and recipe.batch.tokens is not None:
+        count = _longest_batch(recipe.batch, rows)
+    turns = InTurn(rows, count)
+    feed = Feed(rows, turns, Evaluating(objective), lambda step: Draws(recipe.seed, EVALUATION))
+    memory = getattr(objective, "evaluation_memory", None)
+    return HeldOut(feed, len(turns), _carries(rows, spec), memory, task)
+
+
+def _carries(rows: Rows, spec: Spec) -> bool:
+    return rows.ordered and spec.memory.kind == "recurrent"
+
+
+def _longest_batch(batch: sections.Batch, rows: Rows) -> int:
+    """How many rows the batch of the longest rows has."""
+    if batch.rows is not None:
+        return batch.rows
+    assert batch.tokens is not None
+    return max(1, batch.tokens // int(rows.lengths.max()))
+
+
+def _steps(length: sections.Length, order: Order) -> int:
+    if length.steps is not None:
+        return length.steps
+    assert length.epochs is not None
+    return sum(order.steps_per_epoch(epoch) for epoch in range(length.epochs))
+
+
+def _column(texts: Any, name: str) -> Iterator[Any]:
+    for number in range(len(texts)):
+        yield texts[number][name]
+
+
+def _write_beside(folder: Path, *, tokenizer: Tokenizer, recipe: Recipe) -> None:
+    tokenizer.save(folder)
+    (folder / "recipe.yaml").write_text(write_yaml(recipe.to_dict()), encoding="utf-8")
