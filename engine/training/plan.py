@@ -3,7 +3,7 @@ and every rule is checked, before the first step.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,8 @@ from engine.training.tasks import Task, make_task
 from tokenization import Tokenizer, load_tokenizer, train_tokenizer
 from tokenization.files.plain_yaml import write_yaml
 
+# What a tokenizer is trained on: the columns of texts, by their roles.
+TEXT_ROLES = ("text", "pair", "words", "choices", "prompt", "answer", "question", "context")
 SHORTEST_EVALUATION = 4  # segments that a held-out stream has at least
 
 
@@ -137,11 +139,13 @@ def make_tokenizer(recipe: Recipe, spec: Spec | None, texts: Texts, output: Path
             "tokenizer: the spec has no tokenizer section to train one by: name one to load"
         )
     wanted = recipe.tokenizer.train or sections.TokenizerTraining()
+    fields = recipe.task.fields if recipe.task is not None else {}
     languages = None
     if spec.tokenizer.languages:
-        languages = _column(texts.train, "language")
+        languages = (language for language, _ in _texts(texts.train, fields))
+    found = (text for _, text in _texts(texts.train, fields))
     size = wanted.vocab or spec.dims.vocab
-    return train_tokenizer(spec.tokenizer, _column(texts.train, "text"), size, languages=languages)
+    return train_tokenizer(spec.tokenizer, found, size, languages=languages)
 
 
 def make_model(recipe: Recipe, task: Task | None) -> Model:
@@ -237,9 +241,17 @@ def _steps(length: sections.Length, order: Order) -> int:
     return sum(order.steps_per_epoch(epoch) for epoch in range(length.epochs))
 
 
-def _column(texts: Any, name: str) -> Iterator[Any]:
-    for number in range(len(texts)):
-        yield texts[number][name]
+def _texts(records: Any, fields: Mapping[str, str]) -> Iterator[tuple[str | None, str]]:
+    """Every text of the records with its language, whatever its role."""
+    names = [fields.get(role, role) for role in TEXT_ROLES]
+    for number in range(len(records)):
+        record = records[number]
+        for name in names:
+            value = record.get(name)
+            if isinstance(value, str):
+                yield record["language"], value
+            elif isinstance(value, list):
+                yield record["language"], " ".join(map(str, value))
 
 
 def _write_beside(folder: Path, *, tokenizer: Tokenizer, recipe: Recipe) -> None:

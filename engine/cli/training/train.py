@@ -20,6 +20,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--continue", help="Go on with the run that the folder holds.")
     ] = False,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Go on although the recipe differs from the run's.")
+    ] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Where tokens are kept; a folder of the user's by default.")
     ] = None,
@@ -27,10 +30,14 @@ def train(
     """Train a network as a recipe says; the result opens with `load_model`."""
     from engine.training.distribute import close_processes, open_processes
     from engine.training.plan import make_plan
-    from engine.training.recipe.load import open_recipe
+    from engine.training.recipe.compare import refuse_changes
+    from engine.training.recipe.load import load_recipe, open_recipe
     from engine.training.run.loop import run
 
     opened = open_recipe(recipe, parse_overrides(overrides or []))
+    before = output / "last" / "recipe.yaml"
+    if before.is_file() and not changed:
+        refuse_changes(opened, load_recipe(before))
     processes = open_processes(opened.recipe.devices)
 
     def say(line: str) -> None:
@@ -39,7 +46,7 @@ def train(
 
     try:
         plan = make_plan(opened, output, processes=processes, cache=cache, say=say)
-        result = run(plan, resume=resume, processes=processes, say=say)
+        result = run(plan, resume=resume or changed, processes=processes, say=say)
     finally:
         close_processes(processes)
     ended = f"step {result.step:,} of {plan.steps:,}"

@@ -132,8 +132,8 @@ class Tokens:
 
     @cached_property
     def _by_language(self) -> tuple[list[str | None], Integers]:
-        coded = self._table.column("language").dictionary_encode(null_encoding="encode")
-        coded = coded.unify_dictionaries().combine_chunks()
+        whole = self._table.column("language").combine_chunks()
+        coded = whole.dictionary_encode(null_encoding="encode")
         names = coded.dictionary.to_pylist()
         return names, coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
