@@ -3,7 +3,7 @@ and every rule is checked, before the first step.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,15 @@ from engine.checkpoint.opening import open_source
 from engine.errors import InputError, TrainingError
 from engine.model import Model
 from engine.spec import Spec
+from engine.training.data.draws import Draws
 from engine.training.data.layouts import Rows, lay_out
 from engine.training.data.order import Order, mix_weights
+from engine.training.data.rows import Row
 from engine.training.data.sources import hold_out, read_texts
 from engine.training.data.tokens import Tokens, tokenise
 from engine.training.distribute import Processes
 from engine.training.objectives import make_objective
-from engine.training.objectives.base import EVALUATION, Batch, Draws, Objective, make_frame
+from engine.training.objectives.base import Batch, Objective, make_frame
 from engine.training.recipe import sections
 from engine.training.recipe.load import Opened
 from engine.training.recipe.model import Recipe
@@ -34,7 +36,9 @@ from engine.training.tasks import Task, make_task
 from tokenization import Tokenizer, load_tokenizer, train_tokenizer
 from tokenization.files.plain_yaml import write_yaml
 
+EVALUATION = -1  # the step by whose draws held-out rows are asked
 # What a tokenizer is trained on: the columns of texts, by their roles.
+
 TEXT_ROLES = ("text", "pair", "words", "choices", "prompt", "answer", "question", "context")
 SHORTEST_EVALUATION = 4  # segments that a held-out stream has at least
 
@@ -47,16 +51,19 @@ class Texts:
     held_out: Any
 
 
-@dataclass(frozen=True)
 class Evaluating:
     """An objective as evaluation asks it, row by row."""
 
-    objective: Objective
-    whole: bool = False
+    whole = False
 
-    def batch(self, rows: Any, draws: Any) -> Batch:
+    def __init__(self, objective: Objective) -> None:
+        self.objective, self.head = objective, objective.head
+
+    def batch(self, rows: Sequence[Row], draws: Draws) -> Batch:
         """Inputs and labels of held-out rows."""
         return self.objective.evaluation(rows, draws)
+
+    evaluation = batch
 
 
 def make_plan(

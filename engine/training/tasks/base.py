@@ -11,8 +11,9 @@ from torch import Tensor
 
 from engine.errors import InputError, nearest
 from engine.network.outputs import Output
+from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
-from engine.training.objectives.base import Batch, Draws, Frame
+from engine.training.objectives.base import Batch, Frame
 from tokenization import Tokenizer
 from tokenization.files.staging import write_whole
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from engine.kernels.losses import IGNORED
 from engine.network.outputs import Output
+from engine.training.data.collate import stack
 from engine.training.data.rows import Row
-from engine.training.objectives.base import arrange
 from engine.training.tasks.base import Entry, Record, Task, entry_of
 
 
@@ -32,7 +32,7 @@ class CausalAnswers(Task):
 
     def labels(self, rows: Sequence[Row], inputs: dict[str, Any]) -> tuple[dict[str, Tensor], int]:
         assert self.frame is not None
-        labels = arrange([_following(row) for row in rows], IGNORED, self.frame.side)
+        labels = stack([_following(row) for row in rows], IGNORED, self.frame.side)
         return {"shift_labels": labels}, int((labels != IGNORED).sum())
 
     def predict(self, output: Output, rows: Sequence[Row]) -> list[Any]:

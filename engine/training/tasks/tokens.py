@@ -9,8 +9,8 @@ from torch import Tensor
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
 from engine.network.outputs import Output
+from engine.training.data.collate import stack
 from engine.training.data.rows import Row
-from engine.training.objectives.base import arrange
 from engine.training.tasks.base import Columns, Entry, Record, Task, entry_of
 from engine.training.tasks.classification import PURPOSE, label_id, named_labels
 from tokenization import Tokenizer
@@ -60,7 +60,7 @@ class TokenLabels(Task):
     def labels(self, rows: Sequence[Row], inputs: dict[str, Any]) -> tuple[dict[str, Tensor], int]:
         assert self.frame is not None
         side = self.frame.side
-        labels = arrange([self._row(row).numpy() for row in rows], IGNORED, side)
+        labels = stack([self._row(row).numpy() for row in rows], IGNORED, side)
         return {"labels": labels}, int((labels != IGNORED).sum())
 
     def _row(self, row: Row) -> Tensor:
