@@ -149,7 +149,7 @@ def make_tokenizer(recipe: Recipe, spec: Spec | None, texts: Texts, output: Path
     fields = recipe.task.fields if recipe.task is not None else {}
     languages = None
     if spec.tokenizer.languages:
-        languages = (language for language, _ in _texts(texts.train, fields))
+        languages = (str(language) for language, _ in _texts(texts.train, fields))
     found = (text for _, text in _texts(texts.train, fields))
     size = wanted.vocab or spec.dims.vocab
     return train_tokenizer(spec.tokenizer, found, size, languages=languages)
@@ -170,7 +170,7 @@ def make_model(recipe: Recipe, task: Task | None) -> Model:
 
 def read_spec(recipe: Recipe) -> Spec:
     """The spec of a network on the hub."""
-    return open_source(str(recipe.model.load), None, recipe.model.overrides).spec
+    return open_source(Path(str(recipe.model.load)), None, recipe.model.overrides).spec
 
 
 def token_cache() -> Path:

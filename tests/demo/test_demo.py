@@ -4,6 +4,7 @@ again.
 
 import datetime
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def test_a_family_that_is_none_is_refused():
     assert result.exit_code == 2 and "did you mean 'xglm'" in result.output
 
 
-SETTINGS = {"seed": 0, "quick": True, "folder": None, "steps": 3}
+SETTINGS: dict[str, Any] = {"seed": 0, "quick": True, "folder": None, "steps": 3}
 
 
 @pytest.fixture(scope="module")

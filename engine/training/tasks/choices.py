@@ -61,6 +61,7 @@ class Choices(Task):
         return number
 
     def predict(self, output: Output, rows: Sequence[Row]) -> list[Any]:
+        assert output.logits is not None
         chosen: list[Any] = output.logits.argmax(-1).tolist()
         return chosen
 

@@ -71,6 +71,7 @@ class Classification(Task):
         return table
 
     def predict(self, output: Output, rows: Sequence[Row]) -> list[Any]:
+        assert output.logits is not None
         logits = output.logits.float()
         if self.problem == "regression":
             numbers: list[Any] = logits.flatten().tolist()

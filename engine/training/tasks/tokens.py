@@ -81,6 +81,7 @@ class TokenLabels(Task):
 
     def predict(self, output: Output, rows: Sequence[Row]) -> list[Any]:
         assert self.frame is not None
+        assert output.logits is not None
         best = output.logits.argmax(-1).tolist()
         predictions = []
         for line, row in zip(best, rows, strict=True):

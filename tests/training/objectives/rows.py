@@ -1,6 +1,7 @@
 """Rows as layouts make them, and a tokenizer that knows its special tokens only."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +12,11 @@ from engine.training.recipe import sections
 
 SEPARATOR, CLOSING, MASK, PADDING = 2, 3, 4, 1
 NARROW = {"dims.layers": 1, "dims.model": 32, "dims.inner": 64, "dims.vocab": 500}
-CHANGES = {
+CHANGES: dict[str, dict[str, Any]] = {
     "transformer-xl": {"memory.length": 16, "embeddings.tables.tokens.cutoffs": [200, 400]},
     "xlnet": {"memory.length": 16, "memory.reuse": 12, "memory.train": True},
 }
-KINDS = {
+KINDS: dict[str, tuple[str, Any]] = {
     "causal": ("xglm", sections.CausalObjective(kind="causal")),
     "recurrent": ("transformer-xl", sections.RecurrentObjective(kind="recurrent")),
     "masked": ("xlm-roberta-xl", sections.MaskedObjective(kind="masked")),
@@ -80,6 +81,7 @@ def build(name, side="right", **changes):
     family, section = KINDS[name]
     overrides = {**NARROW, **CHANGES.get(family, {}), **changes}
     spec = load_spec(f"tiny/{family}", overrides=overrides)
-    objective = make_objective(section, spec, Special(side))
+    tokenizer: Any = Special(side)
+    objective = make_objective(section, spec, tokenizer)
     model = build_model(f"tiny/{family}", head=objective.head, seed=0, overrides=overrides)
     return objective, model.eval()

@@ -1,5 +1,7 @@
 """Mixes: one objective a step, by its weight, and the same whoever asks."""
 
+from typing import Any
+
 import pytest
 
 from engine import InputError, load_spec
@@ -18,7 +20,8 @@ def mixed(*objectives, weights=(3.0, 1.0)):
         for weight, one in zip(weights, objectives, strict=True)
     )
     section = sections.MixObjective(kind="mix", parts=parts)
-    return make_objective(section, load_spec("tiny/xlm"), Special())
+    tokenizer: Any = Special()
+    return make_objective(section, load_spec("tiny/xlm"), tokenizer)
 
 
 def test_parts_are_drawn_by_their_weights_a_step():

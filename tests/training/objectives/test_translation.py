@@ -59,8 +59,8 @@ def test_padding_on_the_left_is_not_counted():
     for line, (first, second) in enumerate(PAIRS):
         expected = [*range(len(first) + 2), *range(len(second) + 2)]
         assert batch.inputs["position_ids"][line, -len(expected) :].tolist() == expected
-    second, mask = torch.tensor([[0, 0, 0, 1, 1]]), torch.tensor([[0, 1, 1, 1, 1]])
-    assert reset_positions(second, mask).tolist() == [[0, 0, 1, 0, 1]]
+    seconds, mask = torch.tensor([[0, 0, 0, 1, 1]]), torch.tensor([[0, 1, 1, 1, 1]])
+    assert reset_positions(seconds, mask).tolist() == [[0, 0, 1, 0, 1]]
 
 
 def test_a_row_that_is_no_pair_is_refused():

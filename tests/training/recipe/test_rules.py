@@ -142,11 +142,13 @@ def test_a_broken_rule_is_told_at_its_path(name, overrides, path, text):
 
 def test_rows_are_shared_equally_by_processes():
     opened = open_recipe("pretrain/xlnet")
+    assert opened.spec is not None
     opened.check(opened.spec, processes=4)
     with pytest.raises(RecipeError, match="32 rows cannot be shared equally by 3 processes"):
         opened.check(opened.spec, processes=3)
     both = {"objective.both_directions": True, "model.overrides.position.reversed_half": True}
     opened = open_recipe("pretrain/xlnet", both)
+    assert opened.spec is not None
     opened.check(opened.spec, processes=16)
     with pytest.raises(RecipeError, match="even number of rows"):
         opened.check(opened.spec, processes=32)
@@ -154,6 +156,7 @@ def test_rows_are_shared_equally_by_processes():
 
 def test_a_tokenizer_has_no_more_ids_than_the_network():
     opened = open_recipe("pretrain/xglm")
+    assert opened.spec is not None
     opened.check(opened.spec, vocabulary=opened.spec.dims.vocab)
     with pytest.raises(RecipeError, match=r"tokenizer: 2401 ids are more than dims.vocab 2400"):
         opened.check(opened.spec, vocabulary=2401)

@@ -37,6 +37,9 @@ class Causal:
     def __init__(self, whole=False):
         self.whole = whole
 
+    def evaluation(self, rows, draws):
+        return self.batch(rows, draws)
+
     def batch(self, rows, draws):
         width = max(len(row.ids) for row in rows)
         ids = torch.full((len(rows), width), 1)
