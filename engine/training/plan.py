@@ -25,7 +25,7 @@ from engine.training.data.sources import hold_out, read_texts
 from engine.training.data.tokens import Tokens, tokenise
 from engine.training.distribute import Processes
 from engine.training.objectives import make_objective
-from engine.training.objectives.base import Batch, Objective, make_frame
+from engine.training.objectives.base import Batch, Objective
 from engine.training.recipe import sections
 from engine.training.recipe.load import Opened
 from engine.training.recipe.model import Recipe
@@ -94,7 +94,7 @@ def make_plan(
     keep = partial(tokenise, tokenizer=tokenizer, cache=cache or token_cache(), encode=task)
     tokens = keep(texts.train)
     say(f"{len(tokens):,} rows, {int(tokens.lengths.sum()):,} tokens (cache {tokens.key})")
-    objective = _asked(recipe, task, model.spec, tokenizer, tokens)
+    objective = _asked(recipe, task, model, tokenizer, tokens)
     rows = lay_out(recipe.data.layout, tokens, seed=recipe.seed, rows=recipe.batch.rows)
     order = _order(recipe, rows)
     feed = Feed(rows, order, objective, partial(Draws, recipe.seed), recipe.batch.split)
@@ -191,15 +191,15 @@ def _head(objective: sections.Objective) -> str:
 
 
 def _asked(
-    recipe: Recipe, task: Task | None, spec: Spec, tokenizer: Tokenizer, tokens: Tokens
+    recipe: Recipe, task: Task | None, model: Model, tokenizer: Tokenizer, tokens: Tokens
 ) -> Objective:
     """What is asked of rows: the task, or the objective."""
     if task is not None:
-        task.frame = make_frame(spec, tokenizer)
+        task.bind(model)
         return task
     assert recipe.objective is not None
-    counts = torch.from_numpy(tokens.counts(spec.dims.vocab))
-    return make_objective(recipe.objective, spec, tokenizer, counts)
+    counts = torch.from_numpy(tokens.counts(model.spec.dims.vocab))
+    return make_objective(recipe.objective, model.spec, tokenizer, counts)
 
 
 def _order(recipe: Recipe, rows: Rows) -> Order:

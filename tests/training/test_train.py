@@ -117,6 +117,7 @@ TASKS = {
     "choices": ("xlnet", "{kind: choices, fields: {label: right}}", "accuracy"),
     "tokens": ("xlm-roberta-xl", "{kind: tokens}", "f1"),
     "questions": ("xlm-roberta-xl", "{kind: question_answering, length: 16, stride: 4}", "f1"),
+    "beams": ("xlnet", "{kind: question_answering, length: 16, stride: 4, no_answer: true}", "f1"),
     "answers": ("xglm", "{kind: causal}", "perplexity"),
 }
 
@@ -125,7 +126,8 @@ TASKS = {
 def test_a_task_trains_from_examples_and_tells_its_metric(monkeypatch, folder, name):
     family, task, metric = TASKS[name]
     recipe = write(folder, name, family, EXAMPLES + f"task: {task}\n")
-    output, told = trained(monkeypatch, folder, recipe)
+    changes = ["model.head=beam_question_answering"] if name == "beams" else []
+    output, told = trained(monkeypatch, folder, recipe, *changes)
     assert f"{metric} " in told
     model = load_model(output / "last")
     assert model.head is not None

@@ -10,10 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from engine.errors import InputError, nearest
+from engine.model import Model
+from engine.network.head import Head
 from engine.network.outputs import Output
 from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
-from engine.training.objectives.base import Batch, Frame
+from engine.training.objectives.base import Batch, Frame, make_frame
 from tokenization import Tokenizer
 from tokenization.files.staging import write_whole
 
@@ -62,6 +64,11 @@ class Task(ABC):
     def __init__(self, tokenizer: Tokenizer, columns: Columns, length: int | None) -> None:
         self.tokenizer, self.columns, self.length = tokenizer, columns, length
         self.frame: Frame | None = None
+        self.trained: Head | None = None
+
+    def bind(self, model: Model) -> None:
+        """Make calls of this model."""
+        self.frame, self.trained = make_frame(model.spec, self.tokenizer), model.head
 
     @property
     def key(self) -> str:
@@ -110,6 +117,15 @@ class Task(ABC):
         if self.length is not None:
             settings = {"truncation": True, "max_length": self.length, **settings}
         return self.tokenizer(*texts, return_special_tokens_mask=True, **settings)
+
+
+def per_token(row: Row, name: str) -> list[Any]:
+    """A field with one value for each token of the text, at the tokens that the row still has."""
+    values: Any = row.fields[name]
+    places: Any = row.fields.get("places")
+    if places is None:
+        return list(values)
+    return [values[place] for place in places]
 
 
 def entry_of(encoding: Mapping[str, Any], **fields: Any) -> Entry:

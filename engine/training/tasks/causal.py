@@ -10,7 +10,7 @@ from engine.kernels.losses import IGNORED
 from engine.network.outputs import Output
 from engine.training.data.collate import stack
 from engine.training.data.rows import Row
-from engine.training.tasks.base import Entry, Record, Task, entry_of
+from engine.training.tasks.base import Entry, Record, Task, entry_of, per_token
 
 
 class CausalAnswers(Task):
@@ -46,8 +46,7 @@ class CausalAnswers(Task):
 
 def _following(row: Row) -> Any:
     """The token after each one (i), -100 where it belongs to the prompt."""
-    fields: Any = row.fields["asked"]
-    asked = np.array(fields[: len(row.ids)], dtype=bool)
+    asked = np.array(per_token(row, "asked"), dtype=bool)
     found = np.full(len(row.ids), IGNORED, dtype=np.int64)
     found[:-1] = np.where(asked[1:], row.ids[1:], IGNORED)
     return found

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from engine.errors import InputError
 from engine.network.outputs import Output
+from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
+from engine.training.objectives.base import Batch
 from engine.training.tasks.base import Columns, Entry, Record, Task, entry_of
-from heads import best_spans
 from tokenization import Tokenizer
 
 NO_ANSWER = ""
@@ -109,6 +110,15 @@ class Questions(Task):
             labels |= {"is_impossible": torch.tensor(none), "output_spans": True}
         return labels, len(rows)
 
+    def batch(self, rows: Sequence[Row], draws: Draws) -> Batch:
+        for row in rows:
+            if "places" in row.fields:
+                raise InputError(
+                    f"{row.source}: the windows of a question are cut by task.length and "
+                    "task.stride: leave data.layout out"
+                )
+        return super().batch(rows, draws)
+
     def _shifts(self, rows: Sequence[Row], length: int) -> list[int]:
         """How many places of padding stand before each row."""
         assert self.frame is not None
@@ -155,7 +165,8 @@ class Questions(Task):
         width = max(len(row.ids) for row in rows)
         shifts = self._shifts(rows, width)
         found: list[Any] = []
-        ranked = best_spans(output, self.best, self.longest)
+        assert self.trained is not None
+        ranked = self.trained.best_spans(output, self.best, self.longest)
         for row, shift, best, missing in zip(rows, shifts, ranked, none, strict=True):
             spans: Any = row.fields["spans"]
             inside = [

@@ -11,7 +11,7 @@ from engine.kernels.losses import IGNORED
 from engine.network.outputs import Output
 from engine.training.data.collate import stack
 from engine.training.data.rows import Row
-from engine.training.tasks.base import Columns, Entry, Record, Task, entry_of
+from engine.training.tasks.base import Columns, Entry, Record, Task, entry_of, per_token
 from engine.training.tasks.classification import PURPOSE, label_id, named_labels
 from tokenization import Tokenizer
 from tokenization.extras import import_extra
@@ -115,8 +115,7 @@ class TokenLabels(Task):
 
 def _of_word(row: Row) -> list[int]:
     """The word of each token that the row still has, -1 for special tokens."""
-    of_word: Any = row.fields["of_word"]
-    return list(of_word)[: len(row.ids)]
+    return per_token(row, "of_word")
 
 
 def _firsts(of_word: Sequence[int]) -> list[bool]:
