@@ -165,8 +165,8 @@ class Questions(Task):
         width = max(len(row.ids) for row in rows)
         shifts = self._shifts(rows, width)
         found: list[Any] = []
-        assert self.trained is not None
-        ranked = self.trained.best_spans(output, self.best, self.longest)
+        head: Any = self.trained
+        ranked = head.best_spans(output, self.best, self.longest)
         for row, shift, best, missing in zip(rows, shifts, ranked, none, strict=True):
             spans: Any = row.fields["spans"]
             inside = [
