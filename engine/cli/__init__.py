@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 from engine import __version__
 from engine.cli import demo, describe, fill, generate, schema, score, tokenize
 from engine.cli.streams import drop_output, prepare_output
-from engine.cli.training import recipe, train
+from engine.cli.training import evaluate, recipe, train
 from engine.errors import CheckpointError, InputError, SpecError, TrainingError
 from tokenization.errors import TokenizationError
 
@@ -102,6 +102,7 @@ for command in (
     demo.demo,
     schema.schema,
     train.train,
+    evaluate.evaluate,
 ):
     main.command()(command)
 main.add_typer(recipe.recipe, name="recipe")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from engine.demo.corpus import LOCALES, Corpus, Run, diary, sentence
 from engine.demo.lesson import Finding, Lesson
+from engine.kernels.losses import IGNORED
 from engine.training import causal_labels, stream
 
 PROMPTS = 8
@@ -78,9 +79,14 @@ class StreamLesson(Lesson):
     def batches(self) -> Iterator[dict[str, Any]]:
         ids = self.encode(self.texts(self.corpus, self.seed))
         while True:
-            for segment in stream(ids, self.rows, self.segment):
-                if segment.shape[1] > 1:
-                    yield {"input_ids": segment, "labels": causal_labels(segment)}
+            for segment, following in self.segments(ids, self.rows):
+                yield {"input_ids": segment, "shift_labels": following}
+
+    def segments(self, ids: Tensor, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Segments of a text, and the token after each of theirs, over the end of a segment too."""
+        following = torch.cat([ids[1:], torch.tensor([IGNORED])])
+        pairs = (stream(part, rows, self.segment) for part in (ids, following))
+        yield from zip(*pairs, strict=True)
 
     def encode(self, texts: Iterator[tuple[str, str]]) -> Tensor:
         """One long row of ids (n), each text closed by the end token."""
@@ -96,13 +102,12 @@ class StreamLesson(Lesson):
                 iter([(" ".join(diary(10**6 + self.seed, locale, self.days)), locale)])
             )
             memory, parts = None, torch.zeros(3)
-            for segment in stream(ids, 1, self.segment):
-                if segment.shape[1] < 2:
-                    break
-                remembering = self.model(segment, labels=segment, memory=memory, use_memory=True)
+            for segment, following in self.segments(ids, 1):
+                asked = {"input_ids": segment, "shift_labels": following}
+                remembering = self.model(**asked, memory=memory, use_memory=True)
                 memory = remembering.memory
-                forgetting = self.model(segment, labels=segment)
-                count = remembering.losses.numel()
+                forgetting = self.model(**asked)
+                count = int((following != IGNORED).sum())
                 parts += torch.tensor(
                     [float(remembering.losses.sum()), float(forgetting.losses.sum()), count]
                 )

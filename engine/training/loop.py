@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from engine.errors import InputError, TrainingError
 from engine.memory import Memory
 from engine.model import Model
+from engine.training.optimizers import make_optimizer
+from engine.training.recipe.sections import Optimizer
 
 Progress = Callable[[int, float], None]
+_RANGES = {
+    "learning_rate": "it must be above 0",
+    "warm_up": "it is a share of the steps, from 0 to below 1",
+    "clip": "it must be above 0",
+    "weight_decay": "it must not be below 0",
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,16 @@ class TrainingOptions:
     weight_decay: float = 0.01
     clip: float = 1.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, right in (
+            ("learning_rate", self.learning_rate > 0),
+            ("warm_up", 0 <= self.warm_up < 1),
+            ("clip", self.clip > 0),
+            ("weight_decay", self.weight_decay >= 0),
+        ):
+            if not right:
+                raise InputError(f"{name} is {getattr(self, name)}: {_RANGES[name]}")
 
     def rate(self, step: int, steps: int) -> float:
         """The share of the learning rate at a step, counted from 0."""
@@ -45,17 +64,17 @@ def train(
     carry_memory: bool = False,
     progress: Progress | None = None,
 ) -> list[float]:
-    """Train on at most `steps` batches, each the keyword arguments of one call with its labels;
+    """Train on `steps` batches, each the keyword arguments of one call with its labels;
     returns all losses.
 
     With `carry_memory` each batch goes on where the one before it ended, and sees its memory.
     `progress` hears of every step and its loss. The global random state is left as it was, and the
-    model in eval mode. Raises RuntimeError for a loss that is not finite.
+    model in eval mode. Raises TrainingError for a loss that is not finite, before its step, and
+    InputError for a batch without labels and for fewer batches than steps.
     """
     options = options or TrainingOptions()
-    optimizer = torch.optim.AdamW(
-        _groups(model, options.weight_decay), lr=options.learning_rate, betas=options.betas
-    )
+    section = Optimizer(rate=options.learning_rate, betas=options.betas, decay=options.weight_decay)
+    optimizer = make_optimizer(model, section)
     takes = model.head is not None and "output_logits" in model.head.inputs
     unread = {"output_logits": False} if takes else {}
     losses: list[float] = []
@@ -71,23 +90,29 @@ def train(
                 batch = {**batch, "memory": memory, "use_memory": True}
             out = model(**batch)
             memory = out.memory
+            losses.append(_check_loss(out.loss, step))
             out.loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), options.clip)
             optimizer.step()
             optimizer.zero_grad()
-            losses.append(out.loss.item())
-            if not math.isfinite(losses[-1]):
-                raise RuntimeError(
-                    f"the loss is {losses[-1]} at step {step}: lower the learning rate"
-                )
             if progress is not None:
                 progress(step, losses[-1])
     model.eval()
+    if len(losses) < steps:
+        raise InputError(
+            f"{len(losses)} batches were given for {steps} steps: give as many, or fewer steps"
+        )
     return losses
 
 
-def _groups(model: Model, decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases and norms, which are vectors, do not."""
-    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
-    vectors = [weight for weight in model.parameters() if weight.dim() <= 1]
-    return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+def _check_loss(loss: Tensor | None, step: int) -> float:
+    """A loss that a step may follow, as a number."""
+    if loss is None:
+        raise InputError(f"batch {step + 1} gave no loss: give it labels that the head takes")
+    value = loss.item()
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the loss is {value} at step {step}, and the weights are those before it: lower the "
+            "learning rate"
+        )
+    return value

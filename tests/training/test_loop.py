@@ -7,7 +7,10 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from engine import InputError, build_model
-from engine.training import TrainingOptions, causal_labels, loop, stream, train
+from engine.errors import TrainingError
+from engine.training import TrainingOptions, causal_labels, stream, train
+from engine.training.optimizers import make_optimizer
+from engine.training.recipe.sections import Optimizer
 
 SMALL = {"dims.layers": 1, "dims.model": 32, "dims.inner": 64, "dims.vocab": 60}
 
@@ -81,8 +84,37 @@ def test_gradients_are_clipped_to_their_norm():
 
 
 def test_a_loss_that_is_not_finite_stops_the_training():
-    with pytest.raises(RuntimeError, match="lower the learning rate"):
-        train(small("xglm"), repeated(), 50, TrainingOptions(learning_rate=1e20, clip=1e20))
+    model = small("xglm")
+    with pytest.raises(TrainingError, match="lower the learning rate"):
+        train(model, repeated(), 50, TrainingOptions(learning_rate=900.0, clip=1e20))
+    model = small("xglm")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ids = torch.full((1, 4), 7)
+    broken = {"inputs_embeds": torch.full((1, 4, 32), torch.nan), "labels": ids}
+    with pytest.raises(TrainingError, match="at step 0, and the weights are those before it"):
+        train(model, iter([broken]), 1)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"clip": -1.0}, "clip is -1.0"),
+        ({"warm_up": 5}, "warm_up is 5"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, text):
+    with pytest.raises(InputError, match=text):
+        TrainingOptions(**options)
+
+
+def test_too_few_batches_and_forgotten_labels_are_told():
+    ids = torch.full((2, 5), 7)
+    with pytest.raises(InputError, match="3 batches were given for 1000 steps"):
+        train(small("xglm"), iter([{"input_ids": ids, "labels": ids}] * 3), 1000)
+    with pytest.raises(InputError, match="batch 1 gave no loss"):
+        train(small("xglm"), iter([{"input_ids": ids}]), 1)
 
 
 def test_memory_is_carried_from_segment_to_segment(monkeypatch):
@@ -124,8 +156,16 @@ def test_a_text_too_short_for_its_rows_is_refused():
         list(stream(torch.arange(3), 2, 4))
 
 
-def test_biases_and_norms_do_not_decay():
-    matrices, vectors = loop._groups(small("xglm"), 0.1)
-    assert matrices["weight_decay"] == 0.1 and vectors["weight_decay"] == 0.0
-    assert {parameter.dim() for parameter in vectors["params"]} == {1}
-    assert all(parameter.dim() > 1 for parameter in matrices["params"])
+def test_biases_norms_and_segment_terms_do_not_decay():
+    model = small("xlnet")
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = make_optimizer(model, Optimizer(decay=0.1)).param_groups
+    decaying = {
+        decay: {names[id(p)] for g in groups if g["weight_decay"] == decay for p in g["params"]}
+        for decay in (0.1, 0.0)
+    }
+    assert sum(map(len, decaying.values())) == len(names)
+    still = ("bias", "norm", "segment")
+    assert {name for name in names.values() if any(part in name for part in still)} <= decaying[0.0]
+    assert all(model.get_parameter(name).dim() > 1 for name in decaying[0.1])
+    assert "blocks.0.feed_forward.up.weight" in decaying[0.1]

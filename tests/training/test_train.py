@@ -131,7 +131,16 @@ def test_a_task_trains_from_examples_and_tells_its_metric(monkeypatch, folder, n
     assert f"{metric} " in told
     model = load_model(output / "last")
     assert model.head is not None
+    words = ["evaluate", str(output), "--cache", str(folder / "cache")]
+    again = CliRunner().invoke(main, [*words, "--predictions", str(output / "predictions.jsonl")])
+    assert again.exit_code == 0, again.output
+    told_again = json.loads(again.output.splitlines()[-1])
+    assert f"{metric} {told_again[metric]:.4f}" in told
+    predicted = [json.loads(line) for line in (output / "predictions.jsonl").open()]
+    assert predicted and all(line["source"].startswith("examples.jsonl:") for line in predicted)
     if name == "classification":
+        right = [line["prediction"] == line["label"] for line in predicted]
+        assert told_again["accuracy"] == pytest.approx(sum(right) / len(right))
         assert model.head.options.id2label == {0: "cheap", 1: "dear"}
 
 

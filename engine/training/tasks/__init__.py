@@ -24,6 +24,14 @@ def make_task(
     """The task that a recipe names, whose labels are those of the section or of the training
     `texts`; `head` where the task can train several.
     """
+    task = _make(section, spec, tokenizer, texts, head)
+    task.wanted = section.metrics
+    return task
+
+
+def _make(
+    section: sections.Task, spec: Spec, tokenizer: Tokenizer, texts: Any, head: str | None
+) -> Task:
     columns = Columns(section.fields)
     length = section.length or positions(spec)
     if isinstance(section, sections.ClassificationTask | sections.PairTask):

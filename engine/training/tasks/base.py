@@ -21,6 +21,8 @@ from tokenization.files.staging import write_whole
 
 Record = Mapping[str, Any]
 Entry = dict[str, Any]
+# Columns that stand beside a prediction in its file.
+TOLD = ("id", "label", "labels", "answers", "answer")
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Task(ABC):
     head: str
     whole = False
     options: Mapping[str, Any] = {}
+    wanted: tuple[str, ...] = ()
 
     def __init__(self, tokenizer: Tokenizer, columns: Columns, length: int | None) -> None:
         self.tokenizer, self.columns, self.length = tokenizer, columns, length
@@ -88,8 +91,15 @@ class Task(ABC):
         """One prediction a row."""
 
     @abstractmethod
+    def measure(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
+        """All metrics by name."""
+
     def score(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
-        """Metrics by name."""
+        """The metrics that the recipe asks for, all where it names none."""
+        found = self.measure(predictions, rows)
+        if self.wanted:
+            found = {name: value for name, value in found.items() if name in self.wanted}
+        return found
 
     def inputs(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The rows as arguments of a call, without labels."""
@@ -135,7 +145,7 @@ def entry_of(encoding: Mapping[str, Any], **fields: Any) -> Entry:
 
 
 def write_predictions(
-    predictions: Sequence[Any], rows: Sequence[Row], path: Path, told: Sequence[str] = ()
+    predictions: Sequence[Any], rows: Sequence[Row], path: Path, told: Sequence[str] = TOLD
 ) -> None:
     """One JSON object a line: where the row stands, what of it is `told`, and the prediction."""
 

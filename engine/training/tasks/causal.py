@@ -40,7 +40,7 @@ class CausalAnswers(Task):
         assert losses is not None
         return losses.sum(1).tolist()
 
-    def score(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
+    def measure(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
         return {}
 
 

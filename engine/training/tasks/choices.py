@@ -65,7 +65,7 @@ class Choices(Task):
         chosen: list[Any] = output.logits.argmax(-1).tolist()
         return chosen
 
-    def score(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
+    def measure(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
         right = [found == self._answer(row) for found, row in zip(predictions, rows, strict=True)]
         return {"accuracy": sum(right) / max(1, len(right))}
 

@@ -81,7 +81,7 @@ class Classification(Task):
         chosen = (logits > 0).tolist()
         return [[n for n, one in zip(self.names, line, strict=True) if one] for line in chosen]
 
-    def score(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
+    def measure(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
         functional = import_extra("torchmetrics.functional", "train", PURPOSE)
         wanted = self.answers(rows)
         if self.problem == "regression":

@@ -197,7 +197,7 @@ class Questions(Task):
             found[name] = NO_ANSWER if self.no_answer and likelier else text
         return found
 
-    def score(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
+    def measure(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
         found = self.answers(predictions, rows)
         exact, overlap = 0.0, 0.0
         wanted = {self._name(row): self._column(row, "answers") for row in rows}

@@ -95,7 +95,7 @@ class TokenLabels(Task):
             predictions.append(words)
         return predictions
 
-    def score(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
+    def measure(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
         wanted = [self._given(row) for row in rows]
         pairs = [(a, b) for x, y in zip(wanted, predictions, strict=True) for a, b in zip(x, y)]
         accuracy = sum(a == b for a, b in pairs) / max(1, len(pairs))

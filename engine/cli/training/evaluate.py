@@ -1,0 +1,50 @@
+"""`engine evaluate`: how good the network of a run is on its held-out texts, or on others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli.describe import parse_overrides
+from engine.cli.streams import echo_json
+from engine.errors import InputError
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Changes of its recipe, such as evaluate.rows=8."),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(help="Which of its checkpoints: best, last or step-N.")
+    ] = "best",
+    predictions: Annotated[
+        Path | None, typer.Option(help="Write one prediction a line to this JSONL file.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where tokens are kept; a folder of the user's by default.")
+    ] = None,
+) -> None:
+    """Score a run's network on what its recipe holds out; prints one JSON object of metrics."""
+    from engine.checkpoint import load_model
+    from engine.training.distribute import Processes
+    from engine.training.plan import make_plan
+    from engine.training.recipe.load import open_recipe
+    from engine.training.run.evaluation import evaluate as score
+    from engine.training.tasks import write_predictions
+
+    folder = run / checkpoint
+    if not (folder / "recipe.yaml").is_file():
+        raise InputError(f"{folder} is no checkpoint of a run: expected its recipe.yaml there")
+    opened = open_recipe(folder / "recipe.yaml", parse_overrides(overrides or []))
+    plan = make_plan(opened, run, cache=cache, say=lambda _: None)
+    if plan.held_out is None:
+        raise InputError(f"{folder}: the recipe holds no texts out: give data.held_out")
+    plan.model.load_state_dict(load_model(folder).state_dict())
+    found = score(plan.model, plan.held_out, Processes(), plan.precision)
+    if predictions is not None:
+        if plan.held_out.decoder is None:
+            raise InputError("--predictions is for the recipes of tasks, this one has an objective")
+        write_predictions(found.predictions, found.rows, predictions)
+    echo_json(found.metrics)
