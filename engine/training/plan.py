@@ -4,7 +4,7 @@ and every rule is checked, before the first step.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from engine.training.data.tokens import Tokens, tokenise
 from engine.training.distribute import Processes
 from engine.training.objectives import make_objective
 from engine.training.objectives.base import Batch, Objective
+from engine.training.objectives.mix import Mix as MixedObjectives
 from engine.training.recipe import sections
 from engine.training.recipe.load import Opened
 from engine.training.recipe.model import Recipe
+from engine.training.recipe.parts import parts_of
 from engine.training.run.evaluation import HeldOut
-from engine.training.run.feed import Feed, InTurn
+from engine.training.run.feed import Feed, InTurn, Portion
 from engine.training.run.loop import Plan, Say
 from engine.training.tasks import Task, make_task
 from tokenization import Tokenizer, load_tokenizer, train_tokenizer
@@ -83,6 +85,11 @@ def make_plan(
     recipe = opened.recipe
     if recipe.adapter is not None:
         raise TrainingError("adapter: adapters cannot be trained by a recipe yet: leave it out")
+    for part in parts_of(recipe):
+        if part.data_path != "data":
+            raise TrainingError(
+                f"{part.data_path}: the parts of a mix read the recipe's own data here: leave it out"
+            )
     texts = read_data(recipe.data, recipe.seed)
     tokenizer = make_tokenizer(recipe, opened.spec, texts, output)
     spec = opened.spec or read_spec(recipe)
@@ -107,7 +114,7 @@ def make_plan(
         steps=_steps(recipe.length, order),
         output=output,
         carries=_carries(rows, model.spec),
-        probes=(feed.longest(processes, _longest_batch(recipe.batch, rows)),),
+        probes=_probes(feed, processes, _longest_batch(recipe.batch, rows)),
         held_out=held_out,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
@@ -227,6 +234,13 @@ def _held_out(
     feed = Feed(rows, turns, Evaluating(objective), lambda step: Draws(recipe.seed, EVALUATION))
     memory = getattr(objective, "evaluation_memory", None)
     return HeldOut(feed, len(turns), _carries(rows, spec), memory, task)
+
+
+def _probes(feed: Feed, processes: Processes, rows: int) -> tuple[Portion, ...]:
+    """The longest batch, as each part of a mix asks about it."""
+    objective = feed.objective
+    parts = objective.parts if isinstance(objective, MixedObjectives) else (objective,)
+    return tuple(replace(feed, objective=part).longest(processes, rows) for part in parts)
 
 
 def _carries(rows: Rows, spec: Spec) -> bool:

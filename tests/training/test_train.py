@@ -144,6 +144,17 @@ def test_a_task_trains_from_examples_and_tells_its_metric(monkeypatch, folder, n
         assert model.head.options.id2label == {0: "cheap", 1: "dear"}
 
 
+def test_a_mix_trains_and_its_parts_have_no_data_of_their_own(monkeypatch, folder):
+    parts = "{kind: masked}}, {objective: {kind: masked, whole_words: true}"
+    rest = TEXT % ("", "{kind: lines}") + "objective: {kind: mix, parts: [{objective: %s}%s]}\n"
+    recipe = write(folder, "mix", "xlm-roberta-xl", rest % (parts, ""))
+    assert "step 3 of 3" in trained(monkeypatch, folder, recipe)[1]
+    data = ", data: {train: [{kind: text, files: lines.txt}]}"
+    own = write(folder, "own", "xlm-roberta-xl", rest % (parts + data, ""))
+    refused = CliRunner().invoke(main, ["train", str(own), "--output", str(folder / "run-own")])
+    assert refused.exit_code == 2 and "objective.parts.1.data" in refused.output
+
+
 def test_a_run_that_goes_on_is_the_run_that_never_stopped(monkeypatch, folder):
     rest = TEXT % ("", "{kind: lines}") + "objective: {kind: causal}\n"
     recipe = write(folder, "whole", "xglm", rest)
