@@ -44,7 +44,7 @@ def _block(spec: Spec, work: Workload, content: int) -> float:
         2 * rows * dims.model * attention + 2 * work.length * dims.model * dims.kv_heads * dims.head
     )
     feed_forward = rows * (3 if spec.ffn.gated else 2) * dims.model * dims.inner
-    relative = "position" in spec.attention.score
+    relative = "position" in spec.score_terms
     scores = (3 if relative else 2) * attention * pairs
     distances = 2 * work.length * dims.model * attention if relative and not work.prepacked else 0
     return 2 * (work.batch * (projections + feed_forward + scores) + distances)

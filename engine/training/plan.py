@@ -107,6 +107,8 @@ def make_plan(
     feed = Feed(rows, order, objective, partial(Draws, recipe.seed), recipe.batch.split)
     held_out = None
     if texts.held_out is not None:
+        if task is not None:
+            task.check(texts.held_out)
         held_out = _held_out(recipe, keep(texts.held_out), objective, model.spec, task)
     return Plan(
         model=model,

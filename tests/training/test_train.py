@@ -137,7 +137,11 @@ def test_a_task_trains_from_examples_and_tells_its_metric(monkeypatch, folder, n
     told_again = json.loads(again.output.splitlines()[-1])
     assert f"{metric} {told_again[metric]:.4f}" in told
     predicted = [json.loads(line) for line in (output / "predictions.jsonl").open()]
-    assert predicted and all(line["source"].startswith("examples.jsonl:") for line in predicted)
+    assert predicted
+    if task.startswith("{kind: question"):
+        assert all(isinstance(line["prediction"], str) for line in predicted)
+    else:
+        assert all(line["source"].startswith("examples.jsonl:") for line in predicted)
     if name == "classification":
         right = [line["prediction"] == line["label"] for line in predicted]
         assert told_again["accuracy"] == pytest.approx(sum(right) / len(right))
@@ -168,4 +172,13 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(monkeypatch, folder):
     arguments = ("--continue", "length.steps=2", "schedule.decay=constant")
     _, told = trained(monkeypatch, folder, first, *arguments)
     assert "step 2 of 2" in told
+    with (folder / "more.txt").open("w") as file:
+        file.write("on Sunday bread cost ten coins\n" * 9)
+    other = ["data.train=[{kind: text, files: more.txt}]", *arguments[1:], "--changed"]
+    words = ["train", str(first), "--output", str(parts), "--cache", str(folder / "cache"), *other]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 2, refused.output
+    absent = [*words[:3], str(folder / "no-run"), *words[4:6], "--continue"]
+    refused = CliRunner().invoke(main, absent)
+    assert refused.exit_code == 2 and "holds no run to go on with" in refused.output
     assert load_model(whole / "last").spec == load_model(parts / "last").spec

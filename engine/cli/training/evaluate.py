@@ -27,7 +27,6 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a run's network on what its recipe holds out; prints one JSON object of metrics."""
-    from engine.checkpoint import load_model
     from engine.training.distribute import Processes
     from engine.training.plan import make_plan
     from engine.training.recipe.load import open_recipe
@@ -38,13 +37,12 @@ def evaluate(
     if not (folder / "recipe.yaml").is_file():
         raise InputError(f"{folder} is no checkpoint of a run: expected its recipe.yaml there")
     opened = open_recipe(folder / "recipe.yaml", parse_overrides(overrides or []))
-    plan = make_plan(opened, run, cache=cache, say=lambda _: None)
+    plan = make_plan(opened.of_checkpoint(folder), run, cache=cache, say=lambda _: None)
     if plan.held_out is None:
         raise InputError(f"{folder}: the recipe holds no texts out: give data.held_out")
-    plan.model.load_state_dict(load_model(folder).state_dict())
     found = score(plan.model, plan.held_out, Processes(), plan.precision)
     if predictions is not None:
         if plan.held_out.decoder is None:
             raise InputError("--predictions is for the recipes of tasks, this one has an objective")
-        write_predictions(found.predictions, found.rows, predictions)
-    echo_json(found.metrics)
+        write_predictions(plan.held_out.decoder.lines(found.predictions, found.rows), predictions)
+    echo_json({"checkpoint": folder.resolve().name, **found.metrics})

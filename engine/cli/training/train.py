@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from engine.cli.describe import parse_overrides
+from engine.errors import InputError
 
 
 def train(
@@ -38,6 +39,8 @@ def train(
     before = output / "last" / "recipe.yaml"
     if before.is_file() and not changed:
         refuse_changes(opened, load_recipe(before))
+    if (resume or changed) and not before.is_file():
+        raise InputError(f"{output} holds no run to go on with: leave --continue out")
     processes = open_processes(opened.recipe.devices)
 
     def say(line: str) -> None:

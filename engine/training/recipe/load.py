@@ -3,7 +3,7 @@ column.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from engine.spec.language import Language, Source, shipped_folder
 from engine.spec.origins import KeyPath, Origins
 from engine.training.recipe.model import Recipe
 from engine.training.recipe.rules import broken_rules
-from engine.training.recipe.sections import ModelSource
+from engine.training.recipe.sections import ModelSource, TokenizerSource
 from tokenization.errors import TokenizationError
 from tokenization.files.unwritable import unwritable
 
@@ -66,6 +66,13 @@ class Opened:
         """Raises RecipeError for each rule that is broken, now that more is known."""
         if told := broken_rules(self.recipe, spec, vocabulary, processes):
             raise LANGUAGE.failure(self.origins, _split(told))
+
+    def of_checkpoint(self, folder: Path) -> "Opened":
+        """The same recipe over the network that a checkpoint of its run holds."""
+        model = self.recipe.model
+        loaded = ModelSource(load=str(folder), head=model.head, options=model.options)
+        recipe = self.recipe.model_copy(update={"model": loaded, "tokenizer": TokenizerSource()})
+        return replace(self, recipe=recipe, spec=load_spec(folder))
 
 
 def load_recipe(source: RecipeSource, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -25,6 +25,9 @@ class Decoder(Protocol):
     def score(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
         """Metrics by name."""
 
+    def lines(self, predictions: Sequence[Any], rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """What is written of each prediction."""
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -51,7 +54,7 @@ class Evaluated:
 def evaluate(
     model: Model, held_out: HeldOut, processes: Processes, precision: Precision = "float32"
 ) -> Evaluated:
-    """Mean loss over all targets, perplexity, and a task's metrics.
+    """Mean loss over all targets, perplexity where tokens are predicted, and a task's metrics.
 
     Rows are shared by the processes; where a task decodes them, each process reads all rows.
     """
@@ -90,7 +93,9 @@ def evaluate(
     model.train(training)
     total, count = readers.sum(losses, targets)
     loss = total / max(1.0, count)
-    metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+    metrics = {"loss": loss}
+    if model.head is not None and "logits_to_keep" in model.head.inputs:  # it predicts tokens
+        metrics["perplexity"] = math.exp(min(loss, 700.0))
     if held_out.decoder is not None:
         metrics |= held_out.decoder.score(predictions, read)
     return Evaluated(metrics, tuple(predictions), tuple(read))

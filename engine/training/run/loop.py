@@ -221,6 +221,12 @@ class Run:
         if last is None:
             return
         state = read_state(last)
+        for name, now in self.plan.about.items():
+            if name in state and state[name] != now:
+                raise TrainingError(
+                    f"{name} were {state[name]} when the run was saved and are {now} now: it goes on "
+                    "with the same texts and tokenizer, or begins anew in another folder"
+                )
         self.progress = Progress(**{name: state[name] for name in vars(Progress())})
         restore(last, self.model, self.optimizer, self.processes)
         if self.plan.carries and self.progress.step < self.plan.steps:

@@ -10,7 +10,7 @@ from engine.training.recipe.fit import positions
 from engine.training.tasks.base import Columns, Task, write_predictions
 from engine.training.tasks.causal import CausalAnswers
 from engine.training.tasks.choices import Choices
-from engine.training.tasks.classification import Classification, names_in
+from engine.training.tasks.classification import Classification, names_of
 from engine.training.tasks.question_answering import Questions
 from engine.training.tasks.tokens import TokenLabels
 from tokenization import Tokenizer
@@ -74,4 +74,4 @@ def _make(
 def _names(given: Any, columns: Columns, role: str, texts: Any) -> tuple[str, ...]:
     if given != "from_data":
         return tuple(given)
-    return names_in(columns.read(texts[number], role) for number in range(len(texts)))
+    return names_of(texts, columns, role)

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,22 @@ class Task(ABC):
             found = {name: value for name, value in found.items() if name in self.wanted}
         return found
 
+    def lines(self, predictions: Sequence[Any], rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Each prediction with where its row stands and what was wanted."""
+        return [
+            {
+                "source": row.source,
+                **{name: row.fields[name] for name in TOLD if name in row.fields},
+                "prediction": predicted,
+            }
+            for predicted, row in zip(predictions, rows, strict=True)
+        ]
+
+    def check(self, records: Any) -> None:
+        """Raise InputError for held-out examples that the task cannot ask."""
+        if not len(records):
+            raise InputError("data.held_out holds no examples")
+
     def inputs(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The rows as arguments of a call, without labels."""
         assert self.frame is not None
@@ -144,16 +160,12 @@ def entry_of(encoding: Mapping[str, Any], **fields: Any) -> Entry:
     return {name: encoding[name] for name in names if name in encoding} | fields
 
 
-def write_predictions(
-    predictions: Sequence[Any], rows: Sequence[Row], path: Path, told: Sequence[str] = TOLD
-) -> None:
-    """One JSON object a line: where the row stands, what of it is `told`, and the prediction."""
+def write_predictions(lines: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """One JSON object a line."""
 
     def write(place: Path) -> None:
         with place.open("w", encoding="utf-8") as file:
-            for predicted, row in zip(predictions, rows, strict=True):
-                kept = {name: row.fields[name] for name in told if name in row.fields}
-                line = {"source": row.source, **kept, "prediction": predicted}
+            for line in lines:
                 file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
     write_whole(path, write)

@@ -53,6 +53,10 @@ class Classification(Task):
             texts.append(self.columns.text(record, "pair"))
         return entry_of(self.encode(record, *texts))
 
+    def check(self, records: Any) -> None:
+        if self.problem != "regression":
+            check_known(names_of(records, self.columns, "label"), self.ids)
+
     def labels(self, rows: Sequence[Row], inputs: dict[str, Any]) -> tuple[dict[str, Tensor], int]:
         return {"labels": self.answers(rows)}, len(rows)
 
@@ -134,6 +138,21 @@ def names_in(values: Iterable[Any]) -> tuple[str, ...]:
     numbers = sorted(label for label in found if isinstance(label, int | float))
     words = sorted(str(label) for label in found if not isinstance(label, int | float))
     return tuple(dict.fromkeys([*map(str, numbers), *words]))
+
+
+def names_of(records: Any, columns: Columns, role: str) -> tuple[str, ...]:
+    """The names in a column of all records."""
+    return names_in(columns.read(records[number], role) for number in range(len(records)))
+
+
+def check_known(found: Iterable[str], known: Mapping[str, int]) -> None:
+    """Raise InputError for names of held-out examples that training does not have."""
+    for name in found:
+        if name not in known:
+            raise InputError(
+                f"the held-out examples have the label '{name}', which the training ones lack"
+                f"{nearest(name, known)}"
+            )
 
 
 def label_id(ids: Mapping[str, int], value: Any, row: Row) -> int:

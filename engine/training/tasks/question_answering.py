@@ -57,11 +57,15 @@ class Questions(Task):
 
     @property
     def key(self) -> str:
-        return json.dumps([super().key, self.stride])
+        return json.dumps([super().key, self.stride, self.no_answer])
 
     def __call__(self, record: Record) -> list[Entry]:
         question, context = (self.columns.text(record, role) for role in ("question", "context"))
         answer = _first_answer(self.columns.read(record, "answers"), context, record)
+        if answer is None and not self.no_answer:
+            raise InputError(
+                f"{record.get('source')}: a question without an answer needs task.no_answer: true"
+            )
         encoding = self.encode(
             record,
             question,
@@ -206,6 +210,14 @@ class Questions(Task):
             exact += max(_normal(found[name]) == _normal(text) for text in texts)
             overlap += max(_overlap(found[name], text) for text in texts)
         return {"f1": overlap / max(1, len(wanted)), "exact_match": exact / max(1, len(wanted))}
+
+    def lines(self, predictions: Sequence[Any], rows: Sequence[Row]) -> list[dict[str, Any]]:
+        wanted = {self._name(row): self._column(row, "answers")["text"] for row in rows}
+        found = self.answers(predictions, rows)
+        return [
+            {"id": name, "answers": list(wanted[name]), "prediction": text}
+            for name, text in found.items()
+        ]
 
     def _column(self, row: Row, role: str) -> Any:
         return self.columns.read({"source": row.source, **row.fields}, role)

@@ -12,7 +12,13 @@ from engine.network.outputs import Output
 from engine.training.data.collate import stack
 from engine.training.data.rows import Row
 from engine.training.tasks.base import Columns, Entry, Record, Task, entry_of, per_token
-from engine.training.tasks.classification import PURPOSE, label_id, named_labels
+from engine.training.tasks.classification import (
+    PURPOSE,
+    check_known,
+    label_id,
+    named_labels,
+    names_of,
+)
 from tokenization import Tokenizer
 from tokenization.extras import import_extra
 
@@ -42,6 +48,12 @@ class TokenLabels(Task):
         self.names, self.label_on, self.scheme = tuple(names), label_on, scheme
         self.ids = {name: number for number, name in enumerate(self.names)}
         self.options = named_labels(self.names)
+        for name in self.names:
+            if scheme == "iob2" and name != OUTSIDE and not name.startswith(("B-", "I-")):
+                raise InputError(
+                    f"the label '{name}' is not IOB2, where names begin with B- or I- and all else "
+                    "is O: set task.scheme to none"
+                )
 
     def __call__(self, record: Record) -> Entry:
         words, labels = (self.columns.read(record, role) for role in ("words", "labels"))
@@ -56,6 +68,9 @@ class TokenLabels(Task):
         encoding = self.encode(record, words, is_split_into_words=True)
         of_word = [-1 if word is None else word for word in encoding.word_ids()]
         return entry_of(encoding, of_word=of_word, words=_firsts(of_word))
+
+    def check(self, records: Any) -> None:
+        check_known(names_of(records, self.columns, "labels"), self.ids)
 
     def labels(self, rows: Sequence[Row], inputs: dict[str, Any]) -> tuple[dict[str, Tensor], int]:
         assert self.frame is not None
