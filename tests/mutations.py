@@ -56,7 +56,7 @@ MUTATIONS = (
     Mutation("heads/pooling.py", "last - real.flip(1).long()", "last - real.long()", "tests/heads/test_pooling.py"),
     Mutation("engine/checkpoint/config/fields.py", "return value + entry.offset", "return value", PARITY + "test_variants.py"),
     Mutation("engine/parameters/ties.py", "not _same(values[0], value)", "False", "tests/model/test_state.py"),
-    Mutation("engine/training/loop.py", "{\"params\": vectors, \"weight_decay\": 0.0}", "{\"params\": vectors, \"weight_decay\": decay}", "tests/training/"),
+    Mutation("engine/training/optimizers.py", "section.decay * decayed", "section.decay", "tests/training/test_loop.py"),
     Mutation("tokenization/pipeline/formats.py", "Place(int(kind or 0), token_id", "Place(0, token_id", "tests/tokenization/test_parity.py"),
     Mutation("tokenization/options.py", "result[key] = laid_over(old, value)", "result[key] = value", "tests/tokenization/"),
 )  # fmt: skip
