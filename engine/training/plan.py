@@ -3,8 +3,8 @@ and every rule is checked, before the first step.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 
 from engine.build import build_model
 from engine.checkpoint import load_model
+from engine.checkpoint.files import resolve_folder
 from engine.checkpoint.opening import open_source
 from engine.errors import InputError, TrainingError
 from engine.model import Model
@@ -26,13 +27,15 @@ from engine.training.data.tokens import Tokens, tokenise
 from engine.training.distribute import Processes
 from engine.training.objectives import make_objective
 from engine.training.objectives.base import Batch, Objective
-from engine.training.objectives.mix import Mix as MixedObjectives
+from engine.training.objectives.mix import Mix
+from engine.training.objectives.permutation import Permutation
 from engine.training.recipe import sections
+from engine.training.recipe.fit import HEADS
 from engine.training.recipe.load import Opened
 from engine.training.recipe.model import Recipe
 from engine.training.recipe.parts import parts_of
 from engine.training.run.evaluation import HeldOut
-from engine.training.run.feed import Feed, InTurn, Portion
+from engine.training.run.feed import Feed, InTurn, Turns
 from engine.training.run.loop import Plan, Say
 from engine.training.tasks import Task, make_task
 from tokenization import Tokenizer, load_tokenizer, train_tokenizer
@@ -40,7 +43,6 @@ from tokenization.files.plain_yaml import write_yaml
 
 EVALUATION = -1  # the step by whose draws held-out rows are asked
 # What a tokenizer is trained on: the columns of texts, by their roles.
-
 TEXT_ROLES = ("text", "pair", "words", "choices", "prompt", "answer", "question", "context")
 SHORTEST_EVALUATION = 4  # segments that a held-out stream has at least
 
@@ -85,38 +87,37 @@ def make_plan(
     recipe = opened.recipe
     if recipe.adapter is not None:
         raise TrainingError("adapter: adapters cannot be trained by a recipe yet: leave it out")
-    for part in parts_of(recipe):
-        if part.data_path != "data":
-            raise TrainingError(
-                f"{part.data_path}: the parts of a mix read the recipe's own data here: leave it out"
-            )
-    texts = read_data(recipe.data, recipe.seed)
-    tokenizer = make_tokenizer(recipe, opened.spec, texts, output)
+    datas = {"data": recipe.data, **{part.data_path: part.data for part in parts_of(recipe)}}
+    texts = {path: read_data(data, recipe.seed) for path, data in datas.items()}
+    tokenizer = make_tokenizer(recipe, opened.spec, texts.values(), output)
     spec = opened.spec or read_spec(recipe)
     opened.check(spec, len(tokenizer), processes.count)
     task = None
     if recipe.task is not None:
-        task = make_task(recipe.task, spec, tokenizer, texts.train, recipe.model.head)
+        task = make_task(recipe.task, spec, tokenizer, texts["data"].train, recipe.model.head)
     model = make_model(recipe, task)
     keep = partial(tokenise, tokenizer=tokenizer, cache=cache or token_cache(), encode=task)
-    tokens = keep(texts.train)
-    say(f"{len(tokens):,} rows, {int(tokens.lengths.sum()):,} tokens (cache {tokens.key})")
-    objective = _asked(recipe, task, model, tokenizer, tokens)
-    rows = lay_out(recipe.data.layout, tokens, seed=recipe.seed, rows=recipe.batch.rows)
-    order = _order(recipe, rows)
-    feed = Feed(rows, order, objective, partial(Draws, recipe.seed), recipe.batch.split)
+    tokens = {path: keep(found.train) for path, found in texts.items()}
+    for path, found in tokens.items():
+        count = int(found.lengths.sum())
+        say(f"{path}: {len(found):,} rows, {count:,} tokens (cache {found.key})")
+    feeds = _feeds(recipe, task, model, tokenizer, tokens)
+    first = feeds[0]
     held_out = None
-    if texts.held_out is not None:
+    if texts["data"].held_out is not None:
         if task is not None:
-            task.check(texts.held_out)
-        held_out = _held_out(recipe, keep(texts.held_out), objective, model.spec, task)
+            task.check(texts["data"].held_out)
+        kept = keep(texts["data"].held_out)
+        held_out = _held_out(recipe, kept, first.objective, model.spec, task)
     return Plan(
         model=model,
-        feed=feed,
-        steps=_steps(recipe.length, order),
+        feed=_in_turn(recipe, feeds),
+        steps=_steps(recipe.length, first),
         output=output,
-        carries=_carries(rows, model.spec),
-        probes=_probes(feed, processes, _longest_batch(recipe.batch, rows)),
+        carries=_carries(first.rows, model.spec),
+        probes=tuple(
+            feed.longest(processes, _longest_batch(recipe.batch, feed.rows)) for feed in feeds
+        ),
         held_out=held_out,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
@@ -125,7 +126,7 @@ def make_plan(
         devices=recipe.devices,
         precision=recipe.precision,
         seed=recipe.seed,
-        about={"tokens": tokens.key},
+        about={"tokens": [found.key for found in tokens.values()]},
         beside=partial(_write_beside, tokenizer=tokenizer, recipe=recipe),
     )
 
@@ -141,7 +142,9 @@ def read_data(data: sections.Data, seed: int) -> Texts:
     return Texts(train, read_texts(data.held_out, base=base))
 
 
-def make_tokenizer(recipe: Recipe, spec: Spec | None, texts: Texts, output: Path) -> Tokenizer:
+def make_tokenizer(
+    recipe: Recipe, spec: Spec | None, texts: Iterable[Texts], output: Path
+) -> Tokenizer:
     """The run's own tokenizer where it was saved before, else one that is loaded or trained."""
     last = output / "last"
     if last.is_dir():
@@ -158,8 +161,8 @@ def make_tokenizer(recipe: Recipe, spec: Spec | None, texts: Texts, output: Path
     fields = recipe.task.fields if recipe.task is not None else {}
     languages = None
     if spec.tokenizer.languages:
-        languages = (str(language) for language, _ in _texts(texts.train, fields))
-    found = (text for _, text in _texts(texts.train, fields))
+        languages = (str(language) for one in texts for language, _ in _texts(one.train, fields))
+    found = (text for one in texts for _, text in _texts(one.train, fields))
     size = wanted.vocab or spec.dims.vocab
     return train_tokenizer(spec.tokenizer, found, size, languages=languages)
 
@@ -170,8 +173,8 @@ def make_model(recipe: Recipe, task: Task | None) -> Model:
     if task is not None:
         name, options = task.head, {**task.options, **given.options}
     else:
-        assert recipe.objective is not None
-        name, options = given.head or _head(recipe.objective), given.options
+        kind = next(parts_of(recipe)).objective.kind
+        name, options = given.head or HEADS[kind][0], given.options
     if given.spec is not None:
         return build_model(given.spec, name, overrides=given.overrides, seed=recipe.seed, **options)
     return load_model(str(given.load), name, overrides=given.overrides, seed=recipe.seed, **options)
@@ -179,7 +182,8 @@ def make_model(recipe: Recipe, task: Task | None) -> Model:
 
 def read_spec(recipe: Recipe) -> Spec:
     """The spec of a network on the hub."""
-    return open_source(Path(str(recipe.model.load)), None, recipe.model.overrides).spec
+    folder = resolve_folder(str(recipe.model.load), None)
+    return open_source(folder, None, recipe.model.overrides).spec
 
 
 def token_cache() -> Path:
@@ -191,34 +195,45 @@ def token_cache() -> Path:
     return home / "blockgraph" / "tokens"
 
 
-def _head(objective: sections.Objective) -> str:
-    heads = {"masked": "masked_lm", "translation": "masked_lm", "permutation": "permutation_lm"}
-    kind: str = objective.kind
-    if isinstance(objective, sections.MixObjective):
-        kind = objective.parts[0].objective.kind
-    return heads.get(kind, "causal_lm")
-
-
-def _asked(
-    recipe: Recipe, task: Task | None, model: Model, tokenizer: Tokenizer, tokens: Tokens
-) -> Objective:
-    """What is asked of rows: the task, or the objective."""
+def _feeds(
+    recipe: Recipe,
+    task: Task | None,
+    model: Model,
+    tokenizer: Tokenizer,
+    tokens: Mapping[str, Tokens],
+) -> list[Feed]:
+    """What the steps read: the task's examples, or the rows of each objective."""
     if task is not None:
         task.bind(model)
-        return task
-    assert recipe.objective is not None
-    counts = torch.from_numpy(tokens.counts(model.spec.dims.vocab))
-    return make_objective(recipe.objective, model.spec, tokenizer, counts)
+        return [_feed(recipe, recipe.data, tokens["data"], task)]
+    feeds = []
+    for part in parts_of(recipe):
+        found = tokens[part.data_path]
+        counts = torch.from_numpy(found.counts(model.spec.dims.vocab))
+        objective = make_objective(part.objective, model.spec, tokenizer, counts)
+        feeds.append(_feed(recipe, part.data, found, objective))
+    return feeds
 
 
-def _order(recipe: Recipe, rows: Rows) -> Order:
+def _feed(recipe: Recipe, data: sections.Data, tokens: Tokens, objective: Objective) -> Feed:
+    rows = lay_out(data.layout, tokens, seed=recipe.seed, rows=recipe.batch.rows)
     mix = None
-    if recipe.data.mix is not None:
-        mix = mix_weights(rows, recipe.data.mix.alpha)
-    objective, multiple = recipe.objective, 1
-    if isinstance(objective, sections.PermutationObjective) and objective.both_directions:
+    if data.mix is not None:
+        mix = mix_weights(rows, data.mix.alpha)
+    multiple = 1
+    if isinstance(objective, Permutation) and objective.options.both_directions:
         multiple = 2
-    return Order(rows, recipe.batch, recipe.seed, mix, multiple=multiple)
+    order = Order(rows, recipe.batch, recipe.seed, mix, multiple=multiple)
+    return Feed(rows, order, objective, partial(Draws, recipe.seed), recipe.batch.split)
+
+
+def _in_turn(recipe: Recipe, feeds: Sequence[Feed]) -> Feed | Turns:
+    """The one feed, or those of a mix drawn a step by their weights."""
+    if not isinstance(recipe.objective, sections.MixObjective):
+        return feeds[0]
+    weights = [part.weight for part in recipe.objective.parts]
+    mix = Mix([feed.objective for feed in feeds], weights)
+    return Turns(feeds, lambda step: mix.part(Draws(recipe.seed, step)))
 
 
 def _held_out(
@@ -238,13 +253,6 @@ def _held_out(
     return HeldOut(feed, len(turns), _carries(rows, spec), memory, task)
 
 
-def _probes(feed: Feed, processes: Processes, rows: int) -> tuple[Portion, ...]:
-    """The longest batch, as each part of a mix asks about it."""
-    objective = feed.objective
-    parts = objective.parts if isinstance(objective, MixedObjectives) else (objective,)
-    return tuple(replace(feed, objective=part).longest(processes, rows) for part in parts)
-
-
 def _carries(rows: Rows, spec: Spec) -> bool:
     return rows.ordered and spec.memory.kind == "recurrent"
 
@@ -257,10 +265,11 @@ def _longest_batch(batch: sections.Batch, rows: Rows) -> int:
     return max(1, batch.tokens // int(rows.lengths.max()))
 
 
-def _steps(length: sections.Length, order: Order) -> int:
+def _steps(length: sections.Length, feed: Feed) -> int:
     if length.steps is not None:
         return length.steps
-    assert length.epochs is not None
+    order = feed.order
+    assert length.epochs is not None and isinstance(order, Order)
     return sum(order.steps_per_epoch(epoch) for epoch in range(length.epochs))
 
 

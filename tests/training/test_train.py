@@ -8,6 +8,11 @@ from typer.testing import CliRunner
 
 from engine import load_model
 from engine.cli import main
+from engine.training.distribute import Processes
+from engine.training.plan import make_plan
+from engine.training.recipe.load import open_recipe
+from engine.training.run.feed import Feed, Turns
+from engine.training.run.loop import _better
 from tokenization import load_tokenizer
 
 NARROW = "{dims.model: 32, dims.inner: 64, dims.heads: 2, dims.head: 16, dims.vocab: 120"
@@ -148,37 +153,83 @@ def test_a_task_trains_from_examples_and_tells_its_metric(monkeypatch, folder, n
         assert model.head.options.id2label == {0: "cheap", 1: "dear"}
 
 
-def test_a_mix_trains_and_its_parts_have_no_data_of_their_own(monkeypatch, folder):
-    parts = "{kind: masked}}, {objective: {kind: masked, whole_words: true}"
-    rest = TEXT % ("", "{kind: lines}") + "objective: {kind: mix, parts: [{objective: %s}%s]}\n"
-    recipe = write(folder, "mix", "xlm-roberta-xl", rest % (parts, ""))
+PAIRS = """
+objective:
+  kind: mix
+  parts:
+    - {objective: {kind: masked}}
+    - objective: {kind: translation}
+      data: {train: [{kind: jsonl, files: examples.jsonl, language: en}], layout: {kind: pairs}}
+"""
+
+
+def test_each_part_of_a_mix_reads_its_own_data(monkeypatch, folder):
+    text = TEXT % (", language: en", "{kind: lines}")
+    recipe = write(folder, "mix", "xlm", text + PAIRS)
+    recipe.write_text(recipe.read_text().replace("dims.head: 16, ", ""))
     assert "step 3 of 3" in trained(monkeypatch, folder, recipe)[1]
-    data = ", data: {train: [{kind: text, files: lines.txt}]}"
-    own = write(folder, "own", "xlm-roberta-xl", rest % (parts + data, ""))
-    refused = CliRunner().invoke(main, ["train", str(own), "--output", str(folder / "run-own")])
-    assert refused.exit_code == 2 and "objective.parts.1.data" in refused.output
+    plan = make_plan(open_recipe(recipe), folder / "new", cache=folder / "cache")
+    assert isinstance(plan.feed, Turns)
+    turns = [plan.feed.turn(step) for step in range(12)]
+    assert {part for part, _ in turns} == {0, 1}
+    for part in (0, 1):
+        assert [turn for which, turn in turns if which == part] == list(range(len(turns)))[
+            : sum(which == part for which, _ in turns)
+        ]
+    for step, (part, _) in enumerate(turns):
+        (portion,) = plan.feed.at(step, Processes())
+        # Positions begin again in the second text of a translation alone.
+        assert ("position_ids" in portion.batch.inputs) == (part == 1)
+
+
+def test_pairs_and_texts_of_the_same_columns_have_tokens_of_their_own(monkeypatch, folder):
+    lengths = []
+    for kind in ("classification", "pairs"):
+        recipe = write(folder, f"key-{kind}", "xlnet", EXAMPLES + f"task: {{kind: {kind}}}\n")
+        monkeypatch.chdir(folder)
+        plan = make_plan(open_recipe(recipe), folder / "new", cache=folder / "cache")
+        assert isinstance(plan.feed, Feed)
+        lengths.append(int(plan.feed.rows.lengths.max()))
+    assert lengths[0] < lengths[1]
 
 
 def test_a_run_that_goes_on_is_the_run_that_never_stopped(monkeypatch, folder):
-    rest = TEXT % ("", "{kind: lines}") + "objective: {kind: causal}\n"
-    recipe = write(folder, "whole", "xglm", rest)
-    whole, _ = trained(monkeypatch, folder, recipe)
-    first = write(folder, "parts", "xglm", rest)
-    parts, _ = trained(monkeypatch, folder, first, "length.steps=2", "schedule.decay=constant")
-    refused = CliRunner().invoke(
-        main, ["train", str(first), "--output", str(parts), "--cache", str(folder / "cache")]
-    )
-    assert refused.exit_code == 2 and "the run was begun with" in refused.output
-    arguments = ("--continue", "length.steps=2", "schedule.decay=constant")
-    _, told = trained(monkeypatch, folder, first, *arguments)
-    assert "step 2 of 2" in told
-    with (folder / "more.txt").open("w") as file:
-        file.write("on Sunday bread cost ten coins\n" * 9)
-    other = ["data.train=[{kind: text, files: more.txt}]", *arguments[1:], "--changed"]
-    words = ["train", str(first), "--output", str(parts), "--cache", str(folder / "cache"), *other]
+    rest = TEXT % ("", "{kind: lines}") + "objective: {kind: causal}\nsave: {every: 1, keep: 9}\n"
+    recipe = write(folder, "whole", "xglm", rest, ", dropout.residual: 0.2")
+    output, _ = trained(monkeypatch, folder, recipe)
+    whole = load_model(output / "step-3").state_dict()
+    words = ["train", str(recipe), "--output", str(output), "--cache", str(folder / "cache")]
+    # As if the process had been killed behind its second step.
+    (output / "last").unlink()
+    (output / "last").symlink_to("step-2")
+    (output / "step-3").rename(folder / "gone")
     refused = CliRunner().invoke(main, words)
-    assert refused.exit_code == 2, refused.output
-    absent = [*words[:3], str(folder / "no-run"), *words[4:6], "--continue"]
-    refused = CliRunner().invoke(main, absent)
+    assert refused.exit_code == 2 and "holds a run already" in refused.output
+    refused = CliRunner().invoke(main, [*words, "--continue", "optimizer.rate=1e-4"])
+    assert refused.exit_code == 2 and "the run was begun with 0.001" in refused.output
+    result = CliRunner().invoke(main, [*words, "--continue"])
+    assert result.exit_code == 0 and "step 3 of 3" in result.output, result.output
+    again = load_model(output / "step-3").state_dict()
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
+
+
+def test_a_run_goes_on_with_its_own_texts_or_not_at_all(monkeypatch, folder):
+    (folder / "more.txt").write_text("on Sunday bread cost ten coins\n" * 2 + "and on Monday\n")
+    rest = (TEXT % ("", "{kind: lines}")).replace("lines.txt", "more.txt")
+    rest = rest.replace(" held_out: {share: 0.2},", "") + "objective: {kind: causal}\n"
+    recipe = write(folder, "texts", "xglm", rest, "")
+    output, _ = trained(monkeypatch, folder, recipe)
+    with (folder / "more.txt").open("a") as file:
+        file.write("on Tuesday it cost nine\n" * 3 + "and one on Friday\n")
+    words = ["train", str(recipe), "--output", str(output), "--cache", str(folder / "cache")]
+    refused = CliRunner().invoke(main, [*words, "--continue"])
+    assert refused.exit_code == 2 and "it goes on with the same texts" in refused.output
+    words[3] = str(folder / "no-run")
+    refused = CliRunner().invoke(main, [*words, "--continue"])
     assert refused.exit_code == 2 and "holds no run to go on with" in refused.output
-    assert load_model(whole / "last").spec == load_model(parts / "last").spec
+
+
+@pytest.mark.parametrize(("by", "falls"), [("mean_squared_error", True), ("pearson", False)])
+def test_the_best_metric_is_the_lowest_error_or_the_highest_score(by, falls):
+    assert _better({by: 0.1}, {by: 0.2}, by) == falls
+    assert _better({by: 0.2}, {by: 0.1}, by) != falls

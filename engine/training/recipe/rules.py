@@ -136,6 +136,8 @@ def _layouts(recipe: Recipe) -> Iterator[Problem]:
         if layout.kind == "stream" and kind not in ("recurrent", "permutation"):
             text = "a stream carries memory: its objective is recurrent or permutation, found"
             yield where, f"{text} {kind}"
+        if layout.kind == "stream" and isinstance(recipe.objective, sections.MixObjective):
+            yield where, "a stream carries memory from step to step, which the turns of a mix break"
         if kind == "translation" and layout.kind != "pairs":
             yield where, f"translation reads pairs of texts, found {layout.kind}: say pairs"
         if layout.kind == "pairs" and kind != "translation":

@@ -9,25 +9,9 @@ import numpy as np
 import torch
 
 from engine.memory import Memory
-from engine.training.data.rows import Integers, Row
+from engine.training.data.rows import Row, Rows
 from engine.training.distribute import Processes
 from engine.training.objectives.base import Batch, Objective
-
-
-class Rows(Protocol):
-    """All rows of a layout."""
-
-    ordered: bool
-    """Whether the rows of a batch go on where those of the batch before ended."""
-
-    @property
-    def lengths(self) -> Integers:
-        """Tokens of each row."""
-
-    def __len__(self) -> int: ...
-
-    def row(self, number: int, epoch: int) -> Row:
-        """A row of an epoch."""
 
 
 class Order(Protocol):
@@ -120,6 +104,28 @@ class Feed:
         numbers = np.argsort(self.rows.lengths, kind="stable")[-count:]
         chosen = [self.rows.row(int(number), 0) for number in numbers]
         return Portion(self.objective.batch(chosen, self.draws(0)), tuple(chosen), 0)
+
+
+class Turns:
+    """Several feeds, one of them a step, each of which goes on where its own last turn ended."""
+
+    def __init__(self, feeds: Sequence[Feed], part: Callable[[int], int]) -> None:
+        self.feeds, self.part = feeds, part
+        self._turns: list[tuple[int, int]] = []
+        self._counts = [0] * len(feeds)
+
+    def turn(self, step: int) -> tuple[int, int]:
+        """Which feed a step reads, and how many steps before read the same."""
+        while len(self._turns) <= step:
+            part = self.part(len(self._turns))
+            self._turns.append((part, self._counts[part]))
+            self._counts[part] += 1
+        return self._turns[step]
+
+    def at(self, step: int, processes: Processes) -> list[Portion]:
+        """The micro-batches of the feed whose turn it is."""
+        part, turn = self.turn(step)
+        return self.feeds[part].at(turn, processes)
 
 
 class InTurn:

@@ -13,16 +13,16 @@ from engine.memory import Memory
 from engine.model import Model
 from engine.training.distribute import Processes
 from engine.training.optimizers import freeze, make_optimizer
+from engine.training.recipe.metrics import SMALLER_IS_BETTER
 from engine.training.recipe.sections import Devices, Evaluate, Optimizer, Save, Schedule
 from engine.training.run.checkpoint import RunFolder, Saved, read_memories, read_state, restore
 from engine.training.run.evaluation import HeldOut, carry, evaluate
-from engine.training.run.feed import Feed, Portion
+from engine.training.run.feed import Feed, Portion, Turns
 from engine.training.run.signals import Stop
 from engine.training.run.step import Precision, Step, forward
 from engine.training.run.watch import Bar, Board, Log, Watch, Watcher, on_terminal, peak_memory
 from engine.training.schedules import rate_at
 
-FALLING = ("loss", "perplexity")
 Say = Callable[[str], None]
 
 
@@ -31,7 +31,7 @@ class Plan:
     """Everything that a run needs, with no choice left open."""
 
     model: Model
-    feed: Feed
+    feed: Feed | Turns
     steps: int
     output: Path
     carries: bool = False
@@ -284,7 +284,7 @@ def _better(found: Mapping[str, float], best: Mapping[str, float], by: str) -> b
         raise TrainingError(f"evaluate.best is '{by}', and the evaluation gives {', '.join(found)}")
     if not best:
         return True
-    if by in FALLING:
+    if by in SMALLER_IS_BETTER:
         return found[by] < best[by]
     return found[by] > best[by]
 

@@ -43,6 +43,10 @@ class Columns:
             )
         return value
 
+    def of_row(self, row: Row, role: str) -> Any:
+        """The value of a role in the record that a row was made of."""
+        return self.read({"source": row.source, **row.fields}, role)
+
     def text(self, record: Record, role: str) -> str:
         """The text of a role."""
         value = self.read(record, role)

@@ -48,7 +48,7 @@ class Choices(Task):
         return {"labels": torch.tensor([self._answer(row) for row in rows])}, len(rows)
 
     def _answer(self, row: Row) -> int:
-        value = self.columns.read({"source": row.source, **row.fields}, "label")
+        value = self.columns.of_row(row, "label")
         count = len(_sizes(row))
         try:
             number = int(value)

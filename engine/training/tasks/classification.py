@@ -1,5 +1,6 @@
 """A label, several labels or a number for a text or a pair of texts."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -47,6 +48,10 @@ class Classification(Task):
         if problem != "regression":
             self.options = {**named_labels(self.names), "problem_type": kind}
 
+    @property
+    def key(self) -> str:
+        return json.dumps([super().key, self.paired])
+
     def __call__(self, record: Record) -> Entry:
         texts = [self.columns.text(record, "text")]
         if self.paired:
@@ -62,7 +67,7 @@ class Classification(Task):
 
     def answers(self, rows: Sequence[Row]) -> Tensor:
         """Label ids (b), zeros and ones (b n) for several labels, or numbers (b)."""
-        given = [self.columns.read({"source": r.source, **r.fields}, "label") for r in rows]
+        given = [self.columns.of_row(row, "label") for row in rows]
         if self.problem == "regression":
             return torch.tensor([_number(v, row) for v, row in zip(given, rows, strict=True)])
         if self.problem == "single":

@@ -189,7 +189,7 @@ class Questions(Task):
         best: dict[str, tuple[float, str]] = {}
         none: dict[str, float] = {}
         for (candidates, missing), row in zip(predictions, rows, strict=True):
-            name, context = self._name(row), str(self._column(row, "context"))
+            name, context = self._name(row), str(self.columns.of_row(row, "context"))
             none[name] = min(missing, none.get(name, missing))
             best.setdefault(name, (-torch.inf, NO_ANSWER))
             for one in candidates[:1]:
@@ -204,7 +204,7 @@ class Questions(Task):
     def measure(self, predictions: Sequence[Any], rows: Sequence[Row]) -> dict[str, float]:
         found = self.answers(predictions, rows)
         exact, overlap = 0.0, 0.0
-        wanted = {self._name(row): self._column(row, "answers") for row in rows}
+        wanted = {self._name(row): self.columns.of_row(row, "answers") for row in rows}
         for name, answers in wanted.items():
             texts = list(answers["text"]) or [NO_ANSWER]
             exact += max(_normal(found[name]) == _normal(text) for text in texts)
@@ -212,15 +212,12 @@ class Questions(Task):
         return {"f1": overlap / max(1, len(wanted)), "exact_match": exact / max(1, len(wanted))}
 
     def lines(self, predictions: Sequence[Any], rows: Sequence[Row]) -> list[dict[str, Any]]:
-        wanted = {self._name(row): self._column(row, "answers")["text"] for row in rows}
+        wanted = {self._name(row): self.columns.of_row(row, "answers")["text"] for row in rows}
         found = self.answers(predictions, rows)
         return [
             {"id": name, "answers": list(wanted[name]), "prediction": text}
             for name, text in found.items()
         ]
-
-    def _column(self, row: Row, role: str) -> Any:
-        return self.columns.read({"source": row.source, **row.fields}, role)
 
     def _name(self, row: Row) -> str:
         name = self.columns.fields.get("id", "id")

@@ -91,7 +91,7 @@ class TokenLabels(Task):
         return found
 
     def _given(self, row: Row) -> list[str]:
-        labels = self.columns.read({"source": row.source, **row.fields}, "labels")
+        labels = self.columns.of_row(row, "labels")
         return [str(label) for label in labels]
 
     def predict(self, output: Output, rows: Sequence[Row]) -> list[Any]:

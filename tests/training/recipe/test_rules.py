@@ -42,6 +42,12 @@ BROKEN = [
     ),
     ("pretrain/xglm", {"data.mix": {"alpha": 0.5}}, "data.train.0", "language"),
     (
+        "pretrain/transformer-xl",
+        {"objective": {"kind": "mix", "parts": [{"objective": {"kind": "recurrent"}}] * 2}},
+        "data.layout.kind",
+        "which the turns of a mix break",
+    ),
+    (
         "pretrain/xlm-roberta-xl",
         {"objective.fates": [0.8, 0.1, 0.2]},
         "objective.fates",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from engine import build_model
-from engine.training.data.rows import Row
+from engine.training.data.rows import Row, Rows
 from engine.training.distribute import close_processes, open_processes
 from engine.training.objectives.base import make_batch
 from engine.training.recipe.sections import Devices, Evaluate, Optimizer, Save, Schedule
@@ -56,7 +56,7 @@ class Causal:
         return make_batch(inputs, range(len(rows)))
 
 
-class RandomRows:
+class RandomRows(Rows):
     """Rows of random tokens and lengths; as a stream, segments of `streams` rows."""
 
     def __init__(self, count=24, length=12, streams=None, seed=0):
