@@ -7,11 +7,13 @@ import typer
 
 from engine.cli.reference import spec_reference
 
+Markdown = Annotated[
+    bool, typer.Option("--markdown", help="A page of every section and field instead.")
+]
+
 
 def schema(
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="A page of every section and field instead.")
-    ] = False,
+    markdown: Markdown = False,
 ) -> None:
     """Print the JSON Schema of specs, for editors that check and complete YAML."""
     if markdown:

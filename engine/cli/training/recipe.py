@@ -7,7 +7,7 @@ import typer
 
 from engine.cli.describe import parse_overrides
 from engine.cli.reference import recipe_reference
-from engine.cli.schema import partial_schema
+from engine.cli.schema import Markdown, partial_schema
 
 recipe = typer.Typer(no_args_is_help=True, help="Look at recipes of training.")
 
@@ -34,9 +34,7 @@ def describe(
 
 @recipe.command()
 def schema(
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="A page of every section and field instead.")
-    ] = False,
+    markdown: Markdown = False,
 ) -> None:
     """Print the JSON Schema of recipes, for editors that check and complete YAML."""
     if markdown:
