@@ -35,6 +35,8 @@ class Language:
     noun: str
     """What a file of it is called."""
     plural: str
+    owner: str
+    """In whose folder a file of it stands that says everything itself."""
     looks: str
     """What its files hold, with an example, for messages."""
     folder: Path
@@ -57,9 +59,8 @@ class Language:
         path = self.find(source)
         data = self.parse(path, origins)
         if "extends" in data and Path(source).is_dir():
-            owner = "model" if self.noun == "spec" else "run"
             text = (
-                f"the {self.noun} in a {owner}'s folder says everything itself: "
+                f"the {self.noun} in a {self.owner}'s folder says everything itself: "
                 "give the file, not the folder, to follow it"
             )
             raise self.failure(origins, [(("extends",), text)])

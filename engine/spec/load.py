@@ -126,6 +126,7 @@ def _head_problems(
 LANGUAGE = Language(
     noun="spec",
     plural="specs",
+    owner="model",
     looks="a spec is a mapping of axes, such as 'dims: {layers: 2}'",
     folder=SPECS,
     named_in_full=("tiny/",),

@@ -28,6 +28,7 @@ RECIPES = shipped_folder("recipes")
 LANGUAGE = Language(
     noun="recipe",
     plural="recipes",
+    owner="run",
     looks="a recipe is a mapping of sections, such as 'length: {steps: 100}'",
     folder=RECIPES,
     error=RecipeError,
