@@ -6,6 +6,8 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 NUMERIC := tests/test_machine.py tests/parity tests/properties tests/model tests/training
 QUICK := tests/test_imports.py tests/test_machine.py tests/test_mutations.py tests/specs tests/kernels
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+# What sources are built with: our own, and seqeval, which has no wheel and takes its version from setuptools-scm.
+BUILD := setuptools setuptools-scm
 TORCH := torch==2.13.0
 COMPILE := compile --quiet --no-header --annotation-style line pyproject.toml
 
@@ -61,7 +63,7 @@ bench: .venv/bench-ready
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python $(INSTALL) --constraint constraints.txt setuptools
+	$(BIN)/python $(INSTALL) --constraint constraints.txt $(BUILD)
 	$(BIN)/python $(INSTALL) --constraint constraints.txt --no-build-isolation --editable '.[demo,test,lint,clients,train,tensorboard]'
 	touch $@
 

@@ -147,14 +147,18 @@ def ending(made, at):
 
 
 def launch(count, **given):
-    """The program below in so many processes; returns their exit codes."""
+    """The program below in so many processes; returns their exit codes.
+
+    One process computes with the threads of this one: other numbers of threads round otherwise.
+    """
+    given["threads"] = torch.get_num_threads() if count == 1 else 1
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     started = []
     for rank in range(count):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
-        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         command = [sys.executable, "-m", "tests.training.run.runs", json.dumps(given, default=str)]
         started.append(
             subprocess.Popen(command, env={**os.environ, **place}, stderr=subprocess.DEVNULL)
@@ -179,7 +183,7 @@ def main():
     given = json.loads(sys.argv[1])
     devices = Devices(shard=given.pop("shard", "none"), compute="cpu")
     resume, end, kill = (given.pop(name, None) for name in ("resume", "end", "kill"))
-    torch.set_num_threads(1)
+    torch.set_num_threads(given.pop("threads"))
     if kill is not None:
         killed_at(kill)
     processes = open_processes(devices)
