@@ -108,6 +108,50 @@ def check_finite(name: str, values: Tensor | None) -> None:
         )
 
 
+def in_range(name: str, ids: Tensor, limit: int, axis: str, ignored: int | None = None) -> None:
+    """Raise InputError where ids leave [0, limit); `ignored` is let through. Skipped where values
+    cannot be read.
+    """
+    if not readable(ids) or not ids.numel():
+        return
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise InputError(f"{name} must hold integers, found {ids.dtype}")
+    seen = ids if ignored is None else ids[ids != ignored]
+    if seen.numel() and (int(seen.min()) < 0 or int(seen.max()) >= limit):
+        worst = int(seen.min()) if int(seen.min()) < 0 else int(seen.max())
+        raise InputError(f"{name} holds {worst}, outside 0 … {limit - 1} ({axis} is {limit})")
+
+
+def expect(name: str, tensor: Tensor | None, *shapes: tuple[int, ...]) -> None:
+    """Raise InputError where a tensor has none of these shapes."""
+    if tensor is not None and not any(_same(tensor.shape, shape) for shape in shapes):
+        allowed = " or ".join(str(shape) for shape in shapes)
+        raise InputError(f"{name} has shape {tuple(tensor.shape)}, expected {allowed}")
+
+
+def _same(found: torch.Size, expected: tuple[int, ...]) -> bool:
+    """Whether shapes agree; sizes are compared only where there are as many, as a comparison binds
+    symbols.
+    """
+    return len(found) == len(expected) and all(
+        one == other for one, other in zip(found, expected, strict=True)
+    )
+
+
+def check_vectors(name: str, given: Tensor | None, dtype: torch.dtype) -> None:
+    """Raise InputError for vectors of another dtype than that of the network's weights."""
+    if given is not None and not given.is_floating_point():
+        raise InputError(f"{name} must hold floating-point numbers, found {given.dtype}")
+    if (
+        given is not None
+        and given.dtype != dtype
+        and not torch.is_autocast_enabled(given.device.type)
+    ):
+        raise InputError(
+            f"{name} is {given.dtype}, the network's weights are {dtype}: cast one to the other"
+        )
+
+
 def check_flag(name: str, given: object) -> None:
     """Raise InputError for what is neither true, false nor left out."""
     if given is not None and not isinstance(given, bool):

@@ -181,7 +181,7 @@ class Model(TextMethods):
         taken = None if self.head is None else self.head.inputs
         for name in [name for name in head_inputs if taken is None or name not in taken]:
             if not says_nothing(name, head_inputs.pop(name)):
-                raise unknown(name, taken, inputs)
+                raise unknown(name, taken)
         if self.head is None:
             return self.body(inputs)
         result = self.body(self.head.prepare(inputs))

@@ -2,6 +2,7 @@
 
 from heads import classification as classification
 from heads import language_modeling as language_modeling
+from heads import multiple_choice as multiple_choice
 from heads.pooling import AnyPooling, Pooling
 from heads.question_answering import Span, best_spans
 from heads.registry import Head, HeadOptions, find_head, register_head, registered_heads

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.arguments import check_flag, read_ids
+from engine.arguments import check_flag, expect, in_range, read_ids
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED, score_losses
 from engine.network.embeddings import TokenEmbedding
-from engine.network.inputs import Inputs, expect, in_range
+from engine.network.inputs import Inputs
 from engine.network.output_layer import build_output_layer
 from engine.network.outputs import Output
 from engine.spec import Spec

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.arguments import read_tensor
+from engine.arguments import expect, read_tensor
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
-from engine.network.inputs import expect
 
 
 def one_a_row(name: str, values: Any, like: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ import torch
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
-from engine.arguments import read_ids, readable
+from engine.arguments import in_range, read_ids, readable
 from engine.errors import InputError
 from engine.network.head import HeadOptions
-from engine.network.inputs import Inputs, in_range
+from engine.network.inputs import Inputs
 from engine.network.norms import build_norm
 from engine.network.outputs import Output
 from engine.spec import Spec

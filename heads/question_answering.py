@@ -7,10 +7,10 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.arguments import check_flag, check_mask, read_ids, read_mask, readable
+from engine.arguments import check_flag, check_mask, expect, read_ids, read_mask, readable
 from engine.errors import InputError
 from engine.network.head import Head, HeadOptions
-from engine.network.inputs import Inputs, expect
+from engine.network.inputs import Inputs
 from engine.network.norms import build_norm
 from engine.network.outputs import Output
 from engine.spec import Spec

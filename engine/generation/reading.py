@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.arguments import read_mask, read_tensor
+from engine.arguments import expect, read_mask, read_tensor
 from engine.errors import InputError
 from engine.generation.guards import has_memory
 from engine.memory import Memory, check_is_memory, check_memory
-from engine.network.inputs import expect
 from engine.network.network import Network
 from engine.spec import Spec
 

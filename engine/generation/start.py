@@ -9,10 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from engine.arguments import check_count, read_tensor
+from engine.arguments import check_count, expect, in_range, read_tensor
 from engine.memory import Keeps, LayerMemory, Memory, check_is_memory, check_memory
 from engine.network.block import Block
-from engine.network.inputs import expect, in_range
 from engine.network.network import Network
 
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from engine.arguments import check_mask, read_ids, read_mask, read_tensor
+from engine.arguments import (
+    check_mask,
+    check_vectors,
+    expect,
+    in_range,
+    read_ids,
+    read_mask,
+    read_tensor,
+)
 from engine.errors import InputError
 from engine.generation.reading import (
     check_given_memory,
@@ -20,7 +28,7 @@ from engine.generation.reading import (
     unless_all,
 )
 from engine.memory import Memory
-from engine.network.inputs import Inputs, check_vectors, expect, in_range, takes_mask
+from engine.network.inputs import Inputs, takes_mask
 from engine.network.network import Network
 from engine.spec import Spec
 

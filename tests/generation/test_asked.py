@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine import InputError, Model
 from engine.generation.guards import TextMethod
-from engine.network.inputs import ELSEWHERE
+from engine.network.inputs.names import ELSEWHERE
 from tests.generation.cases import BOTH_WAYS, CONTINUED, ids, masked, network, unequal
 from tests.strategies import agree, built, family
 

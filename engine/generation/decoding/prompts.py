@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.arguments import check_mask, read_ids, read_mask, read_tensor
+from engine.arguments import check_mask, expect, read_ids, read_mask, read_tensor
 from engine.errors import InputError
 from engine.generation.guards import hides_padding_before, position_limit
 from engine.generation.reading import (
@@ -22,7 +22,6 @@ from engine.generation.reading import (
     unless_all,
 )
 from engine.memory import Memory
-from engine.network.inputs import expect
 from engine.network.network import Network
 from engine.spec import Spec
 
