@@ -1,0 +1,87 @@
+"""Rules of the output layer and of ids with a meaning."""
+
+from collections.abc import Iterator
+
+from engine.spec.intact import Problem
+from engine.spec.rules.embeddings import ascending, narrowing
+from engine.spec.sections import Sections
+
+
+def output(spec: Sections) -> Iterator[Problem]:
+    output, tokens = spec.heads.output, spec.embeddings.tables.tokens
+    cutoffs = output.cutoffs if output.cutoffs is not None else tokens.cutoffs
+    if output.kind != "adaptive":
+        if output.cutoffs is not None or output.divisor is not None:
+            yield "heads.output.cutoffs", "cutoffs and divisor belong to heads.output.kind adaptive"
+        yield from _tied_projection(spec)
+        if output.tied and tokens.divisor > 1:
+            yield (
+                "heads.output.tied",
+                "a plain output layer cannot share an adaptive table: set tied false",
+            )
+    else:
+        yield from ascending("heads.output.cutoffs", cutoffs, spec.dims.vocab)
+        divisor = output.divisor or tokens.divisor
+        if (divisor, cutoffs) != (tokens.divisor, tokens.cutoffs):
+            yield from narrowing(spec, "heads.output.divisor", divisor, cutoffs)
+        if output.tied and (divisor, cutoffs if divisor > 1 else ()) != (
+            tokens.divisor,
+            tokens.cutoffs if divisor > 1 else (),
+        ):
+            yield (
+                "heads.output.tied",
+                "tied clusters need the cutoffs and divisor of the token table",
+            )
+        if (
+            isinstance(output.tied_projections, tuple)
+            and len(output.tied_projections) != len(cutoffs) + 1
+        ):
+            yield (
+                "heads.output.tied_projections",
+                f"{len(cutoffs) + 1} clusters need as many entries, found {len(output.tied_projections)}",
+            )
+    tied = output.tied_projections
+    if spec.embedding_width != spec.dims.model and (
+        tied is True or (isinstance(tied, tuple) and any(tied))
+    ):
+        yield (
+            "heads.output.tied_projections",
+            f"projections from embeddings.width {spec.embedding_width} are not those from dims.model {spec.dims.model}: "
+            "set tied_projections false",
+        )
+    if output.samples is not None and output.kind != "linear":
+        yield "heads.output.samples", "a sampled softmax needs heads.output.kind linear"
+    elif output.samples is not None and output.samples >= spec.dims.vocab:
+        yield (
+            "heads.output.samples",
+            f"{output.samples} of {spec.dims.vocab} tokens are all of them: leave it out",
+        )
+    if output.scaled and output.kind != "linear":
+        yield "heads.output.scaled", "scaled token vectors need heads.output.kind linear"
+
+
+def _tied_projection(spec: Sections) -> Iterator[Problem]:
+    output = spec.heads.output
+    tied = output.tied_projections
+    width = spec.embeddings.tables.tokens.width or spec.embedding_width
+    if tied in (False, (False,)):
+        return
+    if output.kind != "linear" or width == spec.dims.model:
+        yield (
+            "heads.output.tied_projections",
+            f"an output layer of kind {output.kind} has no projection to share where tokens are as wide as the model: "
+            "set it false",
+        )
+    elif tied not in (True, (True,)):
+        yield (
+            "heads.output.tied_projections",
+            "a plain output layer has one projection: set it true or false",
+        )
+
+
+def tokens(spec: Sections) -> Iterator[Problem]:
+    for name, value in spec.tokens.model_dump().items():
+        ids = value if isinstance(value, tuple) else (value,)
+        for one in ids:
+            if one is not None and one >= spec.dims.vocab:
+                yield f"tokens.{name}", f"id {one} is outside the vocabulary of {spec.dims.vocab}"
