@@ -108,7 +108,9 @@ def make_plan(
         if task is not None:
             task.check(texts["data"].held_out)
         kept = keep(texts["data"].held_out)
-        held_out = _held_out(recipe, kept, first.objective, model.spec, task)
+        held_out = _held_out(
+            recipe, kept, first.objective, spec=model.spec, task=task, processes=processes
+        )
     return Plan(
         model=model,
         feed=_in_turn(recipe, feeds),
@@ -216,13 +218,11 @@ def _feeds(
 
 
 def _feed(recipe: Recipe, data: sections.Data, tokens: Tokens, objective: Objective) -> Feed:
-    rows = lay_out(data.layout, tokens, seed=recipe.seed, rows=recipe.batch.rows)
+    rows = _rows(data.layout, tokens, recipe, objective, recipe.batch.rows)
     mix = None
     if data.mix is not None:
         mix = mix_weights(rows, data.mix.alpha)
-    multiple = 1
-    if isinstance(objective, Permutation) and objective.options.both_directions:
-        multiple = 2
+    multiple = 2 if _both_ways(objective) else 1
     order = Order(rows, recipe.batch, recipe.seed, mix, multiple=multiple)
     return Feed(rows, order, objective, partial(Draws, recipe.seed), recipe.batch.split)
 
@@ -237,20 +237,53 @@ def _in_turn(recipe: Recipe, feeds: Sequence[Feed]) -> Feed | Turns:
 
 
 def _held_out(
-    recipe: Recipe, tokens: Tokens, objective: Objective, spec: Spec, task: Task | None
+    recipe: Recipe,
+    tokens: Tokens,
+    objective: Objective,
+    *,
+    spec: Spec,
+    task: Task | None,
+    processes: Processes,
 ) -> HeldOut:
     count = recipe.evaluate.rows or recipe.batch.rows or 1
     layout = recipe.data.layout
     if isinstance(layout, sections.StreamLayout):
         most = int(tokens.lengths.sum()) // (SHORTEST_EVALUATION * layout.length)
         count = max(1, min(count, most))
-    rows = lay_out(layout, tokens, seed=recipe.seed, rows=count)
+        if _both_ways(objective):  # as many of each way for every process
+            count += -count % (2 * processes.count)
+    rows = _rows(layout, tokens, recipe, objective, count)
     if recipe.evaluate.rows is None and recipe.batch.tokens is not None:
         count = _longest_batch(recipe.batch, rows)
     turns = InTurn(rows, count)
     feed = Feed(rows, turns, Evaluating(objective), lambda step: Draws(recipe.seed, EVALUATION))
     memory = getattr(objective, "evaluation_memory", None)
     return HeldOut(feed, len(turns), _carries(rows, spec), memory, task)
+
+
+def _rows(
+    layout: sections.Layout,
+    tokens: Tokens,
+    recipe: Recipe,
+    objective: Objective,
+    count: int | None,
+) -> Rows:
+    """The rows of a layout, streams as many as `count` and as the objective reads them."""
+    advance = None
+    if isinstance(objective, Permutation):
+        advance = getattr(objective.frame.spec.memory, "reuse", None)
+    return lay_out(
+        layout,
+        tokens,
+        seed=recipe.seed,
+        rows=count,
+        advance=advance,
+        both_ways=_both_ways(objective),
+    )
+
+
+def _both_ways(objective: Objective) -> bool:
+    return isinstance(objective, Permutation) and objective.options.both_directions
 
 
 def _carries(rows: Rows, spec: Spec) -> bool:

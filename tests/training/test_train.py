@@ -105,6 +105,25 @@ def test_an_objective_trains_from_text_and_opens_again(monkeypatch, folder, kind
         assert torch.isfinite(out.loss)
 
 
+def test_batches_are_written_as_training_sees_them(monkeypatch, folder):
+    rest = TEXT % ("", "{kind: stream, length: 8}") + "objective: {kind: permutation}\n"
+    extra = ", memory: {length: 6, reuse: 5}"
+    recipe = write(folder, "dumped", "xlnet", rest, extra)
+    output, told = trained(monkeypatch, folder, recipe, "--dump-batches", "2")
+    assert "batches.jsonl" in told and not (output / "last").exists()
+    written = [json.loads(line) for line in (output / "batches.jsonl").open()]
+    plan = make_plan(open_recipe(recipe), folder / "new", cache=folder / "cache")
+    assert [line["step"] for line in written] == [1, 2]
+    for step, line in enumerate(written):
+        (portion,) = plan.feed.at(step, Processes())
+        assert line["targets"] == portion.batch.targets and line["fresh"] == [step == 0] * 4
+        for name, value in portion.batch.inputs.items():
+            assert torch.equal(torch.tensor(line["inputs"][name]), value.long()), name
+    first, second = (line["inputs"]["input_ids"] for line in written)
+    # A segment goes on behind the five tokens that the memory takes.
+    assert [row[5:] for row in first] == [row[:3] for row in second]
+
+
 EXAMPLES = "data: {train: [{kind: jsonl, files: examples.jsonl}], held_out: {share: 0.3}}\n"
 TASKS = {
     "classification": ("xlm-roberta-xl", "{kind: classification}", "accuracy"),

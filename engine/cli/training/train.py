@@ -27,12 +27,22 @@ def train(
     cache: Annotated[
         Path | None, typer.Option(help="Where tokens are kept; a folder of the user's by default.")
     ] = None,
+    dump_batches: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Write the batches of the first N steps to batches.jsonl in the folder, and train "
+            "nothing.",
+        ),
+    ] = None,
 ) -> None:
     """Train a network as a recipe says; the result opens with `load_model`."""
     from engine.training.distribute import close_processes, open_processes
     from engine.training.plan import make_plan
     from engine.training.recipe.compare import refuse_changes
     from engine.training.recipe.load import load_recipe, open_recipe
+    from engine.training.run.dump import dump_batches as dump
     from engine.training.run.loop import run
 
     opened = open_recipe(recipe, parse_overrides(overrides or []))
@@ -49,6 +59,9 @@ def train(
 
     try:
         plan = make_plan(opened, output, processes=processes, cache=cache, say=say)
+        if dump_batches is not None:
+            say(f"written: {dump(plan, dump_batches, processes)}")
+            return
         result = run(plan, resume=resume or changed, processes=processes, say=say)
     finally:
         close_processes(processes)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InputError
-from engine.training.data.packing import PackedRows, StreamRows, TextStreamRows
+from engine.training.data.packing import PackedRows, Segments, StreamRows, TextStreamRows
 from engine.training.data.rows import BY_TOKEN, Integers, Row, Rows
 from engine.training.data.tokens import Tokens
 from engine.training.recipe.sections import (
@@ -24,10 +24,20 @@ from engine.training.recipe.sections import (
 from tokenization.pipeline.windows import share
 
 
-def lay_out(layout: Layout, tokens: Tokens, *, seed: int, rows: int | None = None) -> Rows:
+def lay_out(
+    layout: Layout,
+    tokens: Tokens,
+    *,
+    seed: int,
+    rows: int | None = None,
+    advance: int | None = None,
+    both_ways: bool = False,
+) -> Rows:
     """The rows of a layout; streams need the number of `rows` of a batch.
 
-    Raises InputError where the layout does not fit the texts.
+    A segment of a stream begins `advance` tokens behind the one before it (None: its length), which
+    is how many of its tokens enter the memory; with `both_ways` every second stream is read from
+    its end on. Raises InputError where the layout does not fit the texts.
     """
     if not len(tokens):
         raise InputError("there are no texts to lay out")
@@ -38,9 +48,10 @@ def lay_out(layout: Layout, tokens: Tokens, *, seed: int, rows: int | None = Non
     if isinstance(layout, StreamLayout):
         if rows is None:
             raise InputError("a stream needs batch.rows: each row of the batch is one stream")
+        read = Segments(rows, layout.length, advance or layout.length, both_ways)
         if layout.reset == "epoch":
-            return StreamRows(tokens, layout.length, rows)
-        return TextStreamRows(tokens, layout.length, rows, seed)
+            return StreamRows(tokens, read)
+        return TextStreamRows(tokens, read, seed)
     if isinstance(layout, PairLayout) and not tokens.seconds.any():
         raise InputError(
             "pairs need two texts a record: name their columns, fields: {text: …, pair: …}"

@@ -3,6 +3,7 @@ by segment.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -65,10 +66,33 @@ class PackedRows(Rows):
         )
 
 
+@dataclass(frozen=True)
+class Segments:
+    """How streams are read: `rows` of them side by side, `length` tokens at a time.
+
+    A segment begins `advance` tokens behind the one before it: where only those enter the memory,
+    the next segment goes on behind them. With `both_ways` every second stream is read from its end
+    on.
+    """
+
+    rows: int
+    length: int
+    advance: int
+    both_ways: bool = False
+
+    def count(self, asked: Integers) -> Integers:
+        """How many segments reach the last of so many targets (n)."""
+        return 1 + (np.maximum(asked - self.length, 0) + self.advance - 1) // self.advance
+
+    def backwards(self, stream: int) -> bool:
+        """Whether a stream is read from its end on."""
+        return self.both_ways and bool(stream % 2)
+
+
 class StreamRows(Rows):
-    """All texts, one after the other, cut into `rows` streams of one length (the last takes what
-    is left), which are read segment by segment: every token but the first of each stream is a
-    target once an epoch.
+    """All texts, one after the other, cut into streams of one length (the last takes what is left),
+    which are read segment by segment: every token but the first of each stream is a target once an
+    epoch.
 
     The row with number s·rows + r is segment s of stream r. The streams' last segments may be
     shorter than others, or empty.
@@ -76,30 +100,31 @@ class StreamRows(Rows):
 
     ordered = True
 
-    def __init__(self, tokens: Tokens, length: int, rows: int) -> None:
-        self._tokens, self._length, self.rows = tokens, length, rows
+    def __init__(self, tokens: Tokens, read: Segments) -> None:
+        self._tokens, self._read = tokens, read
         self._starts = np.concatenate(([0], np.cumsum(tokens.lengths)))
         total = int(self._starts[-1])
-        if total < 2 * rows:
-            raise InputError(f"{total} tokens are too few for {rows} rows of at least two")
+        if total < 2 * read.rows:
+            raise InputError(f"{total} tokens are too few for {read.rows} rows of at least two")
         # The last stream reads on to the end of the text.
-        self._edges = np.append(total // rows * np.arange(rows), total)
+        self._edges = np.append(total // read.rows * np.arange(read.rows), total)
         asked = np.diff(self._edges) - 1
-        segments = -(-int(asked.max()) // length)
-        inside = asked[None, :] - length * np.arange(segments)[:, None]
-        self.lengths = np.clip(inside, 0, length).reshape(-1)
+        begun = read.advance * np.arange(int(read.count(asked.max())))
+        self.lengths = np.clip(asked[None, :] - begun[:, None], 0, read.length).reshape(-1)
         self.language_names = (None,)
         self.language_numbers = np.zeros(len(self.lengths), np.int64)
         self._texts = np.arange(len(tokens))
 
     def row(self, number: int, epoch: int) -> Row:
-        segment, stream = divmod(number, self.rows)
-        first = int(self._edges[stream]) + segment * self._length
-        length = int(self.lengths[number])
+        segment, stream = divmod(number, self._read.rows)
+        length, backwards = int(self.lengths[number]), self._read.backwards(stream)
         if not length:
-            return _empty(number)
+            return _empty(number, backwards)
+        first = int(self._edges[stream]) + segment * self._read.advance
+        if backwards:
+            first = int(self._edges[stream + 1]) - segment * self._read.advance - length - 1
         found = _pieces(self._tokens, self._texts, self._starts, first, first + length + 1)
-        return _segment(self._tokens, number, list(found), fresh=segment == 0)
+        return _segment(self._tokens, number, list(found), segment == 0, backwards)
 
 
 class TextStreamRows(Rows):
@@ -111,20 +136,19 @@ class TextStreamRows(Rows):
 
     ordered = True
 
-    def __init__(self, tokens: Tokens, length: int, rows: int, seed: int) -> None:
-        self._tokens, self._length, self.rows, self._seed = tokens, length, rows, seed
+    def __init__(self, tokens: Tokens, read: Segments, seed: int) -> None:
+        self._tokens, self._read, self._seed = tokens, read, seed
         self._texts = np.flatnonzero(tokens.lengths > 1)
-        if len(self._texts) < rows:
+        if len(self._texts) < read.rows:
             raise InputError(
-                f"{len(self._texts)} texts of at least two tokens are too few for {rows} rows that "
-                "read whole texts: give fewer rows, or layout.reset: epoch"
+                f"{len(self._texts)} texts of at least two tokens are too few for {read.rows} rows "
+                "that read whole texts: give fewer rows, or layout.reset: epoch"
             )
-        self._segments = -(-(tokens.lengths[self._texts] - 1) // length)
+        self._segments = read.count(tokens.lengths[self._texts] - 1)
         self._stream = self._deal()
-        per_stream = np.bincount(self._stream, self._segments, minlength=rows).astype(np.int64)
-        self._edges = np.concatenate(([0], np.cumsum(per_stream)))
-        self._steps = int(per_stream.max())
-        self.lengths = np.full(self._steps * rows, length)
+        per_stream = np.bincount(self._stream, self._segments, minlength=read.rows)
+        self._edges = np.concatenate(([0], np.cumsum(per_stream.astype(np.int64))))
+        self.lengths = np.full(int(per_stream.max()) * read.rows, read.length)
         self.language_names = (None,)
         self.language_numbers = np.zeros(len(self.lengths), np.int64)
         self._epoch = lru_cache(maxsize=2)(self._order)
@@ -133,9 +157,9 @@ class TextStreamRows(Rows):
         """The stream of each text: the longest first, back and forth over the streams."""
         luck = shuffler(self._seed, "streams").random(len(self._texts))
         order = np.lexsort((luck, -self._segments))
-        turn, place = np.divmod(np.arange(len(order)), self.rows)
+        turn, place = np.divmod(np.arange(len(order)), self._read.rows)
         dealt = np.empty(len(order), np.int64)
-        dealt[order] = np.where(turn % 2, self.rows - 1 - place, place)
+        dealt[order] = np.where(turn % 2, self._read.rows - 1 - place, place)
         return dealt
 
     def _order(self, epoch: int) -> tuple[Integers, Integers]:
@@ -145,17 +169,20 @@ class TextStreamRows(Rows):
         return order, np.concatenate(([0], np.cumsum(self._segments[order])))
 
     def row(self, number: int, epoch: int) -> Row:
-        step, stream = divmod(number, self.rows)
+        step, stream = divmod(number, self._read.rows)
+        backwards = self._read.backwards(stream)
         at = int(self._edges[stream]) + step
         if at >= self._edges[stream + 1]:
-            return _empty(number)
+            return _empty(number, backwards)
         order, starts = self._epoch(epoch)
         place = int(np.searchsorted(starts, at, side="right")) - 1
         text, segment = int(self._texts[order[place]]), at - int(starts[place])
-        first = segment * self._length
-        length = min(self._length, int(self._tokens.lengths[text]) - 1 - first)
+        whole, first = int(self._tokens.lengths[text]), segment * self._read.advance
+        length = min(self._read.length, whole - 1 - first)
+        if backwards:
+            first = whole - first - length - 1
         piece = Piece(self._tokens.part(text, first, first + length + 1), text)
-        return _segment(self._tokens, number, [piece], fresh=segment == 0)
+        return _segment(self._tokens, number, [piece], segment == 0, backwards)
 
 
 class Piece(NamedTuple):
@@ -183,19 +210,22 @@ def _joined(pieces: list[Piece]) -> tuple[dict[str, Any], Integers]:
     return whole, np.repeat(np.arange(len(pieces)), lengths)
 
 
-def _segment(tokens: Tokens, number: int, pieces: list[Piece], fresh: bool) -> Row:
+def _segment(tokens: Tokens, number: int, pieces: list[Piece], fresh: bool, backwards: bool) -> Row:
     """A segment, of which the parts hold one token more: the target of its last one."""
     whole, _ = _joined(pieces)
+    if backwards:
+        whole = {name: None if value is None else value[::-1] for name, value in whole.items()}
     return Row(
         number=number,
         **_cut(whole, len(whole["ids"]) - 1),
         next_ids=whole["ids"][1:],
         fresh=fresh,
+        backwards=backwards,
         source=tokens.source(pieces[0].text),
     )
 
 
-def _empty(number: int) -> Row:
+def _empty(number: int, backwards: bool) -> Row:
     """What a stream that has ended gives while others go on."""
     nothing = np.zeros(0, np.int64)
     return Row(
@@ -205,6 +235,7 @@ def _empty(number: int) -> Row:
         words=nothing.astype(bool),
         next_ids=nothing,
         fresh=True,
+        backwards=backwards,
     )
 
 

@@ -36,6 +36,8 @@ class Row:
     text follows."""
     fresh: bool = False
     """Of a stream: whether nothing before this segment may be remembered."""
+    backwards: bool = False
+    """Of a stream: whether it is read from its end on, as these tokens are."""
     fields: dict[str, object] = field(default_factory=dict)
     """Columns of the source that a task reads: labels, words, answers."""
     source: str = ""

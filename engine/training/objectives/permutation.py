@@ -38,8 +38,8 @@ class Permutation:
     """Spans of each row in an order drawn at random; the first `memory.reuse` tokens, which enter
     the memory of streams, never see what follows.
 
-    With both directions every second row is read backwards, and stands in the second half of the
-    call where `position.reversed_half` mirrors that.
+    With both directions every second row is read backwards (of streams those that are laid out so),
+    and stands in the second half of the call where `position.reversed_half` mirrors that.
     """
 
     head = "permutation_lm"
@@ -58,16 +58,21 @@ class Permutation:
         return self._batch(rows, draws, self.options.pairs)
 
     def evaluation(self, rows: Sequence[Row], draws: Draws) -> Batch:
-        """The same, without segments from elsewhere."""
+        """The same without segments from elsewhere; with both directions each row is read in both,
+        streams as they are laid out.
+        """
         pairs = self.options.pairs
         if pairs is not None:
             pairs = replace(pairs, random=0.0)
-        return self._batch(rows, draws, pairs)
+        if not self.options.both_directions or rows[0].next_ids is not None:
+            return self._batch(rows, draws, pairs)
+        batch = self._batch([row for row in rows for _ in range(2)], draws, pairs)
+        return replace(batch, places=tuple(place // 2 for place in batch.places))
 
     def _batch(self, rows: Sequence[Row], draws: Draws, pairs: SegmentPairs | None) -> Batch:
-        ways = self._directions(len(rows))
+        ways = self._directions(rows)
         read = [
-            read_backwards(row) if backwards else row
+            read_backwards(row) if backwards and not row.backwards else row
             for row, backwards in zip(rows, ways, strict=True)
         ]
         drawn: list[Row] = []
@@ -91,15 +96,16 @@ class Permutation:
             )
         return self._finish(drawn, orders, self._places(ways))
 
-    def _directions(self, count: int) -> list[bool]:
-        """Which of so many rows are read backwards."""
+    def _directions(self, rows: Sequence[Row]) -> list[bool]:
+        """Which of the rows are read backwards."""
         if not self.options.both_directions:
-            return [False] * count
-        if count % 2:
+            return [False] * len(rows)
+        if len(rows) % 2:
             raise InputError(
-                f"both_directions reads every second row backwards: {count} rows are no even number"
+                "both_directions reads every second row backwards: "
+                f"{len(rows)} rows are no even number"
             )
-        return [bool(place % 2) for place in range(count)]
+        return [bool(place % 2) for place in range(len(rows))]
 
     def _places(self, ways: Sequence[bool]) -> list[int]:
         """The rows in the order of the call."""

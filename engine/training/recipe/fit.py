@@ -90,6 +90,9 @@ def _streams(recipe: Recipe, spec: Spec) -> Iterator[Problem]:
         elif memory.reuse is not None and memory.reuse > layout.length:
             text = f"segments of {layout.length} have no {memory.reuse} tokens for memory.reuse"
             yield f"{part.data_path}.layout.length", text
+        elif memory.reuse is not None and part.objective.kind == "recurrent":
+            text = "recurrent asks every token of a segment, so all of them enter the memory:"
+            yield f"{part.path}.kind", f"{text} memory.reuse of {spec.name} is {memory.reuse}"
 
 
 def _permutation(recipe: Recipe, spec: Spec) -> Iterator[Problem]:

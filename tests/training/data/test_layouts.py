@@ -63,6 +63,35 @@ def test_packing_gives_every_token_once_an_epoch(lengths, length, documents, see
         assert len(targets) == sum(lengths) - len(rows.language_names)
 
 
+@given(LENGTHS, st.integers(1, 9), st.integers(1, 4), st.integers(1, 9), st.booleans())
+def test_a_segment_goes_on_behind_what_the_one_before_it_left_in_memory(
+    lengths, length, streams, advance, both_ways
+):
+    if sum(lengths) < 2 * streams:
+        return
+    given = {"rows": streams, "advance": min(advance, length), "both_ways": both_ways}
+    for reset in ("epoch", "text"):
+        if reset == "text" and sum(one > 1 for one in lengths) < streams:
+            continue
+        layout = StreamLayout(kind="stream", length=length, reset=reset)
+        rows = lay_out(layout, counted(lengths), seed=0, **given)
+        begun: dict[int, int] = {}
+        seen: set[int] = set()
+        for number in range(len(rows)):
+            row, stream = rows.row(number, 0), number % streams
+            way = -1 if both_ways and stream % 2 else 1
+            assert row.backwards == (way < 0) and len(row.ids) <= length
+            assert (row.next_ids == row.ids + way).all()
+            seen.update(row.next_ids.tolist())
+            if len(row.ids):
+                assert row.fresh or int(row.ids[0]) == begun[stream] + way * given["advance"]
+                begun[stream] = int(row.ids[0])
+        parts = streams if reset == "epoch" else sum(one > 1 for one in lengths)
+        if reset == "text":
+            lengths = [one for one in lengths if one > 1]
+        assert len(seen) == sum(lengths) - parts
+
+
 @given(LENGTHS, st.integers(1, 9), st.integers(1, 4))
 def test_a_streams_targets_are_all_tokens_but_its_first(lengths, length, streams):
     total = sum(lengths)

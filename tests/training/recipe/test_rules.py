@@ -79,6 +79,12 @@ BROKEN = [
         "memory.length of tiny-xlnet is None",
     ),
     ("pretrain/xlnet", {"model.overrides.memory.reuse": 65}, "data.layout.length", "memory.reuse"),
+    (
+        "pretrain/transformer-xl",
+        {"model.overrides.memory.reuse": 32},
+        "objective.kind",
+        "memory.reuse of tiny-transformer-xl is 32",
+    ),
     ("pretrain/xlnet", {"objective.predict": 65}, "objective.predict", "64 tokens"),
     (
         "pretrain/xlnet",
