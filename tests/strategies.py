@@ -77,7 +77,7 @@ def valid_specs(
     padded = pick(*both) if padding is None else padding
     dims = _dims(pick)
     tables = _tables(pick, dims)
-    position = _position(pick, pick(*allowed), tables, quirks)
+    position = _position(pick, pick(*allowed), tables, quirks, memory["kind"])
     if position["kind"] == "rotary":
         dims["head"] = pick(4, 6)
     attention = _attention(pick, position, memory, causal, padded, two, tables, quirks)
@@ -161,7 +161,30 @@ def _tables(pick: Pick, dims: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _position(pick: Pick, kind: str, tables: Mapping[str, Any], quirks: bool) -> dict[str, Any]:
+def _scaling(pick: Pick, memory: str) -> dict[str, Any]:
+    """A scaling of wavelengths, of pairs that may be one, two or three; texts outgrow the length of
+    training only where no memory goes by it.
+    """
+    trained = pick(3, LONGEST) if memory == "none" else LONGEST
+    return pick(
+        None,
+        {"kind": "linear", "factor": 2.0},
+        {"kind": "yarn", "factor": 4.0, "trained": 40, "fast": 6.0, "rounded": pick(True, False)},
+        {"kind": "llama3", "factor": 8.0, "trained": 30},
+        {"kind": "dynamic", "factor": 2.0, "trained": trained},
+        {
+            "kind": "longrope",
+            "short": [1.0, 1.5],
+            "long": [2.0, 3.0],
+            "trained": trained,
+            "reach": 4 * trained,
+        },
+    )
+
+
+def _position(
+    pick: Pick, kind: str, tables: Mapping[str, Any], quirks: bool, memory: str
+) -> dict[str, Any]:
     padding = tables["tokens"]["padding"]
     counts, rows = ["all"], ["sinusoid"]
     if padding is not None:
@@ -209,6 +232,7 @@ def _position(pick: Pick, kind: str, tables: Mapping[str, Any], quirks: bool) ->
             "base": pick(10000.0, 50.0),
             "fraction": pick(1.0, 0.5),
             "interleaved": pick(False, True),
+            "scaling": _scaling(pick, memory),
         }
     return {"kind": kind}
 

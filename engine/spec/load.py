@@ -59,14 +59,15 @@ def read(source: Source, origins: Origins | None = None) -> dict[str, Any]:
 
 @cache
 def families() -> Mapping[str, dict[str, Any]]:
-    """The plain specs of the shipped families and variants by their model_type in transformers,
-    read once.
+    """The plain specs of the shipped families and variants that declare a layout, by its
+    model_type in transformers, read once.
     """
     known: dict[str, dict[str, Any]] = {}
     for name, path in shipped().items():
         if name.startswith(("families/", "variants/")):
-            data = read(path)
-            known.setdefault(str(_layout(data).get("model_type")), data)
+            model_type = _layout(LANGUAGE.parse(path, Origins())).get("model_type")
+            if model_type is not None:
+                known.setdefault(str(model_type), read(path))
     return known
 
 
@@ -130,7 +131,13 @@ LANGUAGE = Language(
     looks="a spec is a mapping of axes, such as 'dims: {layers: 2}'",
     folder=SPECS,
     named_in_full=("tiny/",),
-    unions={"position": "kind", "memory": "kind", "tokenizer": "algorithm", "pooling": "kind"},
+    unions={
+        "position": "kind",
+        "scaling": "kind",
+        "memory": "kind",
+        "tokenizer": "algorithm",
+        "pooling": "kind",
+    },
     complete=_with_home,
 )
 find = LANGUAGE.find

@@ -19,7 +19,8 @@ class Variant:
     language-model head.
 
     `counts` says how the published code finds positions under padding on the left: it wants them
-    `given`, has its `own` rule (the same as ours), or counts `columns`. `projects_last`: what it
+    `given`, has its `own` rule (the same as ours), counts `columns`, or takes the `longest` row for
+    all (ours: each its own). `projects_last`: what it
     shows as last hidden state went through the head's projection.
     """
 
@@ -211,7 +212,7 @@ checkpoint:
       mlp_bias: null
       head_dim: null
       use_sliding_window: {path: "", values: {false: {}}, only: true}
-    ignored: [max_position_embeddings, sliding_window, max_window_layers, layer_types]
+    ignored: [sliding_window, max_window_layers, layer_types]
 """
 
 MISTRAL = """
@@ -225,7 +226,6 @@ checkpoint:
     config:
       attention_bias: null
       mlp_bias: null
-      rope_scaling: null
       sliding_window: attention.window
 """
 
@@ -348,6 +348,16 @@ DRY = {
 OPT_TINY = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
             "ffn_dim": 40, "word_embed_proj_dim": WIDTH, "dropout": 0.0, "max_position_embeddings": 40}  # fmt: skip
 LLAMA_TINY = {**NAMES, "num_attention_heads": 4, "num_key_value_heads": 2}
+PHI3_TINY = {**NAMES, "num_attention_heads": 4, "pad_token_id": 0, "eos_token_id": 2}
+LONG = {
+    "max_position_embeddings": 40,
+    "original_max_position_embeddings": 4,
+    "rope_scaling": {
+        "type": "longrope",
+        "short_factor": [1.0, 1.1, 1.2, 1.5],
+        "long_factor": [1.5, 2.0, 3.0, 4.5],
+    },
+}
 
 VARIANTS: dict[str, Variant] = {
     "bert": Variant("bert-base", t.BertConfig, t.BertModel, t.BertForMaskedLM, "given", False, BERT_TINY),
@@ -365,6 +375,34 @@ VARIANTS: dict[str, Variant] = {
         "llama-small", t.LlamaConfig, t.LlamaModel, t.LlamaForCausalLM, "given", False,
         {**LLAMA_TINY, "rope_theta": 500000.0, "head_dim": 12, "attention_bias": True, "mlp_bias": True,
          "tie_word_embeddings": True, "hidden_act": "gelu_new"},
+    ),
+    **{
+        f"llama, {kind}": Variant(
+            "llama-small", t.LlamaConfig, None, t.LlamaForCausalLM, counts, False,
+            {**LLAMA_TINY, "max_position_embeddings": 6, "rope_scaling": {"rope_type": kind, **scaling}},
+        )
+        for kind, counts, scaling in (
+            ("linear", "given", {"factor": 3.0}),
+            ("dynamic", "longest", {"factor": 3.0}),
+        )
+    },
+    "llama 3.1": Variant(
+        "llama-3.1-8b", t.LlamaConfig, t.LlamaModel, t.LlamaForCausalLM, "given", False,
+        {**LLAMA_TINY, "rope_theta": 1000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+         "high_freq_factor": 4.0, "original_max_position_embeddings": 40}},
+    ),
+    "phi-3": Variant("phi-3-mini", t.Phi3Config, t.Phi3Model, t.Phi3ForCausalLM, "given", False, PHI3_TINY),
+    "phi-3, longrope": Variant(
+        "phi-3-mini", t.Phi3Config, None, t.Phi3ForCausalLM, "given", False, {**PHI3_TINY, **LONG},
+    ),
+    "phi-3, longrope, short": Variant(
+        "phi-3-mini", t.Phi3Config, None, t.Phi3ForCausalLM, "given", False,
+        {**PHI3_TINY, **LONG, "original_max_position_embeddings": 30},
+    ),
+    "qwen2, yarn": Variant(
+        QWEN2, t.Qwen2Config, None, t.Qwen2ForCausalLM, "given", False,
+        {**LLAMA_TINY, "rope_theta": 1000.0, "rope_scaling": {"rope_type": "yarn", "factor": 4.0,
+         "original_max_position_embeddings": 40, "beta_fast": 4.0}},
     ),
     "roberta": Variant(ROBERTA, t.RobertaConfig, t.RobertaModel, t.RobertaForMaskedLM, "own", False, BERT_TINY),
     "electra": Variant(

@@ -17,6 +17,11 @@ ADAPTIVE = {
 RELATIVE = {"position": {"kind": "relative"}}
 CAUSAL = {"attention.mask": ["causal"]}
 
+
+def scaled(kind, **fields):
+    return {"position": {"kind": "rotary", "scaling": {"kind": kind, **fields}}}
+
+
 # What is changed in PLAIN, the path that is named, and a part of the sentence.
 BROKEN = [
     ({"dims.heads": 5}, "dims.heads", "32 is not a multiple of dims.heads 5"),
@@ -138,6 +143,33 @@ BROKEN = [
     ({"position": {"kind": "rotary", "fraction": 0.4}}, "position.fraction", "found 3 of head 8"),
     ({"position": {"kind": "rotary", "width": 10}}, "position.width", "found 10 of head 8"),
     ({"position": {"kind": "rotary", "width": 4, "fraction": 0.5}}, "position.width", "not both"),
+    (
+        scaled("dynamic", factor=2.0, trained=8) | {"position.width": 2},
+        "position.scaling.kind",
+        "more than one pair",
+    ),
+    (scaled("yarn", factor=2.0, trained=8, fast=1.0), "position.scaling.fast", "above slow 1.0"),
+    (
+        scaled("yarn", factor=2.0, trained=8) | {"position.base": 1.0},
+        "position.base",
+        "other than 1",
+    ),
+    (scaled("llama3", factor=2.0, trained=8, high=1.0), "position.scaling.high", "above low 1.0"),
+    (
+        scaled("longrope", short=[1.0] * 4, long=[1.0] * 3, trained=8, reach=9),
+        "position.scaling.long",
+        "are 4 pairs, found 3",
+    ),
+    (
+        scaled("dynamic", factor=2.0, trained=8) | {"memory": {"kind": "recurrent"}},
+        "memory.kind",
+        "which a recurrent memory does not hold",
+    ),
+    (
+        scaled("dynamic", factor=2.0, trained=8) | {"attention.mask": ["permutation"]},
+        "attention.mask",
+        "leave out the rule permutation",
+    ),
     (
         {"position": {"kind": "sinusoid", "basis": "interleaved"}, "embeddings.width": 15},
         "embeddings.width",

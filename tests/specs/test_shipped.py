@@ -79,7 +79,7 @@ def test_says_only_what_differs_from_its_family(name):
     for path, value in leaves(own):
         node: Any = inherited
         for part in path:
-            node = node.get(part) if isinstance(node, dict) else None
+            node = node.get(part, ...) if isinstance(node, dict) else ...
         assert node != value or path == ("name",), f"{'.'.join(path)} repeats the family"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from engine.checkpoint.config.everywhere import EVERYWHERE
-from engine.checkpoint.config.places import MISSING, value_at
+from engine.checkpoint.config.places import MISSING, flattened, sections_of, value_at
 from engine.errors import CheckpointError
 from engine.spec.axes import ConfigField, Layout
 
@@ -50,7 +50,25 @@ def options_of_head(spec: Mapping[str, Any]) -> str:
 
 def is_idle(entry: ConfigField, spec: Mapping[str, Any]) -> bool:
     """Whether the spec lacks what the field needs to have a meaning."""
-    return entry.under is not None and value_at(spec, entry.under) in (MISSING, None, False)
+    under = entry.under
+    if under is None:
+        return False
+    if isinstance(under, str):
+        return value_at(spec, under) in (MISSING, None, False)
+    if isinstance(under, Mapping):
+        under = (under,)
+    return not any(_all_hold(spec, alternative) for alternative in under)
+
+
+def _all_hold(spec: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a spec has each of these values at its path; null stands for none as well."""
+    for path, value in wanted.items():
+        found = value_at(spec, path)
+        if found is MISSING:
+            found = None
+        if found != value:
+            return False
+    return True
 
 
 def to_ours(name: str, value: Any, entry: ConfigField) -> Any:
@@ -118,9 +136,11 @@ def within_vocabulary(value: Any, vocab: int) -> Any:
 
 def left_over(config: Mapping[str, Any], layout: Layout) -> list[str]:
     """Fields of a config.json that the layout neither reads nor lists as meaningless."""
-    others = {other.partition(".")[0] for _, entry in in_order(layout) for other in entry.also}
-    known = {*layout.config, *others, *layout.ignored, *layout.constants, *EVERYWHERE}
-    return sorted(name for name in config if name not in known and not name.startswith("_"))
+    also = [other for _, entry in in_order(layout) for other in entry.also]
+    known = {*layout.config, *also, *layout.ignored, *layout.constants, *EVERYWHERE}
+    known |= sections_of(also) | sections_of(layout.config)
+    flat = flattened(config, layout.config)
+    return sorted(name for name in flat if name not in known and not name.startswith("_"))
 
 
 def field_of(path: str, layout: Layout) -> str | None:

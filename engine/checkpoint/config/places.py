@@ -1,6 +1,6 @@
 """Plain data at dotted paths: what stands there, and the same data with another value there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.spec.load import merge
@@ -45,6 +45,45 @@ def with_value(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]
     if not isinstance(old, Mapping):
         old = {}
     return {**data, first: with_value(old, rest, value)}
+
+
+def flattened(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Data in which the sections that `names` speak of, as in rope_scaling.factor, stand entry by
+    entry under such names; where a section is null, all of its entries are.
+    """
+    names = list(names)
+    sections = sections_of(names)
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        if name in sections and isinstance(value, Mapping):
+            flat.update({f"{name}.{key}": part for key, part in value.items()})
+        elif name in sections and value is None:
+            flat.update({entry: None for entry in names if entry.startswith(f"{name}.")})
+        else:
+            flat[name] = value
+    return flat
+
+
+def nested(flat: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The inverse of `flattened`."""
+    sections = sections_of(names)
+    data: dict[str, Any] = {}
+    for name, value in flat.items():
+        section, dot, key = name.partition(".")
+        if dot and section in sections:
+            data.setdefault(section, {})[key] = value
+        else:
+            data[name] = value
+    for section in sections.intersection(data):
+        held = data[section]
+        if isinstance(held, Mapping) and all(value is None for value in held.values()):
+            data[section] = None
+    return data
+
+
+def sections_of(names: Iterable[str]) -> set[str]:
+    """What stands before the dot of names that have one."""
+    return {name.partition(".")[0] for name in names if "." in name}
 
 
 def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:

@@ -13,7 +13,7 @@ from engine.checkpoint.config.fields import (
     to_ours,
     within_vocabulary,
 )
-from engine.checkpoint.config.places import MISSING, value_at, with_value
+from engine.checkpoint.config.places import MISSING, flattened, value_at, with_value
 from engine.spec.axes import ConfigField, Layout
 
 
@@ -39,7 +39,8 @@ def read_config(
     says so. Fields that choose a section are read before those of its parts. Raises CheckpointError
     for a value that the layout does not have.
     """
-    reader = _Reader({**layout.defaults, **config}, layout, dict(family))
+    config = flattened({**layout.defaults, **flattened(config, layout.config)}, layout.config)
+    reader = _Reader(config, layout, dict(family))
     for name, entry in in_order(layout):
         # Fields before this one may have chosen the section that it belongs to.
         if not is_idle(entry, reader.data):

@@ -14,7 +14,7 @@ from engine.checkpoint.config.fields import (
     to_ours,
     within_vocabulary,
 )
-from engine.checkpoint.config.places import MISSING, value_at, with_value
+from engine.checkpoint.config.places import MISSING, flattened, nested, value_at, with_value
 from engine.checkpoint.config.writing import is_still, write_config
 from engine.errors import CheckpointError
 from engine.spec.axes import ConfigField, Layout
@@ -32,14 +32,15 @@ def kept_words(
     `labels` are the fields that its head says.
     """
     written = write_config(spec, layout).config
-    words = with_words(written, raw, generation, spec, layout)
+    words = flattened(with_words(written, raw, generation, spec, layout), layout.config)
+    written = flattened(written, layout.config)
     kept = {}
-    for name, value in raw.items():
+    for name, value in flattened(raw, layout.config).items():
         if name in OF_THE_FOLDER or name in labels or name.startswith("_"):
             continue
         if written.get(name, MISSING) != value and words.get(name, MISSING) == value:
             kept[name] = value
-    return kept
+    return nested(kept, layout.config)
 
 
 def with_words(
@@ -54,6 +55,7 @@ def with_words(
 
     What generation_config.json says in place of a field leaves that field as it was.
     """
+    written, kept = flattened(written, layout.config), flattened(kept, layout.config)
     result = dict(written)
     overruled = {
         path
@@ -74,6 +76,7 @@ def with_words(
             kept_as_it_was = bool(overruled.intersection(paths_of(fields[name])))
             if kept_as_it_was or _says_the_same(name, value, fields[name], spec):
                 result[name] = value
+    result = nested(result, layout.config)
     return _with_inner_names(result, written, kept, fields)
 
 

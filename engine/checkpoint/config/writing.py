@@ -14,7 +14,7 @@ from engine.checkpoint.config.fields import (
     to_theirs,
     within_vocabulary,
 )
-from engine.checkpoint.config.places import MISSING, value_at
+from engine.checkpoint.config.places import MISSING, flattened, nested, sections_of, value_at
 from engine.spec.axes import Layout
 
 
@@ -50,7 +50,24 @@ def write_config(spec: Mapping[str, Any], layout: Layout) -> Writing:
             writing.config.update(dict.fromkeys(defaults, theirs))
         elif path.startswith(own) or not path.startswith("heads.options."):
             writing.unsayable.append(path or name)
+    writing.config = _in_sections(writing.config, layout)
     return writing
+
+
+def _in_sections(config: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Fields in their sections, without nulls and what their class takes for a field that is left
+    out; a section of which nothing is left is null.
+    """
+    data = nested(config, layout.config)
+    defaults = flattened(layout.defaults, layout.config)
+    for section in sections_of(layout.config):
+        if isinstance(data.get(section), Mapping):
+            data[section] = {
+                key: value
+                for key, value in data[section].items()
+                if value not in (None, defaults.get(f"{section}.{key}"))
+            }
+    return data
 
 
 def write_generation(

@@ -36,6 +36,7 @@ class DecodingState:
         keeps: Keeps = "tokens"
         if self.two_streams:
             keeps = "all"
+        self.keeps = keeps
         self.cached = decoding != "recompute" and network.memory_policy.remembers(keeps)
         self.overlap = int(decoding == "overlap")
         self.tokens = prompts.tokens[:, :0]
@@ -54,7 +55,9 @@ class DecodingState:
             self.mask = torch.nn.functional.pad(self.mask, (0, tokens.shape[1]), value=True)
         self.tokens = torch.cat((self.tokens, tokens), dim=1)
         run, prompts = self.tokens, self.prompts
-        if self.cached:
+        if self.memory is not None and not first and self._outgrown(tokens.shape[1]):
+            first, self.memory = True, start_memory(self.network, len(run), self.keeps)
+        elif self.cached:
             run = run[:, -self.overlap - tokens.shape[1] :]
         batch, length = run.shape
         vectors, langs, targets, encoder_states = self._vectors(run), prompts.langs, None, None
@@ -84,6 +87,12 @@ class DecodingState:
         if self.cached:
             self.memory = self._kept(out.memory)
         return out.states[:, -1]
+
+    def _outgrown(self, new: int) -> bool:
+        """Whether the text is now too long for what is remembered, and all of it can be run again."""
+        assert self.memory is not None
+        seen, held = self.memory.seen, self.tokens.shape[1] - new
+        return self.memory.length == held and self.network.position.outgrows(seen, seen + new)
 
     def history(self, prompts: list[int]) -> History:
         """What stands before the next choice; `prompts` numbers the prompt of each row."""

@@ -81,6 +81,12 @@ class Position:
         """The positions of a call (raises InputError past the last one)."""
         return CallPositions(count_positions(call)[1])
 
+    def outgrows(self, before: Tensor | int, after: Tensor | int) -> bool:
+        """Whether keys that a memory holds of a text's first tokens, one number for all rows or one
+        a row (b), are no longer those of the longer text.
+        """
+        return False
+
     def distances(self, pairs: Pairs, past: Memory | None, like: Tensor, rate: float) -> Distances:
         """The distances of a call's pairs, in the dtype and on the device of `like`.
 

@@ -3,9 +3,12 @@
 import torch
 from torch import Tensor
 
+from engine.errors import InputError
+from engine.kernels.watched import transformed
 from engine.memory import Memory
 from engine.network.positions.counting import PositionInputs, count_positions
 from engine.network.positions.position import CallPositions, Position, Rotation
+from engine.network.positions.scaling import build_frequencies
 from engine.spec import Spec, axes
 
 
@@ -19,13 +22,15 @@ class RotaryPosition(Position):
         super().__init__(spec)
         assert isinstance(spec.position, axes.RotaryPosition)
         self.axis = spec.position
-        self.width = self.axis.width or int(spec.dims.head * self.axis.fraction)
+        width = self.axis.width or int(spec.dims.head * self.axis.fraction)
+        self.frequencies = build_frequencies(self.axis, width)
 
     def locate(self, call: PositionInputs) -> CallPositions:
         """Rotations of all query rows, and of the key columns whose keys are not yet made."""
         counted, seen = count_positions(call)
         positions = counted if call.given is None else call.given
         rows = columns = positions
+        lengths = self._lengths(call, positions)
         if call.targets is not None:
             last, batch = call.length - 1, call.targets.shape[0]
             tokens = positions.expand(batch, -1)
@@ -38,8 +43,37 @@ class RotaryPosition(Position):
                 batch = past.shape[0]
             columns = torch.cat((past.expand(batch, -1), columns.expand(batch, -1)), dim=1)
         return CallPositions(
-            seen, query_rotation=self._rotation(rows), key_rotation=self._rotation(columns)
+            seen,
+            query_rotation=self._rotation(rows, lengths),
+            key_rotation=self._rotation(columns, lengths),
         )
+
+    def _lengths(self, call: PositionInputs, positions: Tensor) -> Tensor | None:
+        """How long each text (b or 1) is with the tokens of a call, where wavelengths depend on it
+        (raises InputError for a memory that is outgrown).
+        """
+        if not self.frequencies.by_length:
+            return None
+        if call.real is not None:
+            positions = torch.where(call.real, positions, 0)
+        lengths = positions.amax(-1) + 1
+        if call.memory is not None and not transformed() and self.outgrows(call.seen, lengths):
+            raise InputError(
+                f"position.scaling {self.axis.scaling.kind} turns keys otherwise in texts as long "  # type: ignore[union-attr]
+                f"as this one is now ({int(lengths.max())} tokens): give the whole text without "
+                "memory"
+            )
+        return lengths
+
+    def outgrows(self, before: Tensor | int, after: Tensor | int) -> bool:
+        """Where wavelengths depend on the length of the text, as their kind says."""
+        if not self.frequencies.by_length:
+            return False
+        known = [count.device for count in (before, after) if isinstance(count, Tensor)]
+        place = known[0] if known else None
+        counts = [torch.as_tensor(count, device=place) for count in (before, after)]
+        one, other = torch.broadcast_tensors(*counts)
+        return bool(self.frequencies.outgrown(one, other).any())
 
     def memory_rotation(self, memory: Memory, device: torch.device) -> Rotation:
         """Rotations of remembered tokens."""
@@ -61,11 +95,16 @@ class RotaryPosition(Position):
             rotated = torch.cat(pair, dim=-1)
         return torch.cat((rotated, rest), dim=-1) if rest.shape[-1] else rotated
 
-    def _rotation(self, positions: Tensor) -> Rotation:
-        """Cosines and sines (b 1 i k/2) of the angles of positions (b i) (Su et al. 2021, 3.2)."""
-        steps = torch.arange(0, self.width, 2, dtype=torch.float32, device=positions.device)
-        angles = positions.float()[..., None] * (1 / self.axis.base ** (steps / self.width))
-        return angles.cos()[:, None], angles.sin()[:, None]
+    def _rotation(self, positions: Tensor, lengths: Tensor | None = None) -> Rotation:
+        """Cosines and sines (b 1 i k/2) of the angles of positions (b i) (Su et al. 2021, 3.2), in
+        texts of these lengths (b).
+        """
+        angles = positions.float()[..., None] * self.frequencies(lengths, positions.device)
+        cosine, sine = angles.cos()[:, None], angles.sin()[:, None]
+        magnitude = self.frequencies.magnitude
+        if magnitude == 1.0:
+            return cosine, sine
+        return cosine * magnitude, sine * magnitude
 
 
 def remembered_positions(memory: Memory, device: torch.device) -> Tensor:

@@ -48,6 +48,13 @@ from engine.spec.axes.positions import (
     RotaryPosition,
     SinusoidPosition,
 )
+from engine.spec.axes.scaling import (
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    YarnScaling,
+)
 
 __all__ = [
     "DISTANCE_KINDS",
@@ -61,6 +68,7 @@ __all__ = [
     "Depth",
     "Dims",
     "Dropout",
+    "DynamicScaling",
     "Embeddings",
     "FeedForward",
     "Foreign",
@@ -73,6 +81,9 @@ __all__ = [
     "Layout",
     "LearnedPosition",
     "LearnedRelativePosition",
+    "LinearScaling",
+    "Llama3Scaling",
+    "LongRopeScaling",
     "MaskRule",
     "Memory",
     "NoMemory",
@@ -97,4 +108,5 @@ __all__ = [
     "Tables",
     "TokenTable",
     "Tokens",
+    "YarnScaling",
 ]

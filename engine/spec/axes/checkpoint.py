@@ -46,9 +46,9 @@ class ConfigField(Axis):
     """Whether values that are not listed are refused, as for a field that chooses a section."""
     offset: int = 0
     """Added to their number to make ours."""
-    under: str | None = None
-    """What the spec must hold for the field to be read, where published code ignores it
-    otherwise."""
+    under: str | dict[DottedPath, Any] | tuple[dict[DottedPath, Any], ...] | None = None
+    """What the spec must hold for the field to be read, where published code ignores it otherwise:
+    a path, paths with their values, or several of these, of which one must hold."""
     also: tuple[str, ...] = ()
     """Other names of the field, read where it is absent and compared where it is not."""
 
@@ -72,7 +72,8 @@ class Layout(Axis):
     architectures: dict[str, str | tuple[str, ...]] = {}
     """Their class, or classes, by our head name; `none` is the bare backbone."""
     config: dict[str, DottedPath | ConfigField] = {}
-    """Fields of config.json with our paths."""
+    """Fields of config.json with our paths; a field of a section of theirs is named with a dot, as
+    in rope_scaling.factor."""
     generation: dict[str, str] = {
         "pad_token_id": "tokens.padding",
         "bos_token_id": "tokens.bos",

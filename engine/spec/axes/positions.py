@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from engine.spec.axes.base import Axis, Index, Size
+from engine.spec.axes.scaling import Scaling
 
 PositionCount = Literal["all", "real", "ids", "columns"]
 
@@ -118,6 +119,8 @@ class RotaryPosition(Axis):
     """The same as a number of features; null: as `fraction` says."""
     interleaved: bool = False
     """Whether neighbouring features form a pair, instead of one of each half."""
+    scaling: Scaling | None = None
+    """How wavelengths grow for texts longer than those of training; null: they stay."""
 
 
 # Positions that add a term to the scores of each pair.

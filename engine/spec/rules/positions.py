@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from engine.spec import axes
 from engine.spec.intact import Problem
+from engine.spec.rules.scaling import scaling
 from engine.spec.sections import Sections
 
 
@@ -91,6 +92,7 @@ def _rotary(spec: Sections) -> Iterator[Problem]:
     elif width % 2 or not 0 < width <= head:
         where = "position.width" if position.width else "position.fraction"
         yield where, f"rotary positions need an even width, found {width} of head {head}"
+    yield from scaling(spec, position, width)
 
 
 def _counted(spec: Sections) -> Iterator[Problem]:
