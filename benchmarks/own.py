@@ -59,7 +59,11 @@ class Own(Side):
         self.arguments = self.work["arguments"]
         model = load_model(folder, self.work["head"], dtype=getattr(torch, self.work["dtype"]))
         model.gradient_checkpointing = self.work["checkpointing"]
-        return model.prepack() if self.work["prepacked"] else model
+        if self.work["prepacked"]:
+            return model.prepack()
+        if self.work["new_tokens"] > 1:  # of an opening that decodes one token, nothing is served
+            model.prepare_for_inference()
+        return model
 
     def offers(self, name: str) -> dict[str, Any]:
         """The same request as a peer's; importing here keeps the import out of the times."""

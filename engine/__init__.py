@@ -1,19 +1,10 @@
 """XLNet, XLM, XLM-RoBERTa-XL, Transformer-XL and XGLM as one block graph assembled from YAML specs."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from engine.build import build_model, load_spec
-    from engine.checkpoint import load_model, save_model
-    from engine.errors import CheckpointError, InputError, SpecError
-    from engine.memory import Memory
-    from engine.model import Model
-    from engine.network.outputs import Output
-    from engine.spec import Spec
-    from engine.unpadded import run_unpadded
+from typing import Any
 
 __version__ = "0.1.0"
+# Where each name stands; __init__.pyi tells type checkers the same.
 _HOMES = {
     "build_model": "engine.build",
     "load_spec": "engine.build",

@@ -96,6 +96,17 @@ class Model(TextMethods):
         """
         return self.head is not None and "num_items_in_batch" in self.head.inputs
 
+    def prepare_for_inference(self) -> "Model":
+        """Evaluation mode, with weights that lie transposed on the pages of their file copied into
+        rows of their own, in place.
+
+        Products of few rows then take up to a third less time, so that the copy pays from about
+        thirty steps of decoding on, and sums round in another order. Who holds a parameter keeps
+        it. Nothing else changes a network by itself: no call moves its weights.
+        """
+        make_contiguous(self)
+        return self.eval()
+
     def prepack(self) -> "Model":
         """Keep a second copy of the weights in the blocks that the processor's products read, until
         `train()`.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import engine
+
 ROOT = Path(__file__).parents[1]
 # What may import what: a package or module may import its own level and those below.
 LEVELS = (
@@ -60,7 +62,6 @@ def imports(path: Path, lazily: bool) -> set[str]:
         node
         for outer in ast.walk(tree)
         if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        or is_for_types(outer)
         for node in ast.walk(outer)
     }
     found = set()
@@ -75,14 +76,6 @@ def imports(path: Path, lazily: bool) -> set[str]:
             known = FILES.keys() | BENCHMARKS.keys()
             found |= {name if name in known else str(node.module) for name in names}
     return found
-
-
-def is_for_types(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.If)
-        and isinstance(node.test, ast.Name)
-        and node.test.id == "TYPE_CHECKING"
-    )
 
 
 def ours(names: set[str]) -> set[str]:
@@ -154,3 +147,16 @@ def test_specs_are_read_without_torch():
 def test_torch_stays_out_of_a_light_import(statement):
     code = f"{statement}; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_types_of_the_public_names_are_those_of_their_homes():
+    tree = ast.parse((ROOT / "engine" / "__init__.pyi").read_text(encoding="utf-8"))
+    told = {
+        alias.asname: node.module
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    public = vars(engine)
+    assert told == public["_HOMES"]
+    assert {*told, "__version__"} == set(public["__all__"])

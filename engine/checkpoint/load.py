@@ -78,7 +78,7 @@ def load_model(
     family for a network that the project does not ship. On the processor, tensors that need no
     change lie on pages of the file, which are read when first used and copied when written to: the
     file may be replaced or deleted, but not overwritten in place; those that it keeps transposed
-    are laid out anew when training or a longer generation begins. All others stream into place one
+    are laid out anew by `train()` and `prepare_for_inference()`. All others stream into place one
     by one, cast to `dtype` (None: as stored) on `device`. `seed` draws the weights of a new head.
     What was not taken over stands in `model.load_report`, and is warned about. `weights="int8"`
     keeps token tables, linear layers and output layers in 8-bit integers with a scale a row, for

@@ -4,19 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from engine.cli.options import BatchSize, File, Given, Json, Language, Source
 from engine.cli.streams import echo_json
-from engine.cli.texts import (
-    BatchSize,
-    File,
-    Given,
-    Json,
-    Language,
-    Source,
-    batches,
-    hidden_token,
-    lines,
-    open_both,
-)
 
 
 def fill(
@@ -35,6 +24,7 @@ def fill(
     as_json: Json = False,
 ) -> None:
     """Show the candidates for every <mask>, or with --rounds the texts with all of them filled."""
+    from engine.cli.texts.batches import batches, hidden_token, lines, open_both
     from engine.generation.guards import check_text_method
 
     network, tokenizer = open_both(model)

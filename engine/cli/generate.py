@@ -1,27 +1,11 @@
 """`engine generate`: continue texts."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from engine.cli.streams import echo_json
-from engine.cli.texts import (
-    Batch,
-    BatchSize,
-    File,
-    Given,
-    Json,
-    Language,
-    Source,
-    batches,
-    lines,
-    open_both,
-)
+from engine.cli.options import BatchSize, File, Given, Json, Language, Source
 from engine.errors import InputError
-
-if TYPE_CHECKING:
-    from engine.model import Model
-    from tokenization import Tokenizer
 
 
 def generate(
@@ -71,74 +55,26 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Continue each prompt, greedily unless told otherwise."""
-    drawn = {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "typical_p": typical_p,
-        "seed": seed,
-    }
-    settings: dict[str, Any] = {name: value for name, value in drawn.items() if value is not None}
-    if length_penalty is not None:
-        settings["length_penalty"] = length_penalty
-    settings |= {
-        "max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens, "do_sample": sample, "num_beams": num_beams,
-        "repetition_penalty": repetition_penalty, "no_repeat_ngram_size": no_repeat_ngram_size,
-        "num_return_sequences": num_return_sequences, "stop_strings": tuple(stop or ()), "decoding": decoding,
-    }  # fmt: skip
     if stream and (as_json or num_return_sequences > 1):
         raise InputError(
             "--stream shows one plain text at a time: leave out --json and --num-return-sequences"
         )
+    from engine.cli.texts.batches import batches, lines, open_both
+    from engine.cli.texts.generate import show_finished, show_steps
+
+    given: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens, "do_sample": sample,
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+        "typical_p": typical_p, "seed": seed, "repetition_penalty": repetition_penalty,
+        "no_repeat_ngram_size": no_repeat_ngram_size, "num_beams": num_beams,
+        "length_penalty": length_penalty, "num_return_sequences": num_return_sequences,
+        "stop_strings": tuple(stop or ()), "decoding": decoding,
+    }  # fmt: skip
+    settings = {name: value for name, value in given.items() if value is not None}
     network, tokenizer = open_both(model)
-    for batch in batches(
-        network, tokenizer, lines(prompt, file), lang, 1 if stream else batch_size, open_end=True
-    ):
+    together = 1 if stream else batch_size
+    for batch in batches(network, tokenizer, lines(prompt, file), lang, together, open_end=True):
         if stream:
-            _stream(network, tokenizer, batch, settings)
+            show_steps(network, tokenizer, batch, settings)
         else:
-            _print(network, tokenizer, batch, settings, as_json)
-
-
-def _arguments(batch: Batch, tokenizer: "Tokenizer") -> dict[str, Any]:
-    langs = None if batch.langs is None else batch.langs[:, 0]
-    return {
-        "input_ids": batch.ids,
-        "attention_mask": batch.mask,
-        "langs": langs,
-        "tokenizer": tokenizer,
-    }
-
-
-def _stream(model: "Model", tokenizer: "Tokenizer", batch: Batch, settings: dict[str, Any]) -> None:
-    written = batch.texts[0]
-    typer.echo(written, nl=False)
-    ids = batch.ids[0].tolist()
-    before = tokenizer.decode(ids, skip_special_tokens=True)
-    for step in model.generate_tokens(**_arguments(batch, tokenizer), **settings):
-        ids += step.tokens
-        text = tokenizer.decode(ids, skip_special_tokens=True)
-        if not text.endswith("\ufffd"):  # half a character: wait for the rest
-            typer.echo(text[len(before) :], nl=False)
-            before = text
-    typer.echo()
-
-
-def _print(
-    model: "Model", tokenizer: "Tokenizer", batch: Batch, settings: dict[str, Any], as_json: bool
-) -> None:
-    result: Any = model.generate(
-        **_arguments(batch, tokenizer), return_dict_in_generate=True, **settings
-    )
-    each = settings["num_return_sequences"]
-    for index, new in enumerate(result.new_tokens):
-        row = index // each
-        kept = batch.ids[row] if batch.mask is None else batch.ids[row][batch.mask[row] > 0]
-        text = tokenizer.decode([*kept.tolist(), *new], skip_special_tokens=True)
-        if as_json:
-            score = {} if result.scores is None else {"score": float(result.scores[index])}
-            line = {"prompt": batch.texts[row], "text": text, "new_tokens": new, **score}
-            echo_json(line)
-        else:
-            typer.echo(text)
+            show_finished(network, tokenizer, batch, settings, as_json)

@@ -1,29 +1,11 @@
 """`engine score`: how probable texts are."""
 
-import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from engine.cli.streams import echo_json
-from engine.cli.texts import (
-    Batch,
-    BatchSize,
-    File,
-    Given,
-    Json,
-    Language,
-    Source,
-    batches,
-    hidden_token,
-    lines,
-    open_both,
-)
+from engine.cli.options import BatchSize, File, Given, Json, Language, Source
 from engine.errors import InputError
-
-if TYPE_CHECKING:
-    from engine.model import Model
-    from tokenization import Tokenizer
 
 METHODS = ("left_to_right", "pseudo", "orders")
 
@@ -52,6 +34,9 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Show the log-likelihood (natural logarithm), token count and perplexity of each text."""
+    from engine.cli.texts.batches import batches, hidden_token, lines, open_both
+    from engine.cli.texts.score import show_scores
+
     if method is not None and method not in METHODS:
         raise InputError(f"--method is '{method}', expected one of {', '.join(METHODS)}")
     network, tokenizer = open_both(model)
@@ -62,41 +47,6 @@ def score(
     if both_ways:
         settings["mask_token_id"] = hidden_token(network, tokenizer)
     for batch in batches(network, tokenizer, lines(text, file), lang, batch_size):
-        _print(network, tokenizer, batch, settings, special, tokens, as_json)
-
-
-def _print(
-    model: "Model",
-    tokenizer: "Tokenizer",
-    batch: Batch,
-    settings: dict[str, Any],
-    special: bool,
-    tokens: bool,
-    as_json: bool,
-) -> None:
-    targets = None if special else ~batch.special
-    scores = model.score(
-        batch.ids, attention_mask=batch.mask, langs=batch.langs, targets=targets, **settings
-    )
-    for row, text in enumerate(batch.texts):
-        counted = scores.counted[row].nonzero().squeeze(1).tolist()
-        pieces = [
-            str(tokenizer.convert_ids_to_tokens(int(batch.ids[row, place]))) for place in counted
-        ]
-        each = [float(scores.log_probs[row, place]) for place in counted]
-        # A text of one token has nothing to predict it from; NaN is no JSON.
-        total, perplexity = sum(each), float(scores.perplexities[row]) if each else None
-        if as_json:
-            shown = {"tokens": pieces, "token_log_probs": each} if tokens else {}
-            line = {
-                "text": text,
-                "log_likelihood": total,
-                "count": len(counted),
-                "perplexity": perplexity,
-                **shown,
-            }
-            echo_json(line)
-            continue
-        typer.echo(f"{total:.4f}\t{len(counted)}\t{perplexity or math.nan:.4f}\t{text}")
-        for piece, value in zip(pieces, each, strict=True) if tokens else ():
-            typer.echo(f"    {value:9.4f}  {piece}")
+        settings["targets"] = None if special else ~batch.special
+        scores = network.score(batch.ids, attention_mask=batch.mask, langs=batch.langs, **settings)
+        show_scores(tokenizer, batch, scores, tokens=tokens, as_json=as_json)

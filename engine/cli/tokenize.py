@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from engine.cli.streams import read_lines
 from engine.errors import InputError
-
-if TYPE_CHECKING:
-    from tokenization import Tokenizer
+from tokenization import Tokenizer
 
 # A divergence is shown with this many tokens of each side.
 _SHOWN = 12
@@ -63,7 +61,7 @@ def tokenize(
         console.print(_table(ours, each, pair, lang, special))
 
 
-def _open(source: str, vocabulary: Path | None) -> "Tokenizer":
+def _open(source: str, vocabulary: Path | None) -> Tokenizer:
     from tokenization import TokenizationError, build_tokenizer, load_tokenizer
     from tokenization.files.published import SPECS
 
@@ -99,7 +97,7 @@ def _texts(text: list[str] | None, file: Path | None) -> Iterable[str]:
 
 
 def _table(
-    tokenizer: "Tokenizer", text: str, pair: str | None, lang: str | None, special: bool
+    tokenizer: Tokenizer, text: str, pair: str | None, lang: str | None, special: bool
 ) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

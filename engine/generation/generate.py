@@ -25,10 +25,6 @@ from engine.generation.guards import check_text_method
 from engine.generation.options import GenerationOptions, read_options
 from engine.generation.predictions import best_token, best_tokens, check_choice, output_layer
 from engine.generation.start import MemoryMethods
-from engine.kernels.linear import make_contiguous
-
-# New tokens: measured, contiguous weights cost as much as they save in thirty steps, once a model.
-WORTH_CONTIGUOUS = 16
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,6 @@ class Generator:
             self.options.ends(spec), self.options.stop_strings, tokenizer
         )
         self.step_scores: dict[int, list[Tensor]] = {}
-        if self.options.max_new_tokens >= WORTH_CONTIGUOUS:
-            make_contiguous(network)
 
     def result(self, on_tokens: Callable[[NewTokens], None] | None = None) -> Generation:
         """Run to the end; `on_tokens` is called with every step."""

@@ -1,39 +1,19 @@
-"""What the commands on texts share: opening a saved model with its tokenizer, reading texts, making
-batches.
-"""
+"""A saved model with its tokenizer, and texts in batches of ids."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import torch
+from torch import Tensor
 
+from engine.checkpoint import load_model
 from engine.cli.streams import read_lines
 from engine.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from engine.model import Model
-    from tokenization import Tokenizer
-
-Source = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="A folder with a model and its tokenizer, or a hub id."),
-]
-Given = Annotated[
-    list[str] | None, typer.Argument(help="Texts; without them, the lines of standard input.")
-]
-File = Annotated[
-    Path | None, typer.Option(help="Read the lines of a file.", exists=True, dir_okay=False)
-]
-Language = Annotated[
-    str | None, typer.Option(help="The language of the texts, where the model takes one.")
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="How many texts run together.")]
+from engine.model import Model
+from tokenization import Tokenizer, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -43,18 +23,15 @@ class Batch:
     """
 
     texts: list[str]
-    ids: "Tensor"
-    mask: "Tensor | None"
-    special: "Tensor"
-    langs: "Tensor | None"
+    ids: Tensor
+    mask: Tensor | None
+    special: Tensor
+    langs: Tensor | None
 
 
-def open_both(source: str) -> "tuple[Model, Tokenizer]":
+def open_both(source: str) -> tuple[Model, Tokenizer]:
     """The model in a folder, or of a hub id, and its tokenizer."""
-    from engine.checkpoint import load_model
-    from tokenization import load_tokenizer
-
-    return load_model(source).eval(), load_tokenizer(source)
+    return load_model(source).prepare_for_inference(), load_tokenizer(source)
 
 
 def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
@@ -77,8 +54,8 @@ def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
 
 
 def batches(
-    model: "Model",
-    tokenizer: "Tokenizer",
+    model: Model,
+    tokenizer: Tokenizer,
     texts: Iterable[str],
     lang: str | None,
     size: int,
@@ -93,10 +70,8 @@ def batches(
 
 
 def _batch(
-    model: "Model", tokenizer: "Tokenizer", texts: list[str], lang: str | None, open_end: bool
+    model: Model, tokenizer: Tokenizer, texts: list[str], lang: str | None, open_end: bool
 ) -> Batch:
-    import torch
-
     languages = model.spec.embeddings.tables.languages
     wants_langs = languages is not None and languages.embed and languages.count > 1
     encoded = tokenizer(texts, lang=lang, return_special_tokens_mask=True)
@@ -123,14 +98,12 @@ def _batch(
     return Batch(texts, ids, None if bool(mask.all()) else mask, flags, langs)
 
 
-def _langs(encoded: Any, rows: list[list[int]], longest: int) -> "Tensor":
-    import torch
-
+def _langs(encoded: Any, rows: list[list[int]], longest: int) -> Tensor:
     given = [list(row)[: len(ids)] for row, ids in zip(encoded.langs, rows, strict=True)]
     return torch.tensor([row + [row[-1]] * (longest - len(row)) for row in given])
 
 
-def hidden_token(model: "Model", tokenizer: "Tokenizer") -> int:
+def hidden_token(model: Model, tokenizer: Tokenizer) -> int:
     """The id that hides a token (raises InputError where neither tokenizer nor spec has one)."""
     token = tokenizer.mask_token_id
     token = model.spec.tokens.mask if token is None else token
