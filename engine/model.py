@@ -135,7 +135,7 @@ class Model(TextMethods):
         resize_vocabulary(self, size)
         self.tie()
 
-    def forward(
+    def forward(  # noqa: PLR0913
         self,
         input_ids: Tensor | None = None,
         *,

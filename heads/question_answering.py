@@ -153,7 +153,7 @@ class BeamQuestionAnswering(Head):
         self.answer_dense = nn.Linear(2 * model, model)
         self.answer = nn.Linear(model, 1, bias=False)
 
-    def forward(
+    def forward(  # noqa: PLR0913
         self,
         result: Output,
         inputs: Inputs,

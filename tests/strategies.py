@@ -40,7 +40,7 @@ def examples(count: int) -> settings:
 
 
 @st.composite
-def valid_specs(
+def valid_specs(  # noqa: PLR0913
     draw: Draw,
     *,
     causal: bool | None = None,
@@ -249,7 +249,7 @@ def _memory(pick: Pick, kind: str, quirks: bool) -> dict[str, Any]:
     }
 
 
-def _attention(
+def _attention(  # noqa: PLR0913
     pick: Pick,
     position: Mapping[str, Any],
     memory: Mapping[str, Any],
@@ -315,7 +315,7 @@ def _heads(
     return {"default": head, "output": output}
 
 
-def inputs_for(
+def inputs_for(  # noqa: PLR0913
     spec: Spec,
     *,
     batch: int = 2,

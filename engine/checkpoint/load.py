@@ -58,7 +58,7 @@ class LoadReport:
         return "; ".join([*self.remarks, *lists]) or "all taken over"
 
 
-def load_model(
+def load_model(  # noqa: PLR0913
     source: str | os.PathLike[str],
     head: str | None = "default",
     *,

@@ -65,6 +65,18 @@ def save_model(
         )
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path} is a file, not a folder")
+    _check_weights(model)
+    tensors: Iterator[tuple[str, Tensor]] = model.named_parameters()
+    if format == "engine":
+        files = {"spec.yaml": write_yaml(model.spec.to_dict())}
+    else:
+        files, tensors = _in_their_layout(model)
+    with staged(path) as stage:
+        save_tensors(tensors, stage, shard_bytes, files)
+
+
+def _check_weights(model: Model) -> None:
+    """Raise CheckpointError for weights that files of plain tensors cannot hold."""
     if any(parameter.is_meta for parameter in model.parameters()):
         raise CheckpointError("this model is on the meta device: it has no weights to save")
     if holds_int8(model):
@@ -79,15 +91,10 @@ def save_model(
                 "plain tensors cannot hold: save the network before it is quantised or sharded, or "
                 "its gathered state"
             )
-    if format == "engine":
-        with staged(path) as stage:
-            save_tensors(
-                model.named_parameters(),
-                stage,
-                shard_bytes,
-                {"spec.yaml": write_yaml(model.spec.to_dict())},
-            )
-        return
+
+
+def _in_their_layout(model: Model) -> tuple[dict[str, str], Iterator[tuple[str, Tensor]]]:
+    """Files and tensors as transformers reads them."""
     layout = model.spec.checkpoint.huggingface
     if layout is None:
         raise CheckpointError(
@@ -97,9 +104,7 @@ def save_model(
         name: json.dumps(fields, indent=2, sort_keys=True) + "\n"
         for name, fields in _checked_files(model.spec, layout).items()
     }
-    tensors = _their_tensors(model, layout)
-    with staged(path) as stage:
-        save_tensors(tensors, stage, shard_bytes, files)
+    return files, _their_tensors(model, layout)
 
 
 def _checked_files(spec: Spec, layout: Layout) -> dict[str, dict[str, Any]]:

@@ -1,10 +1,15 @@
 """`engine describe`: a network seen and sized before anything is allocated."""
 
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+
+from engine.errors import InputError, Problem, SpecError
+from tokenization.files.plain_yaml import YamlError, parse_yaml
 
 WIDTH = 140  # a row is never cut: a terminal that is narrower wraps it
 
@@ -47,21 +52,10 @@ def describe(
     """Print a network as a tree with shapes, parameter counts and memory costs, without allocating
     it.
     """
-    from rich.console import Console
-
-    from engine.build import assemble, load_spec
-    from engine.checkpoint.opening import holds_network, open_source, stored_in
-    from engine.checkpoint.plan import make_plan
-    from engine.cli.tree import render, render_plan
-    from engine.errors import InputError
-
     console = Console(highlight=False)
     console.width = max(console.width, WIDTH)
     if machine:
-        from engine.kernels.linear import describe_products
-
-        for what, chosen in describe_products().items():
-            console.print(f"{what}: {chosen}")
+        _show_machine(console)
     if spec is None:
         if machine:
             return
@@ -75,25 +69,41 @@ def describe(
             f"--spec and --weights are for a folder with a model, and there is none at {spec}"
         )
     name = None if head == "none" else head
-    if not listed and not holds_network(Path(spec)):
-        parts = render(assemble(load_spec(spec, changes), name, device="meta"))
-    else:
-        opened = open_source(Path(spec), family, changes)
-        model = assemble(opened.spec, name, device="meta")
-        parts = render(model)
-        if listed:
-            parts = chain(parts, render_plan(make_plan(model, stored_in(opened), opened)))
-    for part in parts:
+    for part in _parts(spec, changes, name, family, listed):
         console.print(part)
+
+
+def _show_machine(console: Console) -> None:
+    from engine.kernels.linear import describe_products
+
+    for what, chosen in describe_products().items():
+        console.print(f"{what}: {chosen}")
+
+
+def _parts(
+    spec: str, changes: dict[str, Any], head: str | None, family: str | None, listed: bool
+) -> Iterable[Any]:
+    """The tree of a spec or of a folder's network, and the weights of the folder where these are
+    `listed`.
+    """
+    from engine.build import assemble, load_spec
+    from engine.checkpoint.opening import holds_network, open_source, stored_in
+    from engine.checkpoint.plan import make_plan
+    from engine.cli.tree import render, render_plan
+
+    if not listed and not holds_network(Path(spec)):
+        return render(assemble(load_spec(spec, changes), head, device="meta"))
+    opened = open_source(Path(spec), family, changes)
+    model = assemble(opened.spec, head, device="meta")
+    if not listed:
+        return render(model)
+    return chain(render(model), render_plan(make_plan(model, stored_in(opened), opened)))
 
 
 def parse_overrides(words: list[str]) -> dict[str, Any]:
     """Dotted keys with values read as YAML, from `key=value` words (raises SpecError for other
     words).
     """
-    from engine.errors import Problem, SpecError
-    from tokenization.files.plain_yaml import YamlError, parse_yaml
-
     changes: dict[str, Any] = {}
     problems = []
     for word in words:

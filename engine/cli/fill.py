@@ -8,7 +8,7 @@ from engine.cli.options import BatchSize, File, Given, Json, Language, Source
 from engine.cli.streams import echo_json
 
 
-def fill(
+def fill(  # noqa: PLR0913
     model: Source,
     text: Given = None,
     file: File = None,

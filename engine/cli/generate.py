@@ -8,7 +8,7 @@ from engine.cli.options import BatchSize, File, Given, Json, Language, Source
 from engine.errors import InputError
 
 
-def generate(
+def generate(  # noqa: PLR0913
     model: Source,
     prompt: Given = None,
     file: File = None,

@@ -10,7 +10,7 @@ from engine.errors import InputError
 METHODS = ("left_to_right", "pseudo", "orders")
 
 
-def score(
+def score(  # noqa: PLR0913
     model: Source,
     text: Given = None,
     file: File = None,

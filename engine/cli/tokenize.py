@@ -14,7 +14,7 @@ from tokenization import Tokenizer
 _SHOWN = 12
 
 
-def tokenize(
+def tokenize(  # noqa: PLR0913
     source: Annotated[
         str,
         typer.Argument(

@@ -42,7 +42,7 @@ class TextMethods(MemoryMethods):
         **arguments: Any,
     ) -> Generation: ...
 
-    def generate(
+    def generate(  # noqa: PLR0913
         self,
         input_ids: Tensor | None = None,
         *,
@@ -85,7 +85,7 @@ class TextMethods(MemoryMethods):
             return result
         return result.sequences
 
-    def generate_tokens(
+    def generate_tokens(  # noqa: PLR0913
         self,
         input_ids: Tensor | None = None,
         *,
@@ -145,7 +145,7 @@ class TextMethods(MemoryMethods):
         texts = Texts(input_ids, mask=attention_mask, types=token_type_ids, langs=langs)
         return mask_predict(self, texts, mask_token_id, rounds)
 
-    def score(
+    def score(  # noqa: PLR0913
         self,
         input_ids: Tensor,
         *,

@@ -4,7 +4,7 @@ bear out.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -94,6 +94,20 @@ def _checked(about: Any, tensors: dict[str, Tensor]) -> Stored:
     beside = {name: tensors.pop(name, None) for name in ("mask", "seen", "vacant")}
     count, length = about["layers"], about["length"]
     parts = [part for part in PARTS if f"layers.0.{part}" in tensors]
+    _check_parts(tensors, parts, count)
+    first = tensors[f"layers.0.{parts[0]}"]
+    _check_shapes(tensors, parts, length)
+    _check_rows(beside, len(first), length)
+    layers = tuple(
+        LayerMemory().with_tensors({part: tensors[f"layers.{index}.{part}"] for part in parts})
+        for index in range(count)
+    )
+    assert beside["seen"] is not None
+    return Stored(about, layers, beside["mask"], beside["seen"], beside["vacant"])
+
+
+def _check_parts(tensors: Mapping[str, Tensor], parts: Sequence[str], count: int) -> None:
+    """Raise InputError unless each of so many layers holds the same whole parts."""
     if not 0 < count <= len(tensors) or set(tensors) != {
         f"layers.{i}.{part}" for i in range(count) for part in parts
     }:
@@ -103,6 +117,10 @@ def _checked(about: Any, tensors: dict[str, Tensor]) -> Stored:
     for part in ("", "cross_"):
         if (f"{part}keys" in parts) != (f"{part}values" in parts):
             raise InputError(f"{part}keys and {part}values go together")
+
+
+def _check_shapes(tensors: Mapping[str, Tensor], parts: Sequence[str], length: int) -> None:
+    """Raise InputError for tensors that are not of one memory of `length` tokens."""
     first = tensors[f"layers.0.{parts[0]}"]
     for name, tensor in tensors.items():
         part = name.rpartition(".")[2]
@@ -122,13 +140,6 @@ def _checked(about: Any, tensors: dict[str, Tensor]) -> Stored:
                     f"{prefix}keys {tuple(keys)} and {prefix}values {tuple(values)} are not of one "
                     "memory"
                 )
-    _check_rows(beside, len(first), length)
-    layers = tuple(
-        LayerMemory().with_tensors({part: tensors[f"layers.{index}.{part}"] for part in parts})
-        for index in range(count)
-    )
-    assert beside["seen"] is not None
-    return Stored(about, layers, beside["mask"], beside["seen"], beside["vacant"])
 
 
 def _check_rows(beside: Mapping[str, Tensor | None], batch: int, length: int) -> None:

@@ -3,7 +3,7 @@
 b batch, i tokens of the call, m remembered tokens, p predictions, d model width.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,20 @@ class Start:
     shared: SharedInputs
 
 
+@dataclass
+class BlocksFound:
+    """What the blocks of a call leave beside their states, in their order."""
+
+    layers: list[LayerMemory] = field(default_factory=list)
+    """What each is to remember, where the call gives a memory."""
+    hidden: list[Tensor] = field(default_factory=list)
+    """(b i d), under two streams (b p d) after each, where they are asked for."""
+    attentions: list[Any] = field(default_factory=list)
+    """(b h i j), under two streams a pair, likewise."""
+    cross_attentions: list[Tensor] = field(default_factory=list)
+    """(b h i s), likewise."""
+
+
 class Network(nn.Module):
     """The modules of a spec and their forward pass, with a head or bare."""
 
@@ -98,22 +112,49 @@ class Network(nn.Module):
         """Embeddings, blocks and final norm, without the head (raises InputError)."""
         check(self.spec, self.position, inputs, self.dtype)
         form, start = self._memory_form(inputs), self._start(inputs)
+        states, found = self._run_blocks(inputs, start, form)
+        pairs, memory = start.shared.scores.pairs, None
+        if self.final_norm is not None:
+            states = self.final_norm(states)
+        if inputs.output_hidden_states:
+            found.hidden += _by_stream(states, pairs, axis=1)
+        if pairs.targets is not None:
+            states = states[:, states.shape[1] - pairs.targets.shape[1] :]
+        last = self.dropout(states)
+        if form is not None:
+            memory = memory_after(
+                self.memory_policy,
+                start.memory,
+                tuple(found.layers),
+                mask=start.mask,
+                new=pairs.tokens,
+                seen=start.seen,
+            )
+        return Output(
+            last_hidden_state=last,
+            pooler_output=None if self.pooler is None else self.pooler(last),
+            memory=memory,
+            hidden_states=tuple(found.hidden) or None,
+            attentions=tuple(found.attentions) or None,
+            cross_attentions=tuple(found.cross_attentions) or None,
+        )
+
+    def _run_blocks(
+        self, inputs: Inputs, start: Start, form: Form | None
+    ) -> tuple[Tensor, BlocksFound]:
+        """The states after the last block, and what was found on the way."""
         states, memory, shared = start.states, start.memory, start.shared
-        pairs, policy = shared.scores.pairs, self.memory_policy
+        pairs, found = shared.scores.pairs, BlocksFound()
         keeps: Keeps = "segments" if memory is None else memory.keeps
         shown = inputs.output_hidden_states or inputs.output_attentions
         # Then nobody reads the states of tokens after the last block.
         predicts_only = pairs.targets is not None and not shown
-        layers: list[LayerMemory] = []
-        hidden: list[Tensor] = []
-        attentions: list[Any] = []
-        cross_attentions: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             past = LayerMemory() if memory is None else memory.layers[index]
             if self.from_end is not None:
                 states, past = self.from_end(index, states, past, start.mask)
             if inputs.output_hidden_states:
-                hidden += _by_stream(states, pairs, axis=1)
+                found.hidden += _by_stream(states, pairs, axis=1)
             if predicts_only and index == len(self.blocks) - 1:
                 shared = shared.only_predictions()
             if inputs.head_mask is not None or inputs.cross_head_mask is not None:
@@ -121,33 +162,15 @@ class Network(nn.Module):
             result = self._run(block, states, past, shared)
             if form is not None:
                 entered = states[:, : pairs.tokens]
-                layers.append(policy.remember(past, entered, result.memory, form, keeps))
+                kept = self.memory_policy.remember(past, entered, result.memory, form, keeps)
+                found.layers.append(kept)
             states = result.states
             if result.weights is not None:
                 parts = _by_stream(result.weights, pairs, axis=2)
-                attentions.append(parts[0] if len(parts) == 1 else parts)
+                found.attentions.append(parts[0] if len(parts) == 1 else parts)
             if result.cross_weights is not None:
-                cross_attentions.append(result.cross_weights)
-        if self.final_norm is not None:
-            states = self.final_norm(states)
-        if inputs.output_hidden_states:
-            hidden += _by_stream(states, pairs, axis=1)
-        if pairs.targets is not None:
-            states = states[:, states.shape[1] - pairs.targets.shape[1] :]
-        last, after = self.dropout(states), None
-        if form is not None:
-            kept = tuple(layers)
-            after = memory_after(
-                policy, memory, kept, mask=start.mask, new=pairs.tokens, seen=start.seen
-            )
-        return Output(
-            last_hidden_state=last,
-            pooler_output=None if self.pooler is None else self.pooler(last),
-            memory=after,
-            hidden_states=tuple(hidden) or None,
-            attentions=tuple(attentions) or None,
-            cross_attentions=tuple(cross_attentions) or None,
-        )
+                found.cross_attentions.append(result.cross_weights)
+        return states, found
 
     def _memory_form(self, inputs: Inputs) -> Form | None:
         """The form of the memory that comes back, None for no memory (raises InputError)."""

@@ -30,7 +30,7 @@ def copy_further_names(model: nn.Module, state: dict[str, Any], prefix: str, _: 
                 state[prefix + name] = held.clone()
 
 
-def fit_state(
+def fit_state(  # noqa: PLR0913
     model: nn.Module,
     state: dict[str, Any],
     prefix: str,

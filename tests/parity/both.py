@@ -52,7 +52,7 @@ class Wide(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def agree(
+def agree(  # noqa: PLR0913
     theirs: nn.Module,
     ours: Model,
     inputs: Mapping[str, Any],

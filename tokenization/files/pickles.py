@@ -122,13 +122,7 @@ def check_pickle(
         name, size = _FORMS.get(content[place], ("", 0))
         place += 1
         if name in ("LONG_BINPUT", "PUT"):
-            if name == "LONG_BINPUT":
-                number = int.from_bytes(content[place : place + 4], "little")
-            else:
-                line = content[place : content.find(b"\n", place)]
-                number = int(line[:20] or b"0")
-            if number > len(content):
-                raise pickle.UnpicklingError(f"it numbers an object {number}, of fewer bytes")
+            _check_number(content, place, name)
         elif name.startswith("TUPLE"):
             tuples += 1
             if tuples > most_tuples:
@@ -139,20 +133,34 @@ def check_pickle(
             return place
         elif not name:
             raise pickle.UnpicklingError(f"byte {place - 1} has no meaning")
-        if size == pickletools.UP_TO_NEWLINE:
-            lines = 1
-            if name in ("GLOBAL", "INST"):
-                lines = 2
-            for _ in range(lines):
-                place = content.find(b"\n", place) + 1
-                if not place:
-                    raise pickle.UnpicklingError("it ends too early")
-        elif size < 0:
-            wide = _LENGTHS[size]
-            length = int.from_bytes(content[place : place + wide], "little")
-            place += wide + length
-        else:
-            place += size
+        place = _behind(content, place, name, size)
+
+
+def _check_number(content: bytes | mmap.mmap, place: int, name: str) -> None:
+    """Raise UnpicklingError for a memo's number that is larger than the file."""
+    if name == "LONG_BINPUT":
+        number = int.from_bytes(content[place : place + 4], "little")
+    else:
+        line = content[place : content.find(b"\n", place)]
+        number = int(line[:20] or b"0")
+    if number > len(content):
+        raise pickle.UnpicklingError(f"it numbers an object {number}, of fewer bytes")
+
+
+def _behind(content: bytes | mmap.mmap, place: int, name: str, size: int) -> int:
+    """Where an operation that begins at `place`, behind its name, ends."""
+    if size == pickletools.UP_TO_NEWLINE:
+        lines = 2 if name in ("GLOBAL", "INST") else 1
+        for _ in range(lines):
+            place = content.find(b"\n", place) + 1
+            if not place:
+                raise pickle.UnpicklingError("it ends too early")
+        return place
+    if size < 0:
+        wide = _LENGTHS[size]
+        length = int.from_bytes(content[place : place + wide], "little")
+        return place + wide + length
+    return place + size
 
 
 def _load(content: bytes, stream: io.BytesIO) -> Any:

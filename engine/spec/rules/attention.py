@@ -16,16 +16,7 @@ def attention(spec: Sections) -> Iterator[Problem]:
             "attention.window",
             "the mask has the rule 'window', which needs a number here: or leave the rule out",
         )
-    if "same_length" in attention.mask:
-        if "causal" not in attention.mask:
-            yield "attention.mask", "same_length needs the rule causal"
-        if spec.memory.kind != "recurrent":
-            yield (
-                "attention.mask",
-                "same_length looks as far back as memory: it needs memory.kind recurrent",
-            )
-        elif attention.same_length == "memory" and not spec.memory.length:
-            yield "memory.length", "same_length: memory needs a memory.length of at least 1"
+    yield from _same_length(spec)
     if attention.query_bias != "none" and "segment" not in attention.score:
         if spec.position.kind not in axes.DISTANCE_KINDS:
             yield "attention.query_bias", "query_bias needs a score term besides content"
@@ -34,19 +25,37 @@ def attention(spec: Sections) -> Iterator[Problem]:
             "embeddings.tables.segments",
             "token types are either embedded or a score term, not both",
         )
-    if attention.infer_padding != "none" and spec.embeddings.tables.tokens.padding is None:
+    yield from _inferred_padding(spec)
+    if spec.memory.kind == "keys_values" and "causal" not in attention.mask:
+        yield "memory.kind", "keys and values stay valid only under the mask rule causal"
+
+
+def _same_length(spec: Sections) -> Iterator[Problem]:
+    attention = spec.attention
+    if "same_length" not in attention.mask:
+        return
+    if "causal" not in attention.mask:
+        yield "attention.mask", "same_length needs the rule causal"
+    if spec.memory.kind != "recurrent":
+        yield (
+            "attention.mask",
+            "same_length looks as far back as memory: it needs memory.kind recurrent",
+        )
+    elif attention.same_length == "memory" and not spec.memory.length:
+        yield "memory.length", "same_length: memory needs a memory.length of at least 1"
+
+
+def _inferred_padding(spec: Sections) -> Iterator[Problem]:
+    attention = spec.attention
+    if attention.infer_padding == "none":
+        return
+    if spec.embeddings.tables.tokens.padding is None:
         yield "attention.infer_padding", "inferring padding needs embeddings.tables.tokens.padding"
-    elif (
-        attention.infer_padding != "none"
-        and "padding" not in attention.mask
-        and not spec.block.zero_padding
-    ):
+    elif "padding" not in attention.mask and not spec.block.zero_padding:
         yield (
             "attention.infer_padding",
             "inferred padding needs the mask rule padding or block.zero_padding",
         )
-    if spec.memory.kind == "keys_values" and "causal" not in attention.mask:
-        yield "memory.kind", "keys and values stay valid only under the mask rule causal"
 
 
 def streams(spec: Sections) -> Iterator[Problem]:

@@ -39,7 +39,7 @@ class Questions(Task):
     of all windows the likeliest is the answer; with `no_answer`, none where that is likelier.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         tokenizer: Tokenizer,
         columns: Columns,
