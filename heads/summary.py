@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from engine.network.feed_forward import ACTIVATIONS
+from engine.network.activations import ACTIVATIONS
 from engine.network.head import Head
 from engine.network.inputs import Inputs
 from engine.network.outputs import Output

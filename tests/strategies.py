@@ -7,7 +7,7 @@ missing rule.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 from hypothesis import assume, settings
@@ -106,7 +106,7 @@ def valid_specs(  # noqa: PLR0913
         },
         "final_norm": pick(*both),
         "ffn": {
-            "activation": pick("gelu", "gelu_tanh", "relu", "silu", "tanh"),
+            "activation": pick(*get_args(axes.Activation)),
             "gated": pick(*both),
             "bias": pick(*both),
         },

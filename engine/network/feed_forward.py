@@ -1,23 +1,11 @@
 """The position-wise half of a block."""
 
-from collections.abc import Callable
-from functools import partial
-
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engine.kernels.dropout import Dropout
 from engine.kernels.linear import build_linear, linear, linear_gelu
+from engine.network.activations import ACTIVATIONS
 from engine.spec import Spec
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": functional.gelu,
-    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
-    "relu": functional.relu,
-    "silu": functional.silu,
-    "tanh": torch.tanh,
-}
 
 
 class FeedForward(nn.Module):

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from engine.kernels.linear import build_linear, linear
+from engine.network.activations import ACTIVATIONS
 from engine.network.embeddings import TokenEmbedding
-from engine.network.feed_forward import ACTIVATIONS
 from engine.network.inputs import Inputs
 from engine.spec import HeadOptions, Spec
 from engine.spec.axes import Activation

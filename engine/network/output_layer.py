@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from engine.kernels.linear import build_linear, linear, product
 from engine.kernels.losses import at_labels, precise, token_losses
 from engine.kernels.watched import transformed
+from engine.network.activations import ACTIVATIONS
 from engine.network.embeddings import TokenEmbedding
-from engine.network.feed_forward import ACTIVATIONS
 from engine.network.norms import build_norm
 from engine.parameters.offloading import Parameters, with_weights
 from engine.spec import Spec

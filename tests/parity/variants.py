@@ -347,6 +347,7 @@ DRY = {
 }
 OPT_TINY = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
             "ffn_dim": 40, "word_embed_proj_dim": WIDTH, "dropout": 0.0, "max_position_embeddings": 40}  # fmt: skip
+FEW_IDS = {"bos_token_id": 0, "eos_token_id": 0}
 LLAMA_TINY = {**NAMES, "num_attention_heads": 4, "num_key_value_heads": 2}
 PHI3_TINY = {**NAMES, "num_attention_heads": 4, "pad_token_id": 0, "eos_token_id": 2}
 LONG = {
@@ -430,5 +431,12 @@ VARIANTS: dict[str, Variant] = {
         GPT_NEOX, t.GPTNeoXConfig, None, t.GPTNeoXForCausalLM, "given", False, {**NAMES, "use_parallel_residual": False}
     ),
     "gpt-j": Variant(GPT_J, t.GPTJConfig, t.GPTJModel, t.GPTJForCausalLM, "given", False, {**SHORT, **DRY, "rotary_dim": 8}),
+    "arcee": Variant("arcee", t.ArceeConfig, t.ArceeModel, t.ArceeForCausalLM, "given", False, {**LLAMA_TINY, **FEW_IDS}),
+    **{
+        f"llama, {name}": Variant(
+            "llama-small", t.LlamaConfig, None, t.LlamaForCausalLM, "given", False, {**LLAMA_TINY, "hidden_act": name}
+        )
+        for name in ("quick_gelu", "mish", "sigmoid", "gelu_10", "relu6", "leaky_relu", "laplace", "linear", "gelu_fast")
+    },
     "phi": Variant(PHI, t.PhiConfig, t.PhiModel, t.PhiForCausalLM, "given", False, NAMES),
 }  # fmt: skip

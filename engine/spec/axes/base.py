@@ -12,7 +12,22 @@ Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Depth = Annotated[int, Field(gt=0, le=10_000)]
 Spread = Annotated[float, Field(ge=0.0, le=1e3)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
-Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
+Activation = Literal[
+    "gelu",
+    "gelu_tanh",
+    "gelu_10",
+    "quick_gelu",
+    "relu",
+    "relu2",
+    "relu6",
+    "leaky_relu",
+    "silu",
+    "mish",
+    "sigmoid",
+    "tanh",
+    "laplace",
+    "linear",
+]
 
 
 def _or_null(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
