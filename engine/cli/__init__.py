@@ -7,21 +7,9 @@ from typer.core import TyperGroup
 
 from engine import __version__
 from engine.cli import demo, describe, fill, generate, schema, score, tokenize
+from engine.cli.failures import CUT_OFF, EXPECTED, told
 from engine.cli.streams import drop_output, prepare_output
 from engine.cli.training import evaluate, recipe, train
-from engine.errors import CheckpointError, InputError, SpecError, TrainingError
-from tokenization.errors import TokenizationError
-
-EXPECTED = (
-    SpecError,
-    InputError,
-    CheckpointError,
-    TrainingError,
-    TokenizationError,
-    FileNotFoundError,
-)
-# rich ends the program where a pipe breaks, and nothing else here does.
-CUT_OFF = (BrokenPipeError, SystemExit)
 
 
 class Commands(TyperGroup):
@@ -53,16 +41,9 @@ class Commands(TyperGroup):
             drop_output()
             raise typer.Exit(0) from None
         except EXPECTED as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(2) from None
-        except (
-            OSError
-        ) as error:  # no permission, no space left, no file where a folder is asked for
-            drop_output()
-            typer.echo(
-                ": ".join(str(part) for part in (error.filename, error.strerror or error) if part),
-                err=True,
-            )
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                drop_output()
+            typer.echo(told(error), err=True)
             raise typer.Exit(2) from None
 
 

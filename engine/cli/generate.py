@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli.options import BatchSize, File, Given, Json, Language, Source
+from engine.cli.options import BatchSize, Compute, File, Given, Json, Language, Output, Source
 from engine.errors import InputError
 
 
@@ -53,15 +53,19 @@ def generate(  # noqa: PLR0913
     stream: Annotated[bool, typer.Option("--stream", help="Show tokens as they come.")] = False,
     batch_size: BatchSize = 8,
     as_json: Json = False,
+    output: Output = None,
+    compute: Compute = "auto",
 ) -> None:
-    """Continue each prompt, greedily unless told otherwise."""
-    if stream and (as_json or num_return_sequences > 1):
-        raise InputError(
-            "--stream shows one plain text at a time: leave out --json and --num-return-sequences"
-        )
-    from engine.cli.texts.batches import batches, lines, open_both
-    from engine.cli.texts.generate import show_finished, show_steps
+    """Continue each prompt, greedily unless told otherwise.
 
+    The processes of a launcher such as torchrun share the prompts out.
+    """
+    from engine.cli.texts.batches import batches, make_batch, open_both, shared_lines
+    from engine.cli.texts.generate import finished_lines, show_steps
+    from engine.cli.texts.output import write_lines
+    from engine.cli.texts.team import open_team
+
+    lines_of_one = stream and not as_json and num_return_sequences == 1 and output is None
     given: dict[str, Any] = {
         "max_new_tokens": max_new_tokens, "min_new_tokens": min_new_tokens, "do_sample": sample,
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
@@ -71,10 +75,31 @@ def generate(  # noqa: PLR0913
         "stop_strings": tuple(stop or ()), "decoding": decoding,
     }  # fmt: skip
     settings = {name: value for name, value in given.items() if value is not None}
-    network, tokenizer = open_both(model)
-    together = 1 if stream else batch_size
-    for batch in batches(network, tokenizer, lines(prompt, file), lang, together, open_end=True):
+    with open_team(compute) as team:
         if stream:
-            show_steps(network, tokenizer, batch, settings)
-        else:
-            show_finished(network, tokenizer, batch, settings, as_json)
+            team.together(lambda: _check_stream(lines_of_one and team.alone))
+        texts = team.together(lambda: shared_lines(prompt, file, team.alone))
+        network, tokenizer = team.together(lambda: open_both(model, team.processes.device))
+        if stream:
+            for batch in batches(network, tokenizer, texts, lang, 1, open_end=True):
+                show_steps(network, tokenizer, batch, settings)
+            return
+        if sample and seed is None:
+            settings["seed"] = team.common_seed()
+
+        def work(first: int, chosen: list[str]) -> list[str]:
+            batch = make_batch(network, tokenizer, chosen, lang, open_end=True)
+            here = {**settings, "texts_before": first * num_return_sequences}
+            return finished_lines(
+                network, tokenizer, batch, here, as_json=as_json, in_file=output is not None
+            )
+
+        write_lines(team, texts, batch_size, work, file=file, output=output)
+
+
+def _check_stream(fits: bool) -> None:
+    if not fits:
+        raise InputError(
+            "--stream shows one plain text at a time: leave out --json, --num-return-sequences and "
+            "--output, and start one process"
+        )

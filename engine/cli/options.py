@@ -18,5 +18,12 @@ File = Annotated[
 Language = Annotated[
     str | None, typer.Option(help="The language of the texts, where the model takes one.")
 ]
+Output = Annotated[
+    Path | None,
+    typer.Option(help="Write the lines to this file, whole or not at all.", dir_okay=False),
+]
+Compute = Annotated[
+    str, typer.Option(help="Where is computed: auto (a card where there is one), cpu or cuda.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="How many texts run together.")]

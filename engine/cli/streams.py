@@ -37,9 +37,15 @@ def drop_output() -> None:
 
 
 def echo_json(line: dict[str, Any]) -> None:
-    """One JSON object as a line, in escapes where the terminal's encoding lacks characters."""
+    """One JSON object as a line."""
+    typer.echo(json_line(line))
+
+
+def json_line(line: dict[str, Any], in_file: bool = False) -> str:
+    """One JSON object for a file, or in escapes where the terminal's encoding lacks characters."""
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-")
-    typer.echo(json.dumps(line, ensure_ascii=not encoding.startswith("utf")))
+    plain = in_file or encoding.startswith("utf")
+    return json.dumps(line, ensure_ascii=not plain)
 
 
 def read_lines(file: Path | None) -> Iterator[str]:

@@ -116,7 +116,7 @@ class Generator:
                 "beam search knows its tokens only at the end: use generate(), or num_beams 1"
             )
         texts = len(self.prompts.tokens) * self.options.num_return_sequences
-        sampler = Sampler(self.options.seed, texts)
+        sampler = Sampler(self.options.seed, texts, self.options.texts_before)
         for rows, prompts in groups(self.network, self.prompts):
             yield from self._group(rows, prompts, sampler)
 

@@ -114,6 +114,8 @@ class GenerationOptions(Section):
     pad_token_id: int | None = None
     stop_strings: tuple[str, ...] = ()
     seed: int | None = None
+    texts_before: int = Field(default=0, ge=0)
+    """How many texts were drawn under this seed before: calls in turn then draw as one would."""
     decoding: Decoding = "cached"
     """How a step reads the text before it.
 

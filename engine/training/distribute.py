@@ -59,6 +59,29 @@ class Processes:
         """Go on when all processes are here."""
         self.sum(0.0)
 
+    def gather(self, text: str) -> list[str]:
+        """The texts of all processes, in their order, on the first one; nothing on the others."""
+        if self.count == 1:
+            return [text]
+        from torch import distributed
+
+        data = torch.frombuffer(bytearray(f"{text}\n".encode()), dtype=torch.uint8)
+        slots = (len(data) * (rank == self.rank) for rank in range(self.count))
+        lengths = [int(length) for length in self.sum(*slots)]
+        sent = torch.zeros(max(lengths), dtype=torch.uint8)
+        sent[: len(data)] = data
+        sent = sent.to(self.device)
+        received = None
+        if self.first:
+            received = [torch.empty_like(sent) for _ in lengths]
+        distributed.gather(sent, received, dst=0)
+        if received is None:
+            return []
+        return [
+            part[: length - 1].cpu().numpy().tobytes().decode()
+            for part, length in zip(received, lengths, strict=True)
+        ]
+
     def shard(self, model: Model) -> None:
         """Cut every parameter over the processes, block by block (FSDP2); raises TrainingError for
         a network that drops whole blocks, each process another one.

@@ -112,10 +112,17 @@ def read_whole(folder: Path, names: Iterable[str], read: Callable[[], T]) -> T:
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """A single file: `write` fills one of another name, which then takes the place of the old one."""
+    with whole_file(path) as temporary:
+        write(temporary)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """An empty file of another name, which takes the place of `path` when the block ends well."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         mode = _begin(temporary)
-        write(temporary)
+        yield temporary
         temporary.chmod(mode)
         _sync(temporary)
         temporary.replace(path)

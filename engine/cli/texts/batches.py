@@ -29,9 +29,10 @@ class Batch:
     langs: Tensor | None
 
 
-def open_both(source: str) -> tuple[Model, Tokenizer]:
-    """The model in a folder, or of a hub id, and its tokenizer."""
-    return load_model(source).prepare_for_inference(), load_tokenizer(source)
+def open_both(source: str, device: torch.device | None = None) -> tuple[Model, Tokenizer]:
+    """The model in a folder, or of a hub id, where it is to compute, and its tokenizer."""
+    model = load_model(source).prepare_for_inference()
+    return model.to(device or model.device), load_tokenizer(source)
 
 
 def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
@@ -53,6 +54,19 @@ def lines(given: list[str] | None, file: Path | None) -> Iterator[str]:
         )
 
 
+def shared_lines(given: list[str] | None, file: Path | None, alone: bool) -> Iterator[str]:
+    """`lines` that every process reads for itself; raises InputError for a source that can be read
+    once only.
+    """
+    once = not given and (file is None or not file.is_file())
+    if once and not alone:
+        raise InputError(
+            f"{file or 'standard input'} can be read by one process alone: give texts behind the "
+            "model's name, or a plain file by --file"
+        )
+    return lines(given, file)
+
+
 def batches(
     model: Model,
     tokenizer: Tokenizer,
@@ -66,12 +80,17 @@ def batches(
     """
     source = iter(texts)
     while chosen := list(islice(source, size)):
-        yield _batch(model, tokenizer, chosen, lang, open_end)
+        yield make_batch(model, tokenizer, chosen, lang, open_end)
 
 
-def _batch(
-    model: Model, tokenizer: Tokenizer, texts: list[str], lang: str | None, open_end: bool
+def make_batch(
+    model: Model,
+    tokenizer: Tokenizer,
+    texts: list[str],
+    lang: str | None,
+    open_end: bool = False,
 ) -> Batch:
+    """Texts as ids, where the model computes."""
     languages = model.spec.embeddings.tables.languages
     wants_langs = languages is not None and languages.embed and languages.count > 1
     encoded = tokenizer(texts, lang=lang, return_special_tokens_mask=True)
@@ -94,8 +113,12 @@ def _batch(
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
     flags = torch.tensor([row + [1] * (longest - len(row)) for row in special], dtype=torch.bool)
-    langs = _langs(encoded, rows, longest) if wants_langs and lang is not None else None
-    return Batch(texts, ids, None if bool(mask.all()) else mask, flags, langs)
+    padded, langs, device = None, None, model.device
+    if not bool(mask.all()):
+        padded = mask.to(device)
+    if wants_langs and lang is not None:
+        langs = _langs(encoded, rows, longest).to(device)
+    return Batch(texts, ids.to(device), padded, flags.to(device), langs)
 
 
 def _langs(encoded: Any, rows: list[list[int]], longest: int) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from engine.cli.streams import echo_json
+from engine.cli.streams import json_line
 from engine.cli.texts.batches import Batch
 from engine.model import Model
 from tokenization import Tokenizer
@@ -34,9 +34,17 @@ def show_steps(model: Model, tokenizer: Tokenizer, batch: Batch, settings: dict[
     typer.echo()
 
 
-def show_finished(
-    model: Model, tokenizer: Tokenizer, batch: Batch, settings: dict[str, Any], as_json: bool
-) -> None:
+def finished_lines(
+    model: Model,
+    tokenizer: Tokenizer,
+    batch: Batch,
+    settings: dict[str, Any],
+    *,
+    as_json: bool,
+    in_file: bool,
+) -> list[str]:
+    """The texts of a batch, or JSON objects; `in_file` has any characters."""
+    written: list[str] = []
     result: Any = model.generate(
         **_arguments(batch, tokenizer), return_dict_in_generate=True, **settings
     )
@@ -48,6 +56,7 @@ def show_finished(
         if as_json:
             score = {} if result.scores is None else {"score": float(result.scores[index])}
             line = {"prompt": batch.texts[row], "text": text, "new_tokens": new, **score}
-            echo_json(line)
+            written.append(json_line(line, in_file))
         else:
-            typer.echo(text)
+            written.append(text)
+    return written

@@ -2,18 +2,23 @@
 
 import math
 
-import typer
-
-from engine.cli.streams import echo_json
+from engine.cli.streams import json_line
 from engine.cli.texts.batches import Batch
 from engine.generation.scoring.scores import Scores
 from tokenization import Tokenizer
 
 
-def show_scores(
-    tokenizer: Tokenizer, batch: Batch, scores: Scores, *, tokens: bool, as_json: bool
-) -> None:
-    """A line a text, with a line a token where `tokens` says so."""
+def score_lines(
+    tokenizer: Tokenizer,
+    batch: Batch,
+    scores: Scores,
+    *,
+    tokens: bool,
+    as_json: bool,
+    in_file: bool,
+) -> list[str]:
+    """A line a text, with a line a token where `tokens` says so; `in_file` has any characters."""
+    written: list[str] = []
     for row, text in enumerate(batch.texts):
         counted = scores.counted[row].nonzero().squeeze(1).tolist()
         pieces = [
@@ -31,8 +36,9 @@ def show_scores(
                 "perplexity": perplexity,
                 **shown,
             }
-            echo_json(line)
+            written.append(json_line(line, in_file))
             continue
-        typer.echo(f"{total:.4f}\t{len(counted)}\t{perplexity or math.nan:.4f}\t{text}")
+        written.append(f"{total:.4f}\t{len(counted)}\t{perplexity or math.nan:.4f}\t{text}")
         for piece, value in zip(pieces, each, strict=True) if tokens else ():
-            typer.echo(f"    {value:9.4f}  {piece}")
+            written.append(f"    {value:9.4f}  {piece}")
+    return written

@@ -60,10 +60,11 @@ def _reaches(sums: Tensor, bound: float) -> Tensor:
 class Sampler:
     """A random generator a text, so that neither other rows nor finished ones change a draw."""
 
-    def __init__(self, seed: int | None, texts: int) -> None:
+    def __init__(self, seed: int | None, texts: int, before: int = 0) -> None:
         if seed is None:
             seed = int(torch.randint(2**62, ()))
-        self.generators = [random.Random(f"{seed}/{text}") for text in range(texts)]
+        numbers = range(before, before + texts)
+        self.generators = [random.Random(f"{seed}/{number}") for number in numbers]
 
     def draw(self, scores: Tensor, texts: list[int]) -> Tensor:
         """A candidate (b) of each row of scores (b c); `texts` numbers the text of each row."""
