@@ -44,6 +44,11 @@ def test_a_pair_of_two_languages(ours: Tokenizer) -> None:
     encoding = ours("Hello", "Hallo", lang=("en", "de"))
     assert [kind for kind, _ in zip(encoding.langs, encoding.input_ids)] == encoding.token_type_ids
     assert ours(["Hello"], ["Hallo"], lang=[("en", "de")]).langs == [encoding.langs]
+    # As the authors join them: what opens the second text is of its language.
+    authors = ours.with_options(format={"pair": "sep A sep sep:1 B:1 sep:1", "start": "sep"})
+    encoding = authors("Hello", "Hallo", lang=("en", "de"))
+    assert encoding.input_ids.count(ours.sep_id) == 4
+    assert [kind for kind, _ in zip(encoding.langs, encoding.input_ids)] == encoding.token_type_ids
 
 
 def test_cut_and_in_windows(ours: Tokenizer) -> None:

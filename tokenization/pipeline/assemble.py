@@ -140,14 +140,15 @@ def _row(item: tuple[TokenizedText, ...], places: Sequence[Place], request: Requ
 
 def _languages(item: tuple[TokenizedText, ...], places: Sequence[Place]) -> list[int]:
     """A special token is of the language of the text before it, the first ones of that of the first
-    text.
+    text; of the text behind it where it has the type of that text alone.
     """
     languages: list[int] = []
-    current = item[0].language
+    before, *behind = [place for place in places if place.text is not None]
     for place in places:
-        if place.text is not None:
-            current = item[place.text].language
-        languages.append(current or 0)
+        opens = behind and place.text is None and place.kind == behind[0].kind != before.kind
+        if behind and (opens or place == behind[0]):
+            before = behind.pop(0)
+        languages.append(item[before.text or 0].language or 0)
     return languages
 
 
