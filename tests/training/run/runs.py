@@ -1,12 +1,11 @@
-"""Tiny runs for the tests of the loop; as a program, one of them in a process of its own."""
+"""Tiny runs for the tests of the loop, in this process or in others."""
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,8 +145,13 @@ def ending(made, at):
     return replace(made, feed=SimpleNamespace(at=cut))
 
 
+# Each run is a fork of one process in which the libraries are loaded already.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__, "torch.distributed.fsdp", "torch._dynamo"])
+
+
 def launch(count, **given):
-    """The program below in so many processes; returns their exit codes.
+    """A run in so many processes; returns their exit codes.
 
     One process computes with the threads of this one: other numbers of threads round otherwise.
     """
@@ -159,11 +163,11 @@ def launch(count, **given):
     for rank in range(count):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
         place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        command = [sys.executable, "-m", "tests.training.run.runs", json.dumps(given, default=str)]
-        started.append(
-            subprocess.Popen(command, env={**os.environ, **place}, stderr=subprocess.DEVNULL)
-        )
-    return [process.wait(timeout=300) for process in started]
+        started.append(FORKS.Process(target=one_of_several, args=(place, given)))
+        started[-1].start()
+    for process in started:
+        process.join(timeout=300)
+    return [process.exitcode for process in started]
 
 
 def killed_at(number):
@@ -179,8 +183,9 @@ def killed_at(number):
     os.fsync = counted
 
 
-def main():
-    given = json.loads(sys.argv[1])
+def one_of_several(place, given):
+    """What each process of `launch` does."""
+    os.environ.update(place)
     devices = Devices(shard=given.pop("shard", "none"), compute="cpu")
     resume, end, kill = (given.pop(name, None) for name in ("resume", "end", "kill"))
     torch.set_num_threads(given.pop("threads"))
@@ -191,7 +196,3 @@ def main():
     with contextlib.suppress(Ends):
         run(made if end is None else ending(made, end), resume=bool(resume), processes=processes)
     close_processes(processes)
-
-
-if __name__ == "__main__":
-    main()
