@@ -239,7 +239,7 @@ def answers(model: Any, bare: bool) -> torch.Tensor:
     return out.start_logits if getattr(out, "logits", None) is None else out.logits
 
 
-@examples(60)
+@examples(30)
 @given(drawn=published_models(), through_ours=st.booleans())
 def test_every_field_comes_back(
     drawn: Any, through_ours: bool, tmp_path_factory: pytest.TempPathFactory

@@ -7,7 +7,7 @@ from engine import build_model, save_model
 from heads import registered_heads
 from tests.checkpoint.folders import loaded
 
-NARROW = {"dims.model": 32, "dims.inner": 128}
+NARROW = {"dims.layers": 1, "dims.model": 32, "dims.inner": 128}
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 # Published code gives these pairs one name for the same tensor; all other pairs of heads share
 # nothing.

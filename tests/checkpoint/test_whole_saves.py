@@ -97,12 +97,10 @@ STAGED = re.compile(re.escape(staging.STAGE).encode() + rb"\w+")
 @pytest.mark.parametrize(
     ("old_form", "new_form"),
     [
-        (("huggingface", ONE), ("huggingface", ONE)),
         (("huggingface", MANY), ("huggingface", MANY)),
         (("huggingface", ONE), ("huggingface", MANY)),
         (("engine", MANY), ("huggingface", ONE)),
         (("huggingface", MANY), ("engine", MANY)),
-        (("engine", ONE), ("engine", ONE)),
     ],
 )
 def test_a_save_that_is_stopped_anywhere_is_the_old_one_or_the_new_one(

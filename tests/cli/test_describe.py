@@ -152,12 +152,10 @@ def test_python_m_engine_and_engine_are_the_same():
     script = Path(sys.executable).with_name("engine")
     ways = [[sys.executable, "-m", "engine"], [str(script)]]
     first, second = (
-        subprocess.run(
-            [*way, "describe", "tiny/xlm"], capture_output=True, text=True, check=True
-        ).stdout
+        subprocess.run([*way, "--help"], capture_output=True, text=True, check=True).stdout
         for way in ways
     )
-    assert first == second and first.startswith("tiny-xlm\n")
+    assert first == second and "Usage: engine" in first
 
 
 def test_help_does_not_import_torch():

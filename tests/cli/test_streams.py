@@ -84,7 +84,7 @@ def test_a_terminal_without_the_characters(folder: str) -> None:
 
 
 def test_a_reader_that_has_seen_enough(folder: str) -> None:
-    for words in (("schema",), ("tokenize", folder, *TEXTS), ("--help",)):
+    for words in (("tokenize", folder, *TEXTS * 900), ("--help",)):
         process = start(*words)
         assert process.stdout is not None
         process.stdout.close()
@@ -93,9 +93,10 @@ def test_a_reader_that_has_seen_enough(folder: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_no_space_left() -> None:
+def test_no_space_left(folder: str) -> None:
     with Path("/dev/full").open("wb") as full:
-        assert ended(start("schema", stdout=full)) == (2, "", "No space left on device\n")
+        process = start("tokenize", folder, *TEXTS, stdout=full)
+        assert ended(process) == (2, "", "No space left on device\n")
 
 
 def test_closed_streams(folder: str) -> None:

@@ -89,7 +89,7 @@ def test_top_k_of_one_is_greedy_and_draws_stay_among_the_best(name: str) -> None
         assert bool((best == drawn[:, -1:]).any(1).all())
 
 
-@examples(40)
+@examples(20)
 @given(
     valid_specs(causal=True, streams="one", head="causal_lm").filter(
         lambda spec: spec.heads.output.kind == "adaptive"

@@ -80,7 +80,7 @@ def in_one_pass(model: Model, tokens: Tensor, prompt: int, langs: Tensor | None)
     return states
 
 
-@examples(60)
+@examples(30)
 @given(
     valid_specs(causal=True, streams="one", quirks=False).filter(continuable),
     st.integers(0, 999),
@@ -100,7 +100,7 @@ def test_cached_is_uncached(spec: Spec, seed: int, prompt: int) -> None:
     agree(cached, recomputed)
 
 
-@examples(40)
+@examples(20)
 @given(
     valid_specs(streams="two", quirks=False).filter(continuable),
     st.integers(0, 999),
@@ -129,7 +129,7 @@ def test_a_row_alone_is_that_row_in_a_batch(name: str, settings: dict[str, Any])
         assert row[-8:].tolist() == by_itself[0, -8:].tolist()
 
 
-@examples(40)
+@examples(20)
 @given(valid_specs(quirks=False), st.integers(0, 999))
 def test_company_changes_nothing_for_random_specs(spec: Spec, seed: int) -> None:
     """Groups that share padding give each row the states that it has alone."""

@@ -32,22 +32,25 @@ def both(family: str, head: str, **config: Any) -> tuple[Any, Any]:
     return theirs, converted(theirs)
 
 
-@pytest.mark.parametrize("padding", SIDES)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
-    ("count", "labels", "problem"),
+    ("count", "labels", "problem", "padding"),
     [
-        (3, None, None),
-        (3, torch.tensor([2, 0, 1]), None),
-        (3, torch.tensor([[2], [-100], [1]]), None),
-        (1, torch.tensor([0.3, -1.2, 2.0]), None),
-        (1, torch.tensor([[0.3], [-1.2], [2.0]]), None),
-        (3, torch.tensor([[0.0, 1, 1], [0, 0, 0], [1, 0, 0]]), None),
-        (2, torch.tensor([[0.5, 1.5], [2.0, -1.0], [0.0, 0.7]]), "regression"),
-        (4, torch.tensor([3, 1, 0], dtype=torch.int32).long(), "single_label_classification"),
+        (3, None, None, None),
+        (3, None, None, "left"),
+        (3, None, None, "right"),
+        (3, torch.tensor([2, 0, 1]), None, "left"),
+        (3, torch.tensor([[2], [-100], [1]]), None, "right"),
+        (1, torch.tensor([0.3, -1.2, 2.0]), None, None),
+        (1, torch.tensor([[0.3], [-1.2], [2.0]]), None, "left"),
+        (3, torch.tensor([[0.0, 1, 1], [0, 0, 0], [1, 0, 0]]), None, "right"),
+        (2, torch.tensor([[0.5, 1.5], [2.0, -1.0], [0.0, 0.7]]), "regression", None),
+        (4, torch.tensor([3, 1, 0]), "single_label_classification", "left"),
     ],
     ids=[
         "no labels",
+        "no labels, left",
+        "no labels, right",
         "single",
         "single with ignored",
         "regression",

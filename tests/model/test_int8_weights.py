@@ -203,7 +203,7 @@ def test_texts_are_about_as_likely_as_before(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["xlnet", "transformer-xl"])
 def test_compiles_without_a_graph_break(name: str, tmp_path: Path) -> None:
     torch._dynamo.reset()
-    small, _ = both(name, tmp_path)
+    small, _ = both(name, tmp_path, **{"dims.layers": 1})
     call = inputs_for(small.spec, length=6, dtype=torch.float32)
     compiled = torch.compile(small, fullgraph=True, backend="aot_eager")
     with torch.no_grad():

@@ -65,7 +65,7 @@ def check(spec: Spec, seed: int, side: str, tokens: int) -> None:
         assert float((other - gradient).abs().max()) <= 1e-10 * largest, name
 
 
-@examples(60)
+@examples(30)
 @given(
     valid_specs(padding=True, quirks=False),
     st.integers(0, 999),

@@ -47,7 +47,7 @@ def in_chunks(
     return torch.cat(states, dim=1)
 
 
-@sweep(15)
+@sweep(8)
 @given(CUTS, st.integers(0, 999), st.sampled_from([None, 40]), st.sampled_from([-1, 3]))
 def test_one_way_xlnet(lengths: list[int], seed: int, length: int | None, clamp: int) -> None:
     """Earlier tokens never see later ones, so that memory holds all that they were."""
@@ -59,7 +59,7 @@ def test_one_way_xlnet(lengths: list[int], seed: int, length: int | None, clamp:
         )
 
 
-@sweep(15)
+@sweep(8)
 @given(CUTS, st.integers(0, 999), st.booleans())
 def test_segments_as_an_order(lengths: list[int], seed: int, both_ways: bool) -> None:
     """XLNet sees a segment both ways; a permutation mask that hides later segments makes the whole
@@ -75,7 +75,7 @@ def test_segments_as_an_order(lengths: list[int], seed: int, both_ways: bool) ->
         assert_close_relative(in_chunks(model, ids, lengths), whole, "states")
 
 
-@sweep(15)
+@sweep(8)
 @given(st.integers(1, 5), st.integers(2, 5), st.integers(0, 999))
 def test_predictions_over_memory(before: int, after: int, seed: int) -> None:
     """Query rows of a later segment see memory and its order as they do in one pass."""

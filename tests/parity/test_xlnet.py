@@ -149,14 +149,14 @@ def test_named_cases(run: Run) -> None:
     check(run)
 
 
-@sweep(80)
+@sweep(40)
 @given(runs())
 def test_random_configs(run: Run) -> None:
     """Options in any mixture; in float64, where a difference cannot hide behind rounding."""
     check(run, torch.float64)
 
 
-@sweep(30)
+@sweep(15)
 @given(runs())
 def test_places_of_dropout(run: Run) -> None:
     """Dropout falls where it falls in published code: both sides bend values there instead of

@@ -55,7 +55,7 @@ def check_causality(spec: Spec, seed: int, place: int) -> None:
     )
 
 
-@examples(60)
+@examples(30)
 @given(valid_specs(causal=True), st.integers(0, 999), st.integers(1, LENGTH - 1))
 def test_a_token_never_changes_an_answer_before_it(spec: Spec, seed: int, place: int) -> None:
     check_causality(spec, seed, place)
@@ -94,7 +94,7 @@ def check_order(spec: Spec, seed: int, place: int) -> None:
     )
 
 
-@examples(40)
+@examples(20)
 @given(valid_specs(streams="two"), st.integers(0, 999), st.integers(0, LENGTH - 1))
 def test_a_permutation_lets_a_token_change_only_answers_later_in_the_order(
     spec: Spec, seed: int, place: int
@@ -106,7 +106,7 @@ def test_xlnet_sees_only_earlier_tokens_of_the_order() -> None:
     check_order(family("xlnet"), 2, 3)
 
 
-@examples(25)
+@examples(15)
 @given(
     valid_specs(streams="two", causal=False, memories=("none", "recurrent")), st.integers(0, 999)
 )

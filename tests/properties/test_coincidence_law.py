@@ -136,7 +136,7 @@ def test_bert_whose_types_are_tokens_is_xlm() -> None:
     assert float(right[~real].detach().abs().max()) == 0 < float(left[~real].detach().abs().max())
 
 
-@examples(20)
+@examples(12)
 @given(valid_specs(positions=("sinusoid",)), st.integers(0, 999))
 def test_sinusoids_are_a_learned_table_of_their_rows(spec: Spec, seed: int) -> None:
     position = spec.position
@@ -153,7 +153,7 @@ def test_sinusoids_are_a_learned_table_of_their_rows(spec: Spec, seed: int) -> N
     agree(answer(other(**inputs)), answer(model(**inputs)), "answers", 1e-9)
 
 
-@examples(30)
+@examples(15)
 @given(valid_specs(), st.integers(0, 999))
 def test_shared_keys_are_repeated_keys(spec: Spec, seed: int) -> None:
     """Grouped key/value heads equal a full set in which each group's weights stand repeated."""
@@ -173,7 +173,7 @@ def test_shared_keys_are_repeated_keys(spec: Spec, seed: int) -> None:
     agree(answer(other(**inputs)), answer(model(**inputs)), "answers", 1e-6)
 
 
-@examples(25)
+@examples(15)
 @given(valid_specs(causal=True, padding=False, streams="one"), st.integers(0, 999))
 def test_masks_that_reach_everywhere_are_no_masks(spec: Spec, seed: int) -> None:
     wide = {**spec.to_dict()["attention"], "mask": ["causal"], "window": None}
@@ -195,7 +195,7 @@ def test_masks_that_reach_everywhere_are_no_masks(spec: Spec, seed: int) -> None
         )
 
 
-@examples(25)
+@examples(15)
 @given(valid_specs(causal=False, streams="two", padding=False), st.integers(0, 999))
 def test_an_order_from_left_to_right_is_the_causal_mask(spec: Spec, seed: int) -> None:
     attention = {**spec.to_dict()["attention"], "window": None, "mask": ["permutation"]}
@@ -214,7 +214,7 @@ def test_an_order_from_left_to_right_is_the_causal_mask(spec: Spec, seed: int) -
     )
 
 
-@examples(25)
+@examples(15)
 @given(valid_specs(positions=("relative_key",), causal=True), st.integers(0, 999))
 def test_distances_shared_by_heads_are_distances_of_each_head(spec: Spec, seed: int) -> None:
     """Under a causal mask, relative_key equals learned_relative with the same vectors for all heads
@@ -237,7 +237,7 @@ def test_distances_shared_by_heads_are_distances_of_each_head(spec: Spec, seed: 
     agree(answer(other(**inputs)), answer(model(**inputs)), "answers", 1e-9)
 
 
-@examples(20)
+@examples(12)
 @given(
     valid_specs(positions=("none",), memories=("none",), streams="one", padding=False),
     st.integers(0, 999),
@@ -256,7 +256,7 @@ def test_sinusoids_from_the_end_are_sinusoids_counted_backwards(spec: Spec, seed
     agree(answer(built(behind, seed=seed)(**inputs)), expected, "answers", 1e-9)
 
 
-@examples(20)
+@examples(12)
 @given(valid_specs(head="causal_lm", settle={"heads.output.kind": "linear"}), st.integers(0, 999))
 def test_one_cluster_is_a_plain_softmax(spec: Spec, seed: int) -> None:
     tokens = {**spec.to_dict()["embeddings"]["tables"]["tokens"], "cutoffs": [], "divisor": 1, "width": None,

@@ -70,13 +70,13 @@ def spreads(spec: Spec) -> bool:
     return not alone and not short
 
 
-@examples(60)
+@examples(30)
 @given(valid_specs(settle={"ffn.activation": "gelu"}).filter(spreads), st.integers(0, 999))
 def test_every_parameter_receives_a_gradient(spec: Spec, seed: int) -> None:
     check_gradients(spec, seed)
 
 
-@examples(25)
+@examples(15)
 @given(
     valid_specs(positions=("rotary", "relative"), settle={"ffn.activation": "gelu"}).filter(
         spreads
@@ -114,7 +114,7 @@ def check_checkpointing(spec: Spec, seed: int) -> None:
             assert torch.equal(gradient, expected), f"gradient of {name}"
 
 
-@examples(30)
+@examples(15)
 @given(valid_specs(), st.integers(0, 999))
 def test_gradient_checkpointing_is_one_switch_and_changes_no_gradient(
     spec: Spec, seed: int

@@ -111,7 +111,7 @@ REMEMBERING = valid_specs(causal=True, memories=("keys_values", "recurrent"), qu
 CUTS = st.sets(st.integers(1, LENGTH - 1), max_size=3).map(lambda cuts: [*sorted(cuts), LENGTH])
 
 
-@examples(90)
+@examples(45)
 @given(
     REMEMBERING.filter(lambda spec: reaches_back(spec, LENGTH)),
     st.integers(0, 999),
@@ -124,7 +124,7 @@ def test_whole_is_in_chunks_with_memory(
     check_chunks(spec, seed, cuts, padded and "padding" in spec.attention.mask)
 
 
-@examples(40)
+@examples(20)
 @given(REMEMBERING.filter(lambda spec: reaches_back(spec, LENGTH)), st.integers(0, 999))
 def test_cached_step_by_step_is_uncached(spec: Spec, seed: int) -> None:
     check_chunks(spec, seed, list(range(1, LENGTH + 1)))
@@ -149,7 +149,7 @@ def test_a_memory_that_is_too_short_does_change_answers() -> None:
         check_chunks(spec, 4, [4, LENGTH])
 
 
-@examples(30)
+@examples(15)
 @given(REMEMBERING, st.integers(0, 999))
 def test_reordered_memory_is_recomputed(spec: Spec, seed: int) -> None:
     """Beams: rows of memory chosen, repeated and reordered continue as if their texts had been read
@@ -174,7 +174,7 @@ def test_reordered_memory_is_recomputed(spec: Spec, seed: int) -> None:
 
 
 @pytest.mark.parametrize("learning", (True, False), ids=("hidden states", "keys and values"))
-@examples(60)
+@examples(30)
 @given(valid_specs(memories=("keys_values", "recurrent")), st.integers(0, 999), st.booleans())
 def test_a_row_that_is_reset_answers_as_a_fresh_one(
     learning: bool, spec: Spec, seed: int, padded: bool
@@ -204,7 +204,7 @@ def test_a_row_that_is_reset_answers_as_a_fresh_one(
             reset, fresh, kept = ours.memory, new.memory, old.memory
 
 
-@examples(30)
+@examples(15)
 @given(REMEMBERING, st.integers(0, 999))
 def test_memory_is_never_changed_under_its_holder(spec: Spec, seed: int) -> None:
     """Two continuations of one memory do not disturb each other, and stay what they were."""
@@ -229,7 +229,7 @@ def test_memory_is_never_changed_under_its_holder(spec: Spec, seed: int) -> None
     agree(answer(after), answer(alone), "what follows the first continuation")
 
 
-@examples(30)
+@examples(15)
 @given(
     valid_specs(causal=True, memories=("keys_values",), cross=True, head=None), st.integers(0, 999)
 )
@@ -250,7 +250,7 @@ def test_encoder_states_are_remembered(spec: Spec, seed: int) -> None:
     agree(answer(model(**later, memory=memory)), whole[:, 4:], "answers without encoder states")
 
 
-@examples(40)
+@examples(20)
 @given(
     valid_specs(
         causal=True,

@@ -100,7 +100,7 @@ def without_zeros(spec: Spec) -> Spec:
     return spec.model_copy(update={"memory": spec.memory.model_copy(update={"initial": "empty"})})
 
 
-@examples(100)
+@examples(50)
 @given(
     valid_specs(padding=True, quirks=False),
     st.integers(0, 999),
@@ -114,7 +114,7 @@ def test_padding_on_either_side_and_company_change_nothing(
     check_padding(without_zeros(spec) if left else spec, seed, left, 2 if targets else None)
 
 
-@examples(40)
+@examples(20)
 @given(valid_specs(), st.integers(0, 999))
 def test_one_row_is_that_row_in_a_batch(spec: Spec, seed: int) -> None:
     model = built(spec, seed=seed)
@@ -184,7 +184,7 @@ def check_remembered_padding(spec: Spec, seed: int) -> None:
     agree(answer(model(**full, memory=memory))[0], expected, "answers after remembered padding")
 
 
-@examples(60)
+@examples(30)
 @given(
     valid_specs(padding=True, quirks=False, memories=("keys_values", "recurrent")),
     st.integers(0, 999),
@@ -209,7 +209,7 @@ def test_xlnet_as_published_lets_later_segments_see_remembered_padding() -> None
         check_remembered_padding(family("xlnet", **{"memory.padding": "attended"}), 3)
 
 
-@examples(20)
+@examples(12)
 @given(valid_specs(padding=True), st.integers(0, 999))
 def test_the_three_ways_to_name_padding_are_one(spec: Spec, seed: int) -> None:
     model = built(spec, seed=seed)

@@ -64,7 +64,7 @@ def check_fused(spec: Spec, seed: int) -> None:
         )
 
 
-@examples(60)
+@examples(30)
 @given(valid_specs(), st.integers(0, 999))
 def test_attention_weights_do_not_change_the_answer(spec: Spec, seed: int) -> None:
     check_fused(spec, seed)
@@ -76,7 +76,7 @@ def test_attention_weights_of_the_shipped_families(name: str) -> None:
 
 
 @needs_blocks
-@examples(60)
+@examples(30)
 @given(valid_specs(), st.integers(0, 999))
 def test_prepacked_weights_do_not_change_the_answer(spec: Spec, seed: int) -> None:
     """Over calls of other lengths, and with what memory holds of the first."""
@@ -96,7 +96,7 @@ def test_prepacked_weights_do_not_change_the_answer(spec: Spec, seed: int) -> No
             memories = [found.memory, expected.memory]
 
 
-@examples(60)
+@examples(30)
 @given(valid_specs(), st.integers(0, 999), st.sampled_from(DTYPES), st.booleans())
 def test_every_dtype_runs_with_finite_gradients(
     spec: Spec, seed: int, dtype: torch.dtype, keep: bool
@@ -167,7 +167,7 @@ def test_every_way_gives_what_the_plain_definition_gives(way: Any, causal: bool)
     agree(way(query, key, value, terms, mask, softmax), expected, "weighted values")
 
 
-@examples(40)
+@examples(20)
 @given(valid_specs(padding=True), st.integers(0, 999), st.sampled_from(DTYPES), st.booleans())
 def test_a_row_of_nothing_but_padding_is_finite(
     spec: Spec, seed: int, dtype: torch.dtype, keep: bool

@@ -21,7 +21,7 @@ from tests.strategies import (
 LENGTH = 5
 
 
-@examples(40)
+@examples(20)
 @given(valid_specs(positions=("rotary",)), st.integers(0, 999), st.integers(1, 500))
 def test_rotary_positions_notice_only_distances(spec: Spec, seed: int, step: int) -> None:
     assume(not (isinstance(spec.memory, axes.Recurrent) and spec.memory.initial == "zeros"))
@@ -42,7 +42,7 @@ def test_rotary_positions_notice_only_distances(spec: Spec, seed: int, step: int
         assert not torch.allclose(spread, expected, atol=1e-9), "distances are noticed"
 
 
-@examples(40)
+@examples(20)
 @given(
     valid_specs(positions=SHIFTABLE, causal=True, padding=False, memories=("none",), streams="one"),
     st.integers(0, 999),

@@ -33,7 +33,7 @@ def written(spec: Spec, folder: Path) -> Path:
     return path
 
 
-@examples(60)
+@examples(30)
 @given(spec=valid_specs())
 def test_yaml_to_spec_to_yaml_is_the_identity(
     spec: Spec, tmp_path_factory: pytest.TempPathFactory
@@ -123,7 +123,7 @@ def family_specs(draw: Any) -> Spec:
     )
 
 
-@examples(40)
+@examples(20)
 @given(spec=family_specs(), bare=st.booleans(), seed=st.integers(0, 99))
 def test_export_and_import_are_inverse(
     spec: Spec, bare: bool, seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -152,7 +152,7 @@ def test_export_and_import_are_inverse(
     agree(answer(again(**inputs)), answer(model(**inputs)), "answers")
 
 
-@examples(25)
+@examples(15)
 @given(spec=valid_specs(), seed=st.integers(0, 99))
 def test_our_own_format_is_lossless(
     spec: Spec, seed: int, tmp_path_factory: pytest.TempPathFactory

@@ -78,7 +78,7 @@ def test_ties_and_answers_survive(
     agree(answer(changed(**inputs)), before, f"answers after {change}")
 
 
-@examples(60)
+@examples(30)
 @given(valid_specs(), st.integers(0, 999), st.sampled_from((12, 16, 31, 50)))
 def test_ties_and_kept_rows_survive_resizing(spec: Spec, seed: int, size: int) -> None:
     padding = spec.embeddings.tables.tokens.padding

@@ -80,7 +80,7 @@ def test_shipped_maps_fit(path):
     load_spec(path)
 
 
-@examples(40)
+@examples(20)
 @given(spec=valid_specs())
 def test_every_parameter_of_a_body_is_known(spec: Spec) -> None:
     for name, _ in build_model(spec, None, device="meta").named_parameters(remove_duplicate=False):

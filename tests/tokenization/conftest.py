@@ -5,6 +5,7 @@ files.
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,11 +17,18 @@ from tokenization import train_tokenizer
 settings.register_profile(
     "tokenization",
     # A long search, now and then: TOKENIZATION_EXAMPLES=3000 pytest tests/tokenization
-    max_examples=int(os.environ.get("TOKENIZATION_EXAMPLES", "80")),
+    max_examples=int(os.environ.get("TOKENIZATION_EXAMPLES", "30")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.load_profile("tokenization")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def examples_of_this_folder() -> Iterator[None]:
+    """Here alone: what a conftest loads when it is read would hold for the whole suite."""
+    settings.load_profile("tokenization")
+    yield
+    settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
