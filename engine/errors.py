@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tokenization.errors import nearest as nearest
+from tokenization.errors import shortened as shortened
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,6 @@ class Problem:
         return f"{place}: {shortened(self.path or self.noun)}: {shortened(self.message)}"
 
 
-def shortened(text: str, most: int = 400) -> str:
-    """A text whose middle is left out where it is very long, as values of a damaged file can be."""
-    if len(text) <= most:
-        return text
-    half = most // 2
-    return f"{text[:half]} … {len(text) - most:,} characters … {text[-half:]}"
-
-
 class SpecError(ValueError):
     """All problems of one spec at once."""
 
@@ -46,6 +39,9 @@ class RecipeError(SpecError):
 class InputError(ValueError):
     """An argument of a call that the network cannot honour."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, 1_000))
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint that is missing, damaged, or not of the network that is being loaded."""
@@ -59,3 +55,6 @@ class TrainingError(RuntimeError):
 
     The weights in memory and on disk are those of the last whole step.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, 3_000))

@@ -4,8 +4,19 @@ import difflib
 from collections.abc import Iterable
 
 
+def shortened(text: str, most: int = 400) -> str:
+    """A text whose middle is left out where it is very long, as values of a damaged file can be."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} … {len(text) - most:,} characters … {text[-half:]}"
+
+
 class TokenizationError(ValueError):
     """Something a caller can mend: says what is wrong, where, and what would be right."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, 1_000))
 
 
 class VocabularyError(TokenizationError):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from engine.errors import InputError, nearest
+from engine.errors import InputError, nearest, shortened
 from engine.generation.guards import has_memory, has_two_streams
 from engine.spec import Spec
 from tokenization.section import Section
@@ -278,7 +278,7 @@ def _sentence(issue: Any) -> str:
     text = str(issue["msg"]).removeprefix("Value error, ")
     if not path:
         return text
-    return f"{path}: {text}, found {issue['input']!r}"
+    return f"{path}: {text}, found {shortened(repr(issue['input']), 100)}"
 
 
 def _check_ids(name: str, ids: Sequence[int], spec: Spec) -> None:

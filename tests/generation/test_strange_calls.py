@@ -158,3 +158,18 @@ def test_strange_calls_are_answered_or_refused(start: int) -> None:
     first = random.randrange(10**9) if COUNT else 1000 * start
     for number in range(first, first + max(40, COUNT // 4)):
         strange_call(number)
+
+
+def test_values_that_are_refused_are_not_printed_whole() -> None:
+    model, many = network("xglm"), list(range(100_000))
+    calls: tuple[dict[str, Any], ...] = (
+        {"max_new_tokens": many},
+        {"suppress_tokens": [str(number) + "x" for number in many]},
+        {"eos_token_id": [[many]]},
+        {"decoding": "cached" * 10_000},
+        {"memory": many},
+    )
+    for given in calls:
+        with pytest.raises(InputError) as raised:
+            model.generate(ids(ROWS, LENGTH), **given)
+        assert next(iter(given)) in str(raised.value) and len(str(raised.value)) < 1_100

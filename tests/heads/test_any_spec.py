@@ -89,7 +89,7 @@ def labelled(
 def trained(model: Model, given: dict[str, Any], steps: int = 5) -> tuple[float, float]:
     """The loss on a batch before and after a few small steps of plain gradient descent on it."""
     before = float(model(**given).loss.detach())
-    rate = 0.05
+    rate = 0.02
     for _ in range(steps):
         model.zero_grad(set_to_none=True)
         loss = model(**given).loss

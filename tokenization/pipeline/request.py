@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from pydantic import ValidationError
 
-from tokenization.errors import TokenizationError, nearest
+from tokenization.errors import TokenizationError, nearest, shortened
 from tokenization.options import CommonOptions, Side
 from tokenization.section import Section
 
@@ -77,7 +77,7 @@ def read_call(settings: Mapping[str, Any]) -> CallOptions:
         return CallOptions.model_validate(given)
     except ValidationError as error:
         issue = error.errors()[0]
-        told = f"{issue['loc'][0]}={issue['input']!r}: {issue['msg']}"
+        told = f"{issue['loc'][0]}={shortened(repr(issue['input']), 100)}: {issue['msg']}"
         raise TokenizationError(told) from None
 
 
