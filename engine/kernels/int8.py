@@ -122,7 +122,9 @@ def int8_product(states: Tensor, weight: Int8Weight, bias: Tensor | None = None)
     at a time.
     """
     rows = states.reshape(-1, states.shape[-1])
-    few = 0 < len(rows) <= tuning().int8_product_rows
+    # torch's product reads whole vectors of numbers, past the end of a row that is none of them.
+    whole = rows.shape[-1] % 32 == 0
+    few = whole and 0 < len(rows) <= tuning().int8_product_rows
     if few and rows.dtype == torch.bfloat16 and rows.device.type == "cpu" and not watched():
         found = torch._weight_int8pack_mm(rows, weight.integers, rows.new_ones(len(weight)))
         found = (found * weight.scale).to(states.dtype).view(*states.shape[:-1], len(weight))

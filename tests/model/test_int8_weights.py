@@ -243,11 +243,22 @@ def test_values_that_8_bits_cannot_say(tmp_path: Path) -> None:
 
 def test_bfloat16_generates(tmp_path: Path) -> None:
     """One row at a time goes through torch's 8-bit product."""
-    save_model(build_model(family("xglm"), seed=0), tmp_path)
+    wide = {"dims.model": 32, "dims.inner": 64}
+    save_model(build_model(family("xglm", **wide), seed=0), tmp_path)
     small = load_model(tmp_path, weights="int8", dtype=torch.bfloat16)
     ids = torch.tensor([[5, 6, 7]])
     assert small.generate(ids, max_new_tokens=5, eos_token_id=()).shape == (1, 8)
     assert small(ids).last_hidden_state.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("width", [24, 40, 64])
+def test_few_rows_of_any_width_in_bfloat16(width: int) -> None:
+    """torch's 8-bit product answers for whole vectors of numbers alone."""
+    generator = torch.Generator().manual_seed(width)
+    weight = quantized(torch.randn(12, width, generator=generator), torch.bfloat16)
+    states = torch.randn(3, width, generator=generator).bfloat16()
+    expected = states.double() @ weight.dequantize().double().t()
+    agree(functional.linear(states, weight).double(), expected, "product", 2e-2)
 
 
 def test_a_new_head_over_a_narrow_body(tmp_path: Path) -> None:
