@@ -41,9 +41,12 @@ class Model(TextMethods):
         """Make every parameter that the spec shares one and the same object again, after a copy,
         load or resize.
         """
+        shared = self.position.shared
         if self.spec.attention.query_bias == "shared":
+            shared = (*shared, "content_bias", "position_bias", "segment_bias")
+        if shared:
             scores = [block.attention.scores for block in self.blocks if isinstance(block, Block)]
-            for name in ("content_bias", "position_bias", "segment_bias"):
+            for name in shared:
                 for layer in scores[1:]:
                     setattr(layer, name, getattr(scores[0], name))
         if self.head is not None:

@@ -17,11 +17,20 @@ from torch import Tensor, nn
 
 from engine import Model, Output, Spec, build_model
 from engine.spec import axes
+from engine.spec.rules.layers import SEEN_BY_ATTENTION
 
 NORMS = (nn.LayerNorm, nn.RMSNorm)
 LONGEST = 24  # positions that every drawn table covers
 ABSOLUTE = ("learned", "sinusoid")
-SHIFTABLE = ("none", "relative", "relative_key", "relative_key_query", "learned_relative", "rotary")
+SHIFTABLE = (
+    "none",
+    "relative",
+    "relative_key",
+    "relative_key_query",
+    "learned_relative",
+    "distance_bias",
+    "rotary",
+)
 POSITIONS = ("none", *ABSOLUTE, *SHIFTABLE[1:], "from_end")
 MEMORIES = ("none", "keys_values", "recurrent")
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
@@ -115,6 +124,7 @@ def valid_specs(  # noqa: PLR0913
             "shared_norm": parallel and pick(*both),
             "zero_padding": padded and pick(*both),
         },
+        "layers": _layers(pick, dims, position, attention, two),
         "pooler": pick(None, {"activation": "tanh"}),
         "heads": _heads(pick, head, tables, two, causal),
     }
@@ -214,10 +224,8 @@ def _position(
         }  # fmt: skip
     if kind == "relative":
         return {"kind": kind, "clamp": pick(None, 3), "reversed_half": pick(False, False, True)}
-    if kind in ("relative_key", "relative_key_query"):
-        return {"kind": kind, "size": size}
-    if kind == "learned_relative":
-        return {"kind": kind, "size": pick(6, size), "clamp": pick(None, 3)}
+    if kind in axes.DISTANCE_KINDS:
+        return _learned_distances(pick, kind, size)
     if kind == "from_end":
         table = pick("sinusoid", "learned")
         return {
@@ -235,6 +243,22 @@ def _position(
             "scaling": _scaling(pick, memory),
         }
     return {"kind": kind}
+
+
+def _learned_distances(pick: Pick, kind: str, size: int) -> dict[str, Any]:
+    if kind in ("relative_key", "relative_key_query"):
+        return {"kind": kind, "size": size}
+    if kind == "learned_relative":
+        return {"kind": kind, "size": pick(6, size), "clamp": pick(None, 3)}
+    numbers = pick("buckets", "slopes")
+    return {
+        "kind": kind,
+        "numbers": numbers,
+        "count": pick(4, 8),
+        "max_distance": pick(5, 20),
+        "two_sided": pick(True, False),
+        "shared": numbers == "buckets" and pick(True, False),
+    }
 
 
 def _memory(pick: Pick, kind: str, quirks: bool) -> dict[str, Any]:
@@ -290,6 +314,31 @@ def _attention(  # noqa: PLR0913
         "infer_padding": pick("none", "none", "count") if counts and padded else "none",
         "cross_head_mask": pick("own", "shared"),
     }
+
+
+def _layers(
+    pick: Pick,
+    dims: Mapping[str, Any],
+    position: Mapping[str, Any],
+    attention: Mapping[str, Any],
+    two: bool,
+) -> dict[str, Any] | None:
+    """Blocks that differ in one field, or none."""
+    others: list[dict[str, Any]] = [
+        {"attention.window": pick(None, 2, 4)},
+        {"attention": {"bias": pick(True, False)}, "norm.eps": 1e-3},
+        {"ffn": {"activation": "gelu_tanh", "gated": pick(True, False)}},
+    ]
+    if position["kind"] in SEEN_BY_ATTENTION and not two and attention["query_bias"] == "none":
+        others.append({"position": {"kind": "none"}})
+    if position["kind"] == "rotary":
+        others.append({"position.base": 30.0})
+    alike = attention["query_bias"] == "shared" or position.get("shared", False)
+    alike = alike or dims["layers"] == 1
+    if alike or pick(True, True, False):
+        return None
+    pattern = pick(["one", "other"], ["other", "one"])
+    return {"pattern": pattern, "kinds": {"one": {}, "other": pick(*others)}}
 
 
 def _heads(
@@ -470,6 +519,21 @@ def family(name: str, **settled: Any) -> Spec:
 def has_padding_rule(spec: Spec) -> bool:
     """Whether padding is hidden from attention."""
     return "padding" in spec.attention.mask
+
+
+def goes_by_length(spec: Spec) -> bool:
+    """Whether positions depend on the length of the whole text."""
+    kinds = axes.DynamicScaling | axes.LongRopeScaling
+    return isinstance(spec.position, axes.RotaryPosition) and isinstance(
+        spec.position.scaling, kinds
+    )
+
+
+def widest_window(spec: Spec) -> int | None:
+    """The largest window of any layer; None where a layer has none."""
+    windows = [one.attention.window for one in spec.of_layers()]
+    known = [window for window in windows if window is not None]
+    return max(known) if len(known) == len(windows) else None
 
 
 def counts_real_tokens(spec: Spec) -> bool:

@@ -73,17 +73,24 @@ def axis_sizes(spec: Spec) -> dict[str, int]:
 
 
 def slots_of(
-    names: Iterable[str], head: str | None, layout: Layout, prefix: str, *, new_heads: bool = False
+    names: Iterable[str],
+    head: str | None,
+    layout: Layout,
+    prefix: str,
+    *,
+    new_heads: bool = False,
+    owners: Mapping[str, str] | None = None,
 ) -> list[Slot]:
     """The slots that hold these tensors of ours (raises CheckpointError that lists all names
     without an entry).
 
     `prefix` is put before every name that belongs to no head ("" or "transformer."). With
     `new_heads` a head's tensors may have no entry and get no slot: the layout has no such head.
+    `owners` gives the first name of a tied parameter for each of its names: one entry is enough.
     """
     entries = [(_expression(ours), ours, theirs) for ours, theirs in layout.names.items()]
     slots: dict[tuple[str, str | None], dict[int, str]] = {}
-    unknown = []
+    unknown, known, owners = [], set(), owners or {}
     for name in names:
         public = f"heads.{head}.{name.removeprefix('head.')}" if name.startswith("head.") else name
         found = [
@@ -95,6 +102,7 @@ def slots_of(
             if not (new_heads and name.startswith("head.")):
                 unknown.append(name)
             continue
+        known.add(owners.get(name, name))
         match, ours, theirs = max(found, key=lambda entry: len(entry[1]))
         target, pattern = (theirs, None) if isinstance(theirs, str) else theirs
         for number in _numbers(match):
@@ -103,6 +111,7 @@ def slots_of(
         whole = target if public.startswith("heads.") else prefix + target
         order = _members(ours).index(match.group("member")) if "member" in match.groupdict() else 0
         slots.setdefault((whole, pattern), {})[order] = name
+    unknown = [name for name in unknown if owners.get(name, name) not in known]
     if unknown:
         raise CheckpointError(f"layout {layout.model_type} has no names for: {', '.join(unknown)}")
     return [

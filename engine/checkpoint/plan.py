@@ -240,7 +240,7 @@ def _theirs(
     owner = {name: first for first, names in groups.items() for name in names}
     head = model.spec.heads.default
     found = _Found({}, {}, {}, ())
-    for slot in slots_of(owner, head, layout, prefix, new_heads=True):
+    for slot in slots_of(owner, head, layout, prefix, new_heads=True, owners=owner):
         stand_ins = [
             spelt
             for alias, name in layout.aliases.items()

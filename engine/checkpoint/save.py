@@ -208,7 +208,7 @@ def _their_tensors(model: Model, layout: Layout) -> Iterator[tuple[str, Tensor]]
     }
     shared = Counter(body.values())
     sizes = axis_sizes(model.spec)
-    slots = slots_of(body, model.spec.heads.default, layout, prefix)
+    slots = slots_of(body, model.spec.heads.default, layout, prefix, owners=body)
 
     def stream() -> Iterator[tuple[str, Tensor]]:
         for slot in slots:

@@ -117,6 +117,8 @@ def axis_facts(spec: Spec) -> Iterator[tuple[str, str]]:
         f"{dims.layers} layers, model {dims.model}, {dims.heads} heads of {dims.head}{grouped}, inner {dims.inner}, "
         f"vocabulary {dims.vocab:,}",
     )
+    if spec.layers is not None:
+        yield "layers", ", ".join(spec.layers.pattern)
     yield "position", _section(spec.position)
     yield "scores", " + ".join(spec.score_terms)
     yield "mask", " and ".join(attention.rules) or "none"

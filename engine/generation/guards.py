@@ -96,6 +96,11 @@ def hides_padding_before(network: Network) -> bool:
 
 def position_limit(spec: Spec) -> int | None:
     """How many positions a spec has, or None where length has no limit."""
+    limits = {_position_limit(one) for one in (spec, *spec.of_layers())} - {None}
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _position_limit(spec: Spec) -> int | None:
     position = spec.position
     if isinstance(position, axes.RelativeKeyPosition):
         return position.size

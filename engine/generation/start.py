@@ -56,12 +56,14 @@ class MemoryMethods(Network):
         check_is_memory(memory)
         if memory.projected or not self.position.keys_stay:
             return memory
-        rotation = self.position.memory_rotation(memory, self.device)
+        rotations = {
+            kind.layers: kind.position.memory_rotation(memory, self.device) for kind in self.kinds
+        }
         layers = []
         parts = zip(self.blocks, memory.layers, memory.hidden_states, strict=True)
-        for block, layer, hidden in parts:
+        for index, (block, layer, hidden) in enumerate(parts):
             assert isinstance(block, Block)
-            made = block.project(hidden, rotation)
+            made = block.project(hidden, rotations[self.kind_of(index).layers])
             layers.append(replace(layer, hidden=None, keys=made.keys, values=made.values))
         return replace(memory, layers=tuple(layers))
 

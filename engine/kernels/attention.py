@@ -239,7 +239,8 @@ def fused(
 
 
 def _sum(bias: Tensor, mask: Tensor) -> Tensor:
-    if bias.requires_grad or transformed():
+    wider = bias.shape[0] < mask.shape[0]
+    if wider or bias.requires_grad or transformed():
         return bias + mask
     return bias.add_(mask)
 

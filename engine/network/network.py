@@ -3,6 +3,7 @@
 b batch, i tokens of the call, m remembered tokens, p predictions, d model width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,10 +30,11 @@ from engine.network.block import Block, BlockResult
 from engine.network.embeddings import Embeddings
 from engine.network.head import Head, Pooler
 from engine.network.inputs import Inputs, Padding, check
+from engine.network.kinds import BlockKind, block_kinds, position_of
 from engine.network.masks import MaskRules, Pairs
 from engine.network.norms import build_norm
 from engine.network.outputs import Output
-from engine.network.positions import CallPositions, PositionInputs, build_position
+from engine.network.positions import CallPositions, PositionInputs
 from engine.network.positions.scores import score_inputs
 from engine.parameters.offloading import device_of
 from engine.spec import Spec
@@ -49,7 +51,8 @@ class Start:
     """(b m+i): True for remembered and new tokens that are no padding."""
     seen: Tensor | int
     """How many positions have been given out, this call's included."""
-    shared: SharedInputs
+    shared: tuple[SharedInputs, ...]
+    """What the blocks of each kind share."""
 
 
 @dataclass
@@ -72,10 +75,12 @@ class Network(nn.Module):
     def __init__(self, spec: Spec, head: Head | None = None) -> None:
         super().__init__()
         self.spec = spec
-        self.position, self.memory_policy = build_position(spec), memory_policy(spec)
+        of_layers = spec.of_layers()
+        self.kinds = block_kinds(spec, of_layers)
+        self.position, self.memory_policy = position_of(spec, self.kinds), memory_policy(spec)
         self.embeddings = Embeddings(spec)
         self.from_end = self.position.block_tables()
-        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.dims.layers))
+        self.blocks = nn.ModuleList(Block(one) for one in of_layers)
         self.final_norm = build_norm(spec.norm, spec.dims.model) if spec.final_norm else None
         self.dropout = Dropout(spec.dropout.output)
         self.pooler: Pooler | None = None
@@ -113,7 +118,7 @@ class Network(nn.Module):
         check(self.spec, self.position, inputs, self.dtype)
         form, start = self._memory_form(inputs), self._start(inputs)
         states, found = self._run_blocks(inputs, start, form)
-        pairs, memory = start.shared.scores.pairs, None
+        pairs, memory = start.shared[0].scores.pairs, None
         if self.final_norm is not None:
             states = self.final_norm(states)
         if inputs.output_hidden_states:
@@ -143,13 +148,13 @@ class Network(nn.Module):
         self, inputs: Inputs, start: Start, form: Form | None
     ) -> tuple[Tensor, BlocksFound]:
         """The states after the last block, and what was found on the way."""
-        states, memory, shared = start.states, start.memory, start.shared
-        pairs, found = shared.scores.pairs, BlocksFound()
+        states, memory = start.states, start.memory
+        pairs, found = start.shared[0].scores.pairs, BlocksFound()
         keeps: Keeps = "segments" if memory is None else memory.keeps
         shown = inputs.output_hidden_states or inputs.output_attentions
         # Then nobody reads the states of tokens after the last block.
         predicts_only = pairs.targets is not None and not shown
-        for index, block in enumerate(self.blocks):
+        for index, (block, shared) in enumerate(self._blocks(start)):
             past = LayerMemory() if memory is None else memory.layers[index]
             if self.from_end is not None:
                 states, past = self.from_end(index, states, past, start.mask)
@@ -171,6 +176,18 @@ class Network(nn.Module):
             if result.cross_weights is not None:
                 found.cross_attentions.append(result.cross_weights)
         return states, found
+
+    def _blocks(self, start: Start) -> Iterator[tuple[nn.Module, SharedInputs]]:
+        """Each block with what it shares with those of its kind."""
+        shared = {}
+        for kind, one in zip(self.kinds, start.shared, strict=True):
+            shared.update(dict.fromkeys(kind.layers, one))
+        for index, block in enumerate(self.blocks):
+            yield block, shared[index]
+
+    def kind_of(self, index: int) -> BlockKind:
+        """The kind of a block."""
+        return next(kind for kind in self.kinds if index in kind.layers)
 
     def _memory_form(self, inputs: Inputs) -> Form | None:
         """The form of the memory that comes back, None for no memory (raises InputError)."""
@@ -216,7 +233,8 @@ class Network(nn.Module):
         if memory is not None:
             mask = remembered_mask(memory, padding.real, states)
         targets = inputs.targets()
-        positions = self._locate(inputs, padding, memory, targets)
+        call = self._position_inputs(inputs, padding, memory, targets)
+        positions = self.position.locate(call)
         if self.from_end is not None:
             states = self.from_end.bottom(states, mask)
         token_types, langs = inputs.token_type_ids, inputs.langs
@@ -228,20 +246,26 @@ class Network(nn.Module):
         pairs = Pairs(inputs.shape[1], remembered, targets, inputs.ahead)
         columns = self._columns(pairs, padding, mask)
         vacant = None if memory is None else memory.vacant
-        rules = MaskRules(
-            self.spec,
-            pairs,
-            padding=columns,
-            permutation=inputs.perm_mask,
-            device=states.device,
-            dtype=states.dtype,
-            vacant=vacant,
-        )
-        shared = self._share(inputs, states, memory, positions, rules)
+        real = None
         if padding.real is not None:
             real = pairs.by_row(padding.real[..., None], pairs.whole.rows).squeeze(-1)
-            shared = replace(shared, real=real)
-        return Start(states, memory, mask, positions.seen, shared)
+        shared = []
+        for kind in self.kinds:
+            rules = MaskRules(
+                kind.spec,
+                pairs,
+                padding=columns,
+                permutation=inputs.perm_mask,
+                device=states.device,
+                dtype=states.dtype,
+                vacant=vacant,
+            )
+            seen_by_kind = positions
+            if not kind.whole:
+                seen_by_kind = kind.position.locate(call)
+            one = self._share(kind, inputs, states, memory, seen_by_kind, rules)
+            shared.append(one if real is None else replace(one, real=real))
+        return Start(states, memory, mask, positions.seen, tuple(shared))
 
     def _memory(self, inputs: Inputs, states: Tensor, padding: Padding) -> Memory | None:
         """The memory of the call, or the one that the spec starts with."""
@@ -259,10 +283,10 @@ class Network(nn.Module):
             memory = replace(memory, mask=padding.remembered)
         return memory
 
-    def _locate(
+    def _position_inputs(
         self, inputs: Inputs, padding: Padding, memory: Memory | None, targets: Tensor | None
-    ) -> CallPositions:
-        """The positions of the call."""
+    ) -> PositionInputs:
+        """What the positions of the call are counted from."""
         length = inputs.shape[1]
         keeps: Keeps = "segments"
         seen: Tensor | int = 0
@@ -271,18 +295,16 @@ class Network(nn.Module):
         tokens, filler = None, self.spec.embeddings.tables.tokens.padding
         if inputs.input_ids is not None and filler is not None:
             tokens = inputs.input_ids != filler
-        return self.position.locate(
-            PositionInputs(
-                length=length,
-                entering=self.memory_policy.entering(length, keeps),
-                device=inputs.device,
-                real=padding.real,
-                tokens=tokens,
-                given=inputs.position_ids,
-                targets=targets,
-                memory=memory,
-                seen=seen,
-            )
+        return PositionInputs(
+            length=length,
+            entering=self.memory_policy.entering(length, keeps),
+            device=inputs.device,
+            real=padding.real,
+            tokens=tokens,
+            given=inputs.position_ids,
+            targets=targets,
+            memory=memory,
+            seen=seen,
         )
 
     def _columns(self, pairs: Pairs, padding: Padding, mask: Tensor | None) -> Tensor | None:
@@ -297,14 +319,15 @@ class Network(nn.Module):
 
     def _share(
         self,
+        kind: BlockKind,
         inputs: Inputs,
         states: Tensor,
         memory: Memory | None,
         positions: CallPositions,
         rules: MaskRules,
     ) -> SharedInputs:
-        """Masks, distances and rotations, made once for all blocks."""
-        spec, pairs, dropout = self.spec, rules.pairs, self.spec.dropout
+        """Masks, distances and rotations, made once for all blocks of a kind."""
+        spec, pairs, dropout = kind.spec, rules.pairs, kind.spec.dropout
         scores = (states.shape[0], spec.dims.heads, pairs.rows, pairs.columns)
         drops = self.training and dropout.attention > 0
         choice = choose(states, scores, rules.bytes, drops)
@@ -313,7 +336,7 @@ class Network(nn.Module):
         at_once = inputs.output_attentions or causal or transformed()
         tiles = rules.tiles(at_once or fused)
         rate = dropout.positions if self.training else 0.0
-        distances = self.position.distances(pairs, memory, states, rate)
+        distances = kind.position.distances(pairs, kind.memory(memory), states, rate)
         encoder_mask = inputs.encoder_attention_mask
         if encoder_mask is not None and encoder_mask.dim() == 3:
             encoder_mask = pairs.by_row(encoder_mask, pairs.whole.rows)

@@ -1,12 +1,14 @@
 """The spec: every axis of one network, and the rules that hold between axes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from engine.spec.intact import intact_sections
+from engine.spec.axes.layers import kind_data
+from engine.spec.explain import explain
+from engine.spec.intact import Problem, intact_sections
 from engine.spec.rules import broken_rules
 from engine.spec.sections import Sections
 
@@ -31,10 +33,35 @@ class Spec(Sections):
             }
         )
         object.__setattr__(self, "dims", filled)
+        if self.layers is not None:
+            object.__setattr__(self, "layers", self.layers.shortest(dims.layers))
         # What older specs say twice has agreed with what it follows from.
         object.__setattr__(self, "attention", self.attention.without_repetition())
         object.__setattr__(self, "streams", None)
+        if problems := [*self._kind_problems()]:
+            raise _rule_errors(problems)
         return self
+
+    def _kind_problems(self) -> Iterator[Problem]:
+        """What is wrong with the blocks of each kind of layer."""
+        if self.layers is None:
+            return
+        plain = plain_data(self)
+        for name, changes in self.layers.kinds.items():
+            data = kind_data(plain, name)
+            try:
+                Spec.model_validate(data)
+            except ValidationError as error:
+                for path, text in explain(error, data, Spec):
+                    yield ".".join(("layers.kinds", name, *_within(changes, path))), text
+
+    def of_layers(self) -> tuple["Spec", ...]:
+        """The spec of each block, from the bottom; blocks of one kind have the same one."""
+        if self.layers is None:
+            return (self,) * self.dims.layers
+        plain = plain_data(self)
+        kinds = {name: Spec.model_validate(kind_data(plain, name)) for name in self.layers.kinds}
+        return tuple(kinds[name] for name in self.layers.expanded(self.dims.layers))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain YAML-ready data that `Spec.model_validate` turns back into an equal spec."""
@@ -58,6 +85,13 @@ def rules_of_intact_axes(
     """
     intact = intact_sections(Spec, data, damaged)
     return [(tuple(path.split(".")), text) for path, text in broken_rules(intact)]
+
+
+def _within(changes: Any, path: tuple[str, ...]) -> tuple[str, ...]:
+    """A path of a kind's spec, as far as the kind says it."""
+    if not path or not isinstance(changes, Mapping) or path[0] not in changes:
+        return ()
+    return (path[0], *_within(changes[path[0]], path[1:]))
 
 
 def plain_data(section: BaseModel) -> dict[str, Any]:

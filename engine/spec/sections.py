@@ -34,6 +34,8 @@ class Sections(axes.Axis):
     """The feed-forward half of a block."""
     block: axes.BlockAxis = axes.BlockAxis()
     """How the halves of a block are joined."""
+    layers: axes.Layers | None = None
+    """Blocks that differ; null: all are alike."""
     pooler: axes.Pooler | None = None
     """What a bare backbone gives for the whole text; null: nothing."""
     dropout: axes.Dropout = axes.Dropout()

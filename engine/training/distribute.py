@@ -97,8 +97,8 @@ class Processes:
             )
         # Blocks give views of their keys, which nothing here changes in place.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
-        # Biases that all blocks share belong to no single block.
-        if model.spec.attention.query_bias != "shared":
+        # Parameters that all blocks share belong to no single block.
+        if model.spec.attention.query_bias != "shared" and not model.position.shared:
             for block in model.blocks:
                 fully_shard(block)
         fully_shard(model)

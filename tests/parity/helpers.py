@@ -149,7 +149,8 @@ def _slots(ours: Model, theirs: Mapping[str, Any], layout: Layout) -> Iterator[t
         else ""
     )
     names = [name for name, _ in ours.named_parameters(remove_duplicate=False)]
-    for slot in slots_of(names, ours.spec.heads.default, layout, prefix):
+    owners = {name: tied[0] for tied in shared_names(ours).values() for name in tied}
+    for slot in slots_of(names, ours.spec.heads.default, layout, prefix, owners=owners):
         aliases = [a for a, name in layout.aliases.items() if slot.theirs in (name, prefix + name)]
         for name in (slot.theirs, *aliases, *(prefix + alias for alias in aliases if prefix)):
             if name in theirs:

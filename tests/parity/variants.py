@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import transformers as t
+from transformers.models.smollm3.configuration_smollm3 import SmolLM3Config
+from transformers.models.smollm3.modeling_smollm3 import SmolLM3ForCausalLM, SmolLM3Model
 
 VOCAB, LENGTH, WIDTH, HEADS, LAYERS = 53, 9, 32, 2, 2
 NAMES = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
@@ -21,7 +23,8 @@ class Variant:
     `counts` says how the published code finds positions under padding on the left: it wants them
     `given`, has its `own` rule (the same as ours), counts `columns`, or takes the `longest` row for
     all (ours: each its own). `projects_last`: what it
-    shows as last hidden state went through the head's projection.
+    shows as last hidden state went through the head's projection. `tolerance` in float64 is given
+    where published code has a constant of eight digits.
     """
 
     spec: str
@@ -31,6 +34,7 @@ class Variant:
     counts: str = "given"
     projects_last: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
+    tolerance: float | None = None
 
     def settings(self) -> Any:
         """A tiny config without dropout, attention computed the plain way so that it can be shown."""
@@ -202,6 +206,7 @@ QWEN2 = """
 extends: llama-small
 name: qwen2
 attention: {bias: {query: true, key: true, value: true, output: false}}
+layers: {pattern: [global], kinds: {local: {attention.window: 4096}, global: {}}}
 tokens: {bos: null, eos: null}
 checkpoint:
   huggingface:
@@ -211,8 +216,10 @@ checkpoint:
       attention_bias: null
       mlp_bias: null
       head_dim: null
-      use_sliding_window: {path: "", values: {false: {}}, only: true}
-    ignored: [sliding_window, max_window_layers, layer_types]
+      use_sliding_window: {path: "", values: {true: {}, false: {}}, only: true}
+      layer_types: {path: layers.pattern, entries: {sliding_attention: local, full_attention: global}}
+      sliding_window: layers.kinds.local.attention.window
+    ignored: [max_window_layers]
 """
 
 MISTRAL = """
@@ -349,6 +356,15 @@ OPT_TINY = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYE
             "ffn_dim": 40, "word_embed_proj_dim": WIDTH, "dropout": 0.0, "max_position_embeddings": 40}  # fmt: skip
 FEW_IDS = {"bos_token_id": 0, "eos_token_id": 0}
 LLAMA_TINY = {**NAMES, "num_attention_heads": 4, "num_key_value_heads": 2}
+SMOL_TINY = {**LLAMA_TINY, "num_hidden_layers": 3, "no_rope_layers": [1, 0, 1], "pad_token_id": 0, "bos_token_id": 1,
+             "eos_token_id": 2}  # fmt: skip
+BLOOM_TINY = {
+    "vocab_size": VOCAB,
+    "hidden_size": WIDTH,
+    "n_layer": LAYERS,
+    "n_head": 4,
+    "hidden_dropout": 0.0,
+}
 PHI3_TINY = {**NAMES, "num_attention_heads": 4, "pad_token_id": 0, "eos_token_id": 2}
 LONG = {
     "max_position_embeddings": 40,
@@ -405,6 +421,16 @@ VARIANTS: dict[str, Variant] = {
         {**LLAMA_TINY, "rope_theta": 1000.0, "rope_scaling": {"rope_type": "yarn", "factor": 4.0,
          "original_max_position_embeddings": 40, "beta_fast": 4.0}},
     ),
+    "bloom": Variant("bloom-560m", t.BloomConfig, t.BloomModel, t.BloomForCausalLM, "own", False, BLOOM_TINY, 1e-8),
+    "bloom, three heads": Variant(
+        "bloom-560m", t.BloomConfig, None, t.BloomForCausalLM, "own", False, {**BLOOM_TINY, "n_head": 3, "hidden_size": 24},
+        1e-8,
+    ),
+    "t5 encoder": Variant(
+        "t5-encoder-small", t.T5Config, t.T5EncoderModel, None, "own", False,
+        {"vocab_size": VOCAB, "d_model": WIDTH, "d_kv": 6, "d_ff": 40, "num_layers": LAYERS, "num_heads": HEADS,
+         "dropout_rate": 0.0, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 6},
+    ),
     "roberta": Variant(ROBERTA, t.RobertaConfig, t.RobertaModel, t.RobertaForMaskedLM, "own", False, BERT_TINY),
     "electra": Variant(
         ELECTRA, t.ElectraConfig, t.ElectraModel, t.ElectraForMaskedLM, "given", False, {**BERT_TINY, "embedding_size": 12}
@@ -420,6 +446,12 @@ VARIANTS: dict[str, Variant] = {
         {**OPT_TINY, "do_layer_norm_before": False, "word_embed_proj_dim": 16},
     ),
     "qwen2": Variant(QWEN2, t.Qwen2Config, t.Qwen2Model, t.Qwen2ForCausalLM, "given", False, LLAMA_TINY),
+    "qwen2, local and global": Variant(
+        QWEN2, t.Qwen2Config, None, t.Qwen2ForCausalLM, "given", False,
+        {**LLAMA_TINY, "num_hidden_layers": 3, "use_sliding_window": True, "sliding_window": 3,
+         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    ),
+    "smollm3": Variant("smollm3-3b", SmolLM3Config, SmolLM3Model, SmolLM3ForCausalLM, "given", False, SMOL_TINY),
     "mistral": Variant(
         MISTRAL, t.MistralConfig, t.MistralModel, t.MistralForCausalLM, "given", False, {**LLAMA_TINY, "sliding_window": 4}
     ),

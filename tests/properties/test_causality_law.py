@@ -114,8 +114,8 @@ def test_later_tokens_of_the_order_do_change(spec: Spec, seed: int) -> None:
     """The last token of an order is reached by the first: the law above does not hold because
     nothing is seen.
     """
-    if spec.attention.window or "same_length" in spec.attention.mask:
-        spec = Spec.model_validate({**spec.to_dict(), "attention": {**spec.to_dict()["attention"], "window": None,
+    if spec.attention.window or spec.layers or "same_length" in spec.attention.mask:
+        spec = Spec.model_validate({**spec.to_dict(), "layers": None, "attention": {**spec.to_dict()["attention"], "window": None,
                                     "mask": ["permutation"], "infer_padding": "none"}})  # fmt: skip
     model = built(spec, None, seed=seed)
     order = torch.arange(LENGTH).expand(2, -1)

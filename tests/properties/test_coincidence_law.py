@@ -244,7 +244,7 @@ def test_distances_shared_by_heads_are_distances_of_each_head(spec: Spec, seed: 
 )
 def test_sinusoids_from_the_end_are_sinusoids_counted_backwards(spec: Spec, seed: int) -> None:
     bottom = {**spec.to_dict()["embeddings"], "width": None}
-    data = {**spec.to_dict(), "embeddings": bottom}
+    data = {**spec.to_dict(), "embeddings": bottom, "layers": None}
     output = {**data["heads"]["output"], "tied": False, "tied_projections": False, "kind": "linear",
               "cutoffs": None, "divisor": None}  # fmt: skip
     data["heads"] = {**data["heads"], "output": output}

@@ -47,6 +47,8 @@ def shifts_all_scores_alike(spec: Spec, name: str) -> bool:
     """A key's bias adds the same to all scores of a row, which no softmax notices, unless positions
     turn or read it.
     """
+    if name.startswith("blocks."):
+        spec = spec.of_layers()[int(name.split(".")[1])]
     turned = spec.position.kind in ("rotary", "relative_key_query")
     return name.endswith("attention.key.bias") and (not turned or "cross_attention" in name)
 

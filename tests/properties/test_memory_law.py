@@ -22,6 +22,7 @@ from tests.strategies import (
     family,
     inputs_for,
     valid_specs,
+    widest_window,
 )
 
 LENGTH = 7
@@ -59,7 +60,7 @@ def reaches_back(spec: Spec, length: int) -> bool:
     ):
         return False
     before = memory.length or 0 if memory.initial == "zeros" else 0
-    spans = [attention.window, memory.length if same_length else None, before + length]
+    spans = [widest_window(spec), memory.length if same_length else None, before + length]
     return (
         memory.length is None
         or memory.length >= min(span for span in spans if span is not None) - 1

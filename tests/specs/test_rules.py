@@ -15,11 +15,17 @@ ADAPTIVE = {
     "heads.output.kind": "adaptive",
 }
 RELATIVE = {"position": {"kind": "relative"}}
+BUCKETS = {"kind": "distance_bias", "numbers": "buckets"}
+SLOPES = {"kind": "distance_bias", "numbers": "slopes"}
 CAUSAL = {"attention.mask": ["causal"]}
 
 
 def scaled(kind, **fields):
     return {"position": {"kind": "rotary", "scaling": {"kind": kind, **fields}}}
+
+
+def layered(pattern=("one",), **fields):
+    return {"layers": {"pattern": list(pattern), "kinds": {"one": fields}}}
 
 
 # What is changed in PLAIN, the path that is named, and a part of the sentence.
@@ -283,6 +289,44 @@ BROKEN = [
         "kind linear",
     ),
     ({"tokens.mask": 100}, "tokens.mask", "id 100 is outside the vocabulary of 100"),
+    ({"position": {**SLOPES, "shared": True}}, "position.shared", "nothing to share"),
+    ({"position": {**BUCKETS, "count": 5}}, "position.count", "no two for each side"),
+    ({"position": {**BUCKETS, "max_distance": 8}}, "position.max_distance", "must be above 8"),
+    (layered() | {"position": {**BUCKETS, "shared": True}}, "position.shared", "of one kind"),
+    (layered(pattern=["one", "two"]), "layers.pattern", "no kind 'two' among layers.kinds: one"),
+    (layered(pattern=["one"] * 3), "layers.pattern", "3 names for 2 layers"),
+    (
+        layered() | RELATIVE | {"attention.query_bias": "shared"},
+        "attention.query_bias",
+        "layers of one kind",
+    ),
+    (layered(dims={"inner": 3}), "layers.kinds.one.dims", "sections of its own among attention"),
+    (
+        layered(attention={"mask": []}),
+        "layers.kinds.one.attention.mask",
+        "the same in all layers",
+    ),
+    (layered(position=None), "layers.kinds.one.position", "should be a section"),
+    (
+        layered(position={"kind": "learned", "size": 9}),
+        "layers.kinds.one.position.kind",
+        "no part of a block",
+    ),
+    (
+        layered(position={"base": 3.0}) | {"position": {"kind": "learned", "size": 9}},
+        "position.kind",
+        "no part of a block",
+    ),
+    (
+        layered(norm={"placement": "past"}),
+        "layers.kinds.one.norm.placement",
+        "'past' is not one of",
+    ),
+    (
+        layered(norm={"kind": "rms"}),
+        "layers.kinds.one.norm",
+        "an rms norm has no bias",
+    ),
 ]
 
 

@@ -73,6 +73,10 @@ def _all_hold(spec: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def to_ours(name: str, value: Any, entry: ConfigField) -> Any:
     """Our value for one of theirs (raises CheckpointError for one that the layout has not)."""
+    if entry.entries:
+        return _our_list(name, value, entry)
+    if entry.period is not None and isinstance(value, int):
+        return [entry.period[0]] * (value - 1) + [entry.period[1]]
     for theirs, ours in entry.values.items():
         if type(theirs) is type(value) and theirs == value:
             return ours
@@ -83,10 +87,32 @@ def to_ours(name: str, value: Any, entry: ConfigField) -> Any:
     return value
 
 
-def to_theirs(value: Any, entry: ConfigField, path: str, elsewhere: Container[str]) -> Any:
+def _our_list(name: str, value: Any, entry: ConfigField) -> list[str]:
+    if not isinstance(value, list):
+        raise CheckpointError(f"config.json: {name} should be a list, found {value!r}")
+    for one in value:
+        if one not in entry.entries:
+            known = ", ".join(repr(theirs) for theirs in entry.entries)
+            raise CheckpointError(f"config.json: {name} holds {one!r}; this family has: {known}")
+    return [entry.entries[one] for one in value]
+
+
+def _their_list(value: Any, entry: ConfigField, layers: Any) -> Any:
+    """Their list for ours, begun anew until it has an entry a layer."""
+    theirs = {ours: given for given, ours in reversed(entry.entries.items())}
+    if not isinstance(value, list | tuple) or any(one not in theirs for one in value):
+        return MISSING
+    return [theirs[value[at % len(value)]] for at in range(layers)]
+
+
+def to_theirs(
+    value: Any, entry: ConfigField, path: str, elsewhere: Container[str], layers: Any = None
+) -> Any:
     """Their value for one of ours, MISSING where there is none; `elsewhere` are paths with fields
-    of their own.
+    of their own, `layers` is how many layers there are.
     """
+    if entry.entries:
+        return _their_list(value, entry, layers)
     for theirs, ours in entry.values.items():
         if holds(value, ours, path, elsewhere):
             return theirs

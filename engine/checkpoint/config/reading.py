@@ -67,13 +67,16 @@ class _Reader:
         if found is None:
             return
         key, given = found
+        listed = bool(entry.entries) or entry.period is not None
+        if listed and (given is None or self.read.keys() & set(paths_of(entry))):
+            return  # the class makes the list, or another field has said it
         value = to_ours(key, given, entry)
         self.remarks += self._other_names(entry, key, value)
         for path in paths_of(entry):
             if not path and not isinstance(value, Mapping):
                 raise foreign_value(key, given, entry)
             first, before = self.read.setdefault(path, (key, value))
-            if isinstance(value, Mapping) or first == key:
+            if isinstance(value, Mapping) or first == key or before is None:
                 self.data = with_value(self.data, path, value)
             elif before != value:
                 self.remarks.append(_differ(first, value_at(self.config, first), key, given))

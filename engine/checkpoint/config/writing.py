@@ -40,10 +40,10 @@ def write_config(spec: Mapping[str, Any], layout: Layout) -> Writing:
     for name, entry in fields.items():
         path = path_written(entry, spec)
         value = value_at(spec, path)
-        if is_idle(entry, spec) or value is MISSING:
+        if is_idle(entry, spec) or value is MISSING or entry.period is not None:
             continue
         elsewhere = {at for other, one in fields.items() if other != name for at in paths_of(one)}
-        theirs = to_theirs(value, entry, path, elsewhere)
+        theirs = to_theirs(value, entry, path, elsewhere, value_at(spec, "dims.layers"))
         if theirs is not MISSING:
             writing.config[name] = theirs
             defaults = [other for other in entry.also if other in layout.constants]

@@ -1,6 +1,7 @@
 """How order enters the network: one module a kind, behind one interface (`Position`)."""
 
 from engine.network.positions.counting import PositionInputs
+from engine.network.positions.distance_bias import DistanceBiasPosition
 from engine.network.positions.from_end import FromEndPosition
 from engine.network.positions.learned_relative import LearnedRelativePosition
 from engine.network.positions.position import CallPositions, Position
@@ -29,6 +30,7 @@ KINDS: dict[str, type[Position]] = {
     "relative_key": RelativeKeyPosition,
     "relative_key_query": RelativeKeyPosition,
     "learned_relative": LearnedRelativePosition,
+    "distance_bias": DistanceBiasPosition,
     "from_end": FromEndPosition,
     "rotary": RotaryPosition,
 }

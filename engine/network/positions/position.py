@@ -3,6 +3,7 @@
 b batch, i tokens of the call, m remembered tokens, p predictions, k head width, r distances.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,6 +60,8 @@ class Position:
     """Whether the key of a token stays the same when further tokens come."""
     mirrored = False
     """Whether the second half of a batch has mirrored distances, so that its rows are no equals."""
+    shared: tuple[str, ...] = ()
+    """Names of parameters among the score terms that all blocks share."""
     padding_counts = False
     """Whether padding on the left of a text moves its positions."""
 
@@ -101,3 +104,24 @@ class Position:
     def memory_rotation(self, memory: Memory, device: torch.device) -> Rotation | None:
         """Rotations of remembered tokens."""
         return None
+
+
+class MixedPosition(Position):
+    """The positions of blocks of several kinds, as far as the network asks of all together."""
+
+    def __init__(self, spec: Spec, own: Position, members: Sequence[Position]) -> None:
+        super().__init__(spec)
+        self.own, self.members = own, members
+        self.takes_ids = any(member.takes_ids for member in members)
+        self.rotates = any(member.rotates for member in members)
+        self.keys_stay = all(member.keys_stay for member in members)
+        self.mirrored = any(member.mirrored for member in members)
+        self.padding_counts = any(member.padding_counts for member in (own, *members))
+
+    def locate(self, call: PositionInputs) -> CallPositions:
+        """How many have been given out; the kinds locate what blocks see."""
+        return self.own.locate(call)
+
+    def outgrows(self, before: Tensor | int, after: Tensor | int) -> bool:
+        """Where those of some blocks do."""
+        return any(member.outgrows(before, after) for member in self.members)

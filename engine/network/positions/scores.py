@@ -43,6 +43,8 @@ class Distances:
     """(1 r d) of `lacking`, or (2 r d) where the second half of the batch is mirrored."""
     lacking: DistanceRange | None = None
     """What memory does not hold projected."""
+    dtype: torch.dtype = torch.float32
+    """Of numbers that are made of the steps."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ class ScoreTerms(nn.Module):
         if table.keys is not None:
             terms.append(self._position_term(query, table.keys, table.bias, inputs, tile))
             terms.append(self.key_term(key, table.keys, inputs.pairs, tile))
+        elif table.bias is not None:
+            terms.append(_bias_term(table.bias, inputs.pairs, tile))
         terms.append(self._segment_term(query, inputs, tile))
         return _sum([term for term in terms if term is not None])
 
@@ -217,6 +221,12 @@ class ScoreTerms(nn.Module):
         if not rows:
             return found
         return torch.cat((shift(scores[:, :, :rows, near], columns), found), dim=2)
+
+
+def _bias_term(bias: Tensor, pairs: Pairs, tile: Tile) -> Tensor:
+    """A number a head and distance (h r), put in order by column (1 h i j)."""
+    index = _distance_index(pairs, tile, bias.device)[0]
+    return bias.index_select(1, index.flatten()).unflatten(1, index.shape)[None]
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor | None:

@@ -33,10 +33,12 @@ from engine.spec.axes.embeddings import (
     Tables,
     TokenTable,
 )
+from engine.spec.axes.layers import Layers
 from engine.spec.axes.memory import KeysValues, Memory, NoMemory, Recurrent
 from engine.spec.axes.output import Heads, OutputLayer, Tokens
 from engine.spec.axes.positions import (
     DISTANCE_KINDS,
+    DistanceBiasPosition,
     FromEndPosition,
     LearnedPosition,
     LearnedRelativePosition,
@@ -67,6 +69,7 @@ __all__ = [
     "ConfigField",
     "Depth",
     "Dims",
+    "DistanceBiasPosition",
     "Dropout",
     "DynamicScaling",
     "Embeddings",
@@ -78,6 +81,7 @@ __all__ = [
     "Init",
     "KeysValues",
     "LanguageTable",
+    "Layers",
     "Layout",
     "LearnedPosition",
     "LearnedRelativePosition",

@@ -44,6 +44,12 @@ class ConfigField(Axis):
     at the path; values that are not listed pass unchanged."""
     only: bool = False
     """Whether values that are not listed are refused, as for a field that chooses a section."""
+    entries: dict[Any, str] = {}
+    """Where the field is a list with an entry a layer, their entries with ours; our list may be
+    shorter and begin anew."""
+    period: tuple[str, str] | None = None
+    """Where the field is a number n, which is read and not written: our list has the first of these
+    n - 1 times and the second once."""
     offset: int = 0
     """Added to their number to make ours."""
     under: str | dict[DottedPath, Any] | tuple[dict[DottedPath, Any], ...] | None = None

@@ -91,6 +91,26 @@ class LearnedRelativePosition(Axis):
     """Uses only this many of the nearest rows; null: all."""
 
 
+class DistanceBiasPosition(Axis):
+    """A number a head and distance, added to the scores."""
+
+    kind: Literal["distance_bias"]
+    """Kind of position."""
+    numbers: Literal["buckets", "slopes"]
+    """`buckets` learns a number a head for each bucket of distances (Raffel et al. 2020, 2.1);
+    `slopes` lowers scores by the distance times a slope of the head (Press et al. 2022)."""
+    count: Annotated[int, Field(ge=2, le=2**31 - 1)] = 32
+    """How many buckets there are: half of them for one distance each, the others ever wider."""
+    max_distance: Annotated[int, Field(ge=2, le=2**31 - 1)] = 128
+    """The distance from which on all lie in the last bucket."""
+    two_sided: bool = True
+    """Whether distances ahead have buckets of their own, which then are half of all."""
+    shared: bool = False
+    """Whether all layers have the same buckets (T5)."""
+    steepest: Annotated[float, Field(gt=0.0, le=1000.0)] = 8.0
+    """The slope of the last head is two to the minus this; those before it lie evenly between."""
+
+
 class FromEndPosition(Axis):
     """Positions counted back from the newest token, added to states and remembered states alike
     (types 2 and 3 of the authors' Transformer-XL code).
@@ -124,7 +144,13 @@ class RotaryPosition(Axis):
 
 
 # Positions that add a term to the scores of each pair.
-DISTANCE_KINDS = ("relative", "relative_key", "relative_key_query", "learned_relative")
+DISTANCE_KINDS = (
+    "relative",
+    "relative_key",
+    "relative_key_query",
+    "learned_relative",
+    "distance_bias",
+)
 
 Position = Annotated[
     NoPosition
@@ -133,6 +159,7 @@ Position = Annotated[
     | RelativePosition
     | RelativeKeyPosition
     | LearnedRelativePosition
+    | DistanceBiasPosition
     | FromEndPosition
     | RotaryPosition,
     Field(discriminator="kind"),

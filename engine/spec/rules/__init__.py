@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from engine.spec.intact import Intact, Problem, told_by
-from engine.spec.rules import attention, blocks, embeddings, output, positions
+from engine.spec.rules import attention, blocks, embeddings, layers, output, positions
 from engine.spec.sections import Sections
 
 RULES: tuple[Callable[[Sections], Iterator[Problem]], ...] = (
@@ -15,6 +15,7 @@ RULES: tuple[Callable[[Sections], Iterator[Problem]], ...] = (
     blocks.block,
     output.output,
     output.tokens,
+    layers.layers,
 )
 
 

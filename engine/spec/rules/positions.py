@@ -26,6 +26,7 @@ def position(spec: Sections) -> Iterator[Problem]:
     if kind == "relative" and spec.dims.model % 2:
         yield "dims.model", "relative positions need an even dims.model"
     yield from _from_end(spec)
+    yield from _distance_bias(spec)
     yield from _rotary(spec)
     yield from _counted(spec)
 
@@ -79,6 +80,25 @@ def _from_end(spec: Sections) -> Iterator[Problem]:
         )
     if position.table == "sinusoid" and spec.dims.model % 2:
         yield "dims.model", "sinusoid positions need an even dims.model"
+
+
+def _distance_bias(spec: Sections) -> Iterator[Problem]:
+    position = spec.position
+    if position.kind != "distance_bias":
+        return
+    if position.numbers == "slopes":
+        if position.shared:
+            yield "position.shared", "slopes are no parameters: there is nothing to share"
+        return
+    side = position.count // 2 if position.two_sided else position.count
+    if side < 2 or (position.two_sided and position.count % 2):
+        yield "position.count", f"{position.count} buckets give no two for each side"
+    elif position.max_distance <= side // 2:
+        yield (
+            "position.max_distance",
+            f"{position.max_distance} leaves no distances to the wide buckets: it must be above "
+            f"{side // 2}",
+        )
 
 
 def _rotary(spec: Sections) -> Iterator[Problem]:

@@ -1,0 +1,72 @@
+"""Fields of a config.json that stand in sections, are lists with an entry a layer, or hang on others."""
+
+import json
+from typing import Any
+
+import pytest
+
+from engine import CheckpointError, Spec, load_spec
+from engine.checkpoint.config import left_over, read_config, write_config
+from engine.spec.load import read
+
+
+def spec_of(name: str, config: dict[str, Any]) -> Spec:
+    layout = load_spec(name).checkpoint.huggingface
+    assert layout is not None
+    return load_spec(read_config(config, layout, read(name)).data)
+
+
+def written(spec: Spec) -> dict[str, Any]:
+    layout = spec.checkpoint.huggingface
+    assert layout is not None
+    return json.loads(json.dumps(write_config(spec.to_dict(), layout).config))
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+
+
+@pytest.mark.parametrize(
+    ("given", "back"),
+    [
+        (None, None),
+        ({"type": "linear", "factor": 2.0}, {"rope_type": "linear", "factor": 2.0}),
+        (YARN, YARN),
+        ({**YARN, "beta_fast": 8.0, "beta_slow": 1.0}, {**YARN, "beta_fast": 8.0}),
+    ],
+)
+def test_a_section_is_written_without_what_its_class_takes_anyway(given: Any, back: Any) -> None:
+    spec = spec_of("llama-small", {"rope_scaling": given})
+    assert written(spec)["rope_scaling"] == back
+
+
+def test_a_field_counts_under_what_another_says() -> None:
+    plain = {"factor": 2.0}
+    for kind, trained in (("dynamic", 99), ("yarn", 99)):
+        config = {"rope_scaling": {"rope_type": kind, **plain}, "max_position_embeddings": 99}
+        assert spec_of("llama-small", config).to_dict()["position"]["scaling"]["trained"] == trained
+    config = {"rope_scaling": {"rope_type": "linear", **plain}, "max_position_embeddings": 99}
+    assert "trained" not in spec_of("llama-small", config).to_dict()["position"]["scaling"]
+
+
+def test_what_a_section_says_in_vain_is_told_with_its_place() -> None:
+    layout = load_spec("llama-small").checkpoint.huggingface
+    assert layout is not None
+    assert left_over({"rope_scaling": {"factor": 2.0, "foo": 1}}, layout) == ["rope_scaling.foo"]
+
+
+def test_a_list_becomes_the_shortest_pattern_and_is_written_whole() -> None:
+    config = {"num_hidden_layers": 6, "no_rope_layers": [1, 1, 0, 1, 1, 0]}
+    spec = spec_of("smollm3-3b", config)
+    assert spec.layers is not None and spec.layers.pattern == ("rotary", "rotary", "plain")
+    assert written(spec)["no_rope_layers"] == config["no_rope_layers"]
+    period = {"num_hidden_layers": 6, "no_rope_layer_interval": 3}
+    assert spec_of("smollm3-3b", period).layers == spec.layers
+    both = spec_of("smollm3-3b", {**period, "no_rope_layers": [0, 1] * 3})
+    assert both.layers is not None and both.layers.pattern == ("plain", "rotary")
+
+
+def test_an_entry_that_the_layout_lacks_is_named() -> None:
+    with pytest.raises(CheckpointError, match="no_rope_layers holds 2; this family has: 1, 0"):
+        spec_of("smollm3-3b", {"no_rope_layers": [1, 2]})
+    with pytest.raises(CheckpointError, match="no_rope_layers should be a list, found 3"):
+        spec_of("smollm3-3b", {"no_rope_layers": 3})
