@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check
-# Tests that compare numbers of whole networks.
-NUMERIC := tests/test_machine.py tests/parity tests/properties tests/model tests/training
+# Tests whose numbers depend on the instructions or the threads of products and sums.
+KERNELS := tests/test_machine.py tests/kernels $(addprefix tests/model/test_,int8_weights.py long_inputs.py packing.py \
+	prepack.py threads.py) tests/training/test_loop.py tests/training/run
+NUMERIC := $(KERNELS) tests/parity tests/properties
 QUICK := tests/test_imports.py tests/test_machine.py tests/test_mutations.py tests/specs tests/kernels
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 # What sources are built with: our own, and seqeval, which has no wheel and takes its version from setuptools-scm.
@@ -29,7 +31,7 @@ test-avx2: .venv/ready
 	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(NUMERIC)
 
 test-threads: .venv/ready
-	OMP_NUM_THREADS=4 $(BIN)/python -m pytest tests/test_machine.py tests/training tests/model
+	OMP_NUM_THREADS=4 $(BIN)/python -m pytest $(KERNELS)
 
 # Breaks the engine in thirty ways, and shows which of them no test notices.
 mutations: .venv/ready
