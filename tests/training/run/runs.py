@@ -18,6 +18,7 @@ from engine.training.data.rows import Row, Rows
 from engine.training.distribute import close_processes, open_processes
 from engine.training.objectives.base import make_batch
 from engine.training.recipe.sections import Devices, Evaluate, Optimizer, Save, Schedule
+from engine.training.run import loop
 from engine.training.run.evaluation import HeldOut
 from engine.training.run.feed import Feed, InTurn
 from engine.training.run.loop import Plan, run
@@ -150,12 +151,14 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([__name__, "torch.distributed.fsdp", "torch._dynamo"])
 
 
-def launch(count, **given):
-    """A run in so many processes; returns their exit codes.
+def launch(count, *, each=None, **given):
+    """Runs in so many processes; returns their exit codes.
 
-    One process computes with the threads of this one: other numbers of threads round otherwise.
+    `each` are runs in turn, which share what is given. One process computes with the threads of
+    this one: other numbers of threads round otherwise.
     """
-    given["threads"] = torch.get_num_threads() if count == 1 else 1
+    threads = torch.get_num_threads() if count == 1 else 1
+    runs = [{**given, **run} for run in each or [{}]]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -163,7 +166,7 @@ def launch(count, **given):
     for rank in range(count):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
         place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        started.append(FORKS.Process(target=one_of_several, args=(place, given)))
+        started.append(FORKS.Process(target=one_of_several, args=(place, threads, runs)))
         started[-1].start()
     for process in started:
         process.join(timeout=300)
@@ -183,16 +186,43 @@ def killed_at(number):
     os.fsync = counted
 
 
-def one_of_several(place, given):
-    """What each process of `launch` does."""
-    os.environ.update(place)
-    devices = Devices(shard=given.pop("shard", "none"), compute="cpu")
-    resume, end, kill = (given.pop(name, None) for name in ("resume", "end", "kill"))
-    torch.set_num_threads(given.pop("threads"))
+def held(model, optimizer):
+    """Bytes of weights and of moments on this process."""
+
+    def bytes_of(tensor):
+        return getattr(tensor, "_local_tensor", tensor).nbytes
+
+    weights = sum(bytes_of(parameter) for parameter in model.parameters())
+    states = optimizer.state.values()
+    moments = [state[name] for state in states for name in ("exp_avg", "exp_avg_sq")]
+    return {"weights": weights, "moments": sum(bytes_of(moment) for moment in moments)}
+
+
+def one(processes, *, shard="none", resume=False, end=None, kill=None, **given):
+    """A run among the processes; how much they hold stands in its folder."""
     if kill is not None:
         killed_at(kill)
-    processes = open_processes(devices)
-    made = plan(**given, devices=devices)
+    made, optimizers = plan(**given, devices=Devices(shard=shard, compute="cpu")), []
+    make = loop.make_optimizer
+
+    def noted(*given):
+        optimizers.append(make(*given))
+        return optimizers[0]
+
+    loop.make_optimizer = noted
     with contextlib.suppress(Ends):
-        run(made if end is None else ending(made, end), resume=bool(resume), processes=processes)
+        run(made if end is None else ending(made, end), resume=resume, processes=processes)
+    loop.make_optimizer = make
+    told = json.dumps(held(made.model, optimizers[0]))
+    name = f"held-{processes.count}-{processes.rank}.json"
+    (made.output / name).write_text(told, encoding="utf-8")
+
+
+def one_of_several(place, threads, runs):
+    """What each process of `launch` does."""
+    os.environ.update(place)
+    torch.set_num_threads(threads)
+    processes = open_processes(Devices(compute="cpu"))
+    for given in runs:
+        one(processes, **given)
     close_processes(processes)

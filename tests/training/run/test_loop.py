@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from benchmarks.scaling import memory, sizes_of
 from engine import load_model
 from engine.errors import TrainingError
 from engine.training.recipe.sections import Evaluate, Optimizer, Save
@@ -160,20 +161,51 @@ def test_a_second_run_in_one_folder_is_refused(tmp_path):
         run(plan(tmp_path))
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_run_of_two_processes_goes_on_with_one(tmp_path, stream):
-    given = {"stream": stream, "dropout": False, "rows": 3, "split": 1}
-    if stream:
-        given |= {"rows": 4, "split": 2}
-    whole = plan(tmp_path / "whole", **given)
-    run(whole)
-    assert launch(2, output=tmp_path / "parts", shard="all", end=5, **given) == [0, 0]
-    one = plan(tmp_path / "parts", **{**given, "split": 3 - given["split"]})
-    run(one, resume=True)
-    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), abs=1e-5)
-    lines = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").open()]
-    told = [line["evaluation"]["loss"] for line in lines if "evaluation" in line]
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").open()]
-    assert told == pytest.approx(
-        [line["evaluation"]["loss"] for line in lines if "evaluation" in line], abs=1e-5
-    )
+KINDS = {
+    "ragged": {"rows": 3, "split": 1},
+    "stream": {"rows": 4, "split": 2, "stream": True},
+}
+
+
+@pytest.fixture(scope="module")
+def handed_on(tmp_path_factory):
+    """Runs of two processes that one went on with, and then four; beside each that of one."""
+    folder = tmp_path_factory.mktemp("handed-on")
+    for kind, given in KINDS.items():
+        run(plan(folder / f"whole-{kind}", dropout=False, **given))
+    each = [{"output": folder / kind, **given} for kind, given in KINDS.items()]
+    assert launch(2, each=each, dropout=False, shard="all", end=3) == [0, 0]
+    for kind, given in KINDS.items():
+        one = plan(folder / kind, dropout=False, **{**given, "split": 3 - given["split"]})
+        with pytest.raises(Ends):
+            run(ending(one, 5), resume=True)
+    each = [{**given, "split": None} for given in each]
+    assert launch(4, each=each, dropout=False, shard="all", resume=True) == [0] * 4
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_two_processes_goes_on_with_one_and_with_four(handed_on, kind):
+    parts, whole = handed_on / kind, handed_on / f"whole-{kind}"
+    assert losses(parts) == pytest.approx(losses(whole), abs=1e-5)
+    assert evaluations(parts) == pytest.approx(evaluations(whole), abs=1e-5)
+    assert len(evaluations(parts)) == 2
+
+
+def evaluations(output):
+    lines = [json.loads(line) for line in (output / "log.jsonl").open()]
+    return [line["evaluation"]["loss"] for line in lines if "evaluation" in line]
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_shards_are_as_large_as_the_arithmetic_says(handed_on, count):
+    model = plan(handed_on / "other").model
+    sizes = sizes_of(model)
+    expected = memory(model.spec, sizes, count, 1, 1, recompute=False)
+    files = sorted((handed_on / "ragged").glob(f"held-{count}-*.json"))
+    found = [json.loads(path.read_text("utf-8")) for path in files]
+    assert len(found) == count
+    assert sum(one["weights"] for one in found) == count * expected.weights
+    assert sum(one["moments"] for one in found) == count * expected.moments
+    # Rows that do not divide lie on the first processes.
+    assert max(one["weights"] for one in found) == pytest.approx(expected.weights, rel=0.1)

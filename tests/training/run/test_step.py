@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from engine.training.recipe.sections import Devices, Optimizer, Schedule
 from engine.training.run.curve import MOST, Curve
 from engine.training.run.feed import Feed
 from engine.training.run.loop import run
-from engine.training.run.step import Step
+from engine.training.run.step import Step, forward
 from engine.training.schedules import rate_at
 from tests.training.run.runs import SMALL, Around, Causal, RandomRows, plan, weights
 
@@ -40,6 +41,31 @@ def test_a_split_batch_gives_the_step_of_the_whole(split, whole):
     assert one.loss == pytest.approx(other.loss, abs=1e-6)
     for name, value in weights(before).items():
         torch.testing.assert_close(value, weights(after)[name], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("parts", [2, 8])
+@pytest.mark.parametrize("by", ["split", "processes"])
+def test_rows_of_one_and_of_500_targets_count_by_target(by, parts):
+    rows = RandomRows(8)
+    rows.lengths = np.array([2, 501] * 4)
+    rows.ids = [np.resize(ids, length) for ids, length in zip(rows.ids, rows.lengths, strict=True)]
+
+    def gradients(split, count):
+        model = small().double()
+        feed = Feed(rows, Around(rows, 8), Causal(), lambda _: None, split)
+        shares = [feed.at(0, Processes(rank, count)) for rank in range(count)]
+        batches = [portion.batch for share in shares for portion in share]
+        of = sum(batch.targets for batch in batches)
+        for batch in batches:
+            forward(model, batch, "float32", of=of).loss.backward()
+        return of, [p.grad for p in model.parameters() if p.grad is not None]
+
+    of, whole = gradients(None, 1)
+    split, count = (8 // parts, 1) if by == "split" else (None, parts)
+    found = gradients(split, count)
+    assert of == found[0] == 4 + 4 * 500
+    for one, other in zip(whole, found[1], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)
 
 
 def test_processes_with_fewer_rows_take_as_many_calls_without_weight():
