@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 
@@ -47,7 +47,7 @@ class Team:
             failed = (0, error)
         _, ending = self._exchange({}, failed)
         if ending is not None:
-            raise ending
+            self._end(ending)
         return found  # type: ignore[return-value]
 
     def work_through(
@@ -77,7 +77,7 @@ class Team:
             ready, ending = self._exchange(lines, failed)
             self.together(partial(write, ready, size_read))
             if ending is not None:
-                raise ending
+                self._end(ending)
 
     def _rounds(self, texts: Iterator[str], size: int) -> Iterator[list[Chunk]]:
         """The batches between two exchanges; the last list, which is empty, is seen by all."""
@@ -131,6 +131,18 @@ class Team:
         if self.processes.first and codes[rank] == EXPECTED_ERROR:
             return ready, InputError(parts[rank][1])
         return ready, typer.Exit(EXIT_CODES[codes[rank]])
+
+    def _end(self, ending: BaseException) -> NoReturn:
+        """End with all others: a launcher stops the rest when the first one has gone, and the
+        message has to be told before.
+        """
+        if self.alone:
+            raise ending
+        if _kind(ending) == EXPECTED_ERROR:
+            typer.echo(told(ending), err=True)
+            ending = typer.Exit(EXIT_CODES[EXPECTED_ERROR])
+        self.processes.wait()
+        raise ending
 
     def common_seed(self) -> int:
         """A random seed, the same on all processes."""
