@@ -200,22 +200,19 @@ def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
     """
     if type(weight) not in _PLAIN or type(states) not in _PLAIN or watched():
         return False
-    if not tuning().onednn or not (states.is_cpu and states.dtype == weight.dtype):
-        return False
-    if states.dtype == torch.float32 and not _onednn_pays(states, weight):
-        return False
-    return "plain" in onednn_forms(states.dtype) and not torch.is_autocast_enabled("cpu")
-
-
-def _onednn_pays(states: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's product in float32 is faster than torch's own for so many rows."""
     now = tuning()
-    least, most = now.onednn_multiplications, now.onednn_rows
-    if torch.get_num_threads() == 1:
-        least, most = now.onednn_multiplications_with_one_thread, now.onednn_rows_with_one_thread
-    if states.numel() * weight.shape[0] < least:
+    if not now.onednn or not (states.is_cpu and states.dtype == weight.dtype):
         return False
-    return most == 0 or states.numel() <= most * weight.shape[1]
+    if states.dtype == torch.float32:
+        least, most = now.onednn_multiplications, now.onednn_rows
+        if torch.get_num_threads() == 1:
+            least = now.onednn_multiplications_with_one_thread
+            most = now.onednn_rows_with_one_thread
+        if states.numel() * weight.shape[0] < least:
+            return False
+        if most and states.numel() > most * weight.shape[1]:
+            return False
+    return "plain" in onednn_forms(states.dtype) and not torch.is_autocast_enabled("cpu")
 
 
 def _learns(*tensors: Tensor | None) -> bool:

@@ -149,7 +149,7 @@ class Attention(_Projections):
             tiling=shared.tiling,
             softmax=self._softmax(shared),
         )
-        return linear(self.output, _merge(mixed)), memory, weights
+        return linear(self.output, mixed.transpose(1, 2).flatten(-2)), memory, weights
 
     def _terms(
         self, shared: SharedInputs, table: DistanceTable, query: Tensor, key: Tensor, tile: Tile
@@ -209,7 +209,7 @@ class CrossAttention(_Projections):
         softmax = replace(softmax, causal=False, unfused=False, head_mask=shared.cross_head_mask)
         mixed, weights = attend_whole(query, key, value, None, shared.encoder_mask, softmax)
         memory = LayerMemory(cross_keys=key, cross_values=value)
-        return linear(self.output, _merge(mixed)), memory, weights
+        return linear(self.output, mixed.transpose(1, 2).flatten(-2)), memory, weights
 
 
 def _split(states: Tensor, heads: int) -> Tensor:
@@ -217,8 +217,3 @@ def _split(states: Tensor, heads: int) -> Tensor:
     small product.
     """
     return states.view(*states.shape[:-1], heads, states.shape[-1] // heads).transpose(1, 2)
-
-
-def _merge(states: Tensor) -> Tensor:
-    """b h i k -> b i (h k)."""
-    return states.transpose(1, 2).flatten(-2)

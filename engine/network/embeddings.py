@@ -24,7 +24,6 @@ class TokenEmbedding(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         tokens, model = spec.embeddings.tables.tokens, spec.embedding_width
-        self.padding = tokens.padding
         width = tokens.width or model
         self.cutoffs = (0, *(tokens.cutoffs if tokens.divisor > 1 else ()), spec.dims.vocab)
         sizes = [end - start for start, end in zip(self.cutoffs, self.cutoffs[1:], strict=False)]
@@ -32,6 +31,11 @@ class TokenEmbedding(nn.Module):
         self.tables = Parameters(
             nn.Parameter(torch.empty(size, wide)) for size, wide in zip(sizes, widths, strict=True)
         )
+        # Where the padding id lies in each table; its row gets no gradient.
+        self.padding_rows: list[int | None] = [None] * len(sizes)
+        for cluster, start in enumerate(self.cutoffs[:-1]):
+            if tokens.padding is not None and start <= tokens.padding < start + sizes[cluster]:
+                self.padding_rows[cluster] = tokens.padding - start
         projected = tokens.divisor > 1 or width != model
         self.projections = Parameters(
             nn.Parameter(torch.empty(model, wide)) for wide in widths if projected
@@ -42,7 +46,7 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         if len(self.tables) == 1:
-            vectors = functional.embedding(ids, self.tables[0], padding_idx=self.padding_row(0))
+            vectors = functional.embedding(ids, self.tables[0], padding_idx=self.padding_rows[0])
             return self._project(vectors, 0) if len(self.projections) else vectors
         states = self.projections[0].new_zeros(*ids.shape, self.projections[0].shape[0])
         for cluster in range(len(self.tables)):
@@ -50,19 +54,10 @@ class TokenEmbedding(nn.Module):
             inside = (ids >= start) & (ids < end)
             rows = torch.where(inside, ids - start, 0)
             vectors = functional.embedding(
-                rows, self.tables[cluster], padding_idx=self.padding_row(cluster)
+                rows, self.tables[cluster], padding_idx=self.padding_rows[cluster]
             )
             states = torch.where(inside[..., None], self._project(vectors, cluster), states)
         return states
-
-    def padding_row(self, cluster: int) -> int | None:
-        """Where the padding id lies in the table of a cluster, or None."""
-        start, end = self.cutoffs[cluster], self.cutoffs[cluster + 1]
-        return (
-            self.padding - start
-            if self.padding is not None and start <= self.padding < end
-            else None
-        )
 
     def _project(self, vectors: Tensor, cluster: int) -> Tensor:
         if not len(self.projections):

@@ -19,6 +19,8 @@ class BlockKind:
     """Where its blocks stand."""
     whole: bool
     """Whether all blocks are of this kind."""
+    content_only: bool
+    """Whether their scores are products of queries and keys, and nothing else."""
 
     def memory(self, memory: Memory | None) -> Memory | None:
         """What these blocks remember."""
@@ -36,7 +38,8 @@ def block_kinds(spec: Spec, of_layers: tuple[Spec, ...]) -> tuple[BlockKind, ...
     for indices in layers.values():
         one = of_layers[indices[0]]
         whole = len(layers) == 1
-        kinds.append(BlockKind(one, build_position(one), tuple(indices), whole))
+        content_only = set(one.score_terms) == {"content"}
+        kinds.append(BlockKind(one, build_position(one), tuple(indices), whole, content_only))
     return tuple(kinds)
 
 

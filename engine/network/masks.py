@@ -202,7 +202,8 @@ class MaskRules:
         """How much the mask of all pairs takes; 0 for one that is a row for each text."""
         by_pair = self.permutation is not None
         by_pair = by_pair or (self.padding is not None and self.padding.dim() == 3)
-        if set(self.spec.attention.rules) <= {"padding"} and not by_pair:
+        attention = self.spec.attention
+        if set(attention.mask) <= {"padding"} and attention.window is None and not by_pair:
             return 0
         given = (self.padding, self.permutation, self.pairs.targets, self.vacant)
         batch = max(1 if tensor is None else tensor.shape[0] for tensor in given)
@@ -213,8 +214,8 @@ class MaskRules:
 
         Sizes are read where they may be.
         """
-        rules = set(self.spec.attention.rules)
-        if rules - {"padding"} != {"causal"} or set(self.spec.score_terms) != {"content"}:
+        attention = self.spec.attention
+        if set(attention.mask) - {"padding"} != {"causal"} or attention.window is not None:
             return False
         if self.padding is not None:
             return False

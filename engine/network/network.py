@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.errors import InputError
 from engine.kernels.allocation import return_large_buffers
-from engine.kernels.attention import Tiling, additive, choose
+from engine.kernels.attention import AdditiveMask, Tiling, additive, choose
 from engine.kernels.dropout import Dropout
 from engine.kernels.watched import transformed
 from engine.memory import (
@@ -34,9 +34,8 @@ from engine.network.kinds import BlockKind, block_kinds, position_of
 from engine.network.masks import MaskRules, Pairs
 from engine.network.norms import build_norm
 from engine.network.outputs import Output
-from engine.network.positions import CallPositions, PositionInputs
+from engine.network.positions import CallPositions, PositionInputs, ScoreInputs
 from engine.network.positions.scores import score_inputs
-from engine.parameters.offloading import device_of
 from engine.spec import Spec
 
 
@@ -105,8 +104,13 @@ class Network(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
-        return device_of(self)
+        """Where the network computes: where its first parameter is, or is brought to."""
+        name, parameter = next(self.named_parameters())
+        if parameter.is_meta:  # accelerate holds it elsewhere, and brings it for a call
+            hook: Any = getattr(self.get_submodule(name.rpartition(".")[0]), "_hf_hook", None)
+            if getattr(hook, "execution_device", None) is not None:
+                return torch.device(hook.execution_device)
+        return parameter.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -227,7 +231,8 @@ class Network(nn.Module):
         padding = inputs.read_padding(self.spec)
         states = inputs.inputs_embeds
         if states is None:
-            states = self.embeddings.embed(inputs.ids)
+            assert inputs.input_ids is not None  # one of the two is there
+            states = self.embeddings.embed(inputs.input_ids)
         memory = self._memory(inputs, states, padding)
         mask = padding.real
         if memory is not None:
@@ -239,11 +244,13 @@ class Network(nn.Module):
             states = self.from_end.bottom(states, mask)
         token_types, langs = inputs.token_type_ids, inputs.langs
         states = self.embeddings(states, positions.rows, token_types, langs, padding.real)
+        ahead = 0
         if targets is not None:
+            ahead = inputs.ahead
             rows = self.embeddings.query_rows(states.shape[0], targets.shape[1])
             states = torch.cat((states, rows), dim=1)
         remembered = 0 if memory is None else memory.length
-        pairs = Pairs(inputs.shape[1], remembered, targets, inputs.ahead)
+        pairs = Pairs(inputs.shape[1], remembered, targets, ahead)
         columns = self._columns(pairs, padding, mask)
         vacant = None if memory is None else memory.vacant
         real = None
@@ -331,20 +338,21 @@ class Network(nn.Module):
         scores = (states.shape[0], spec.dims.heads, pairs.rows, pairs.columns)
         drops = self.training and dropout.attention > 0
         choice = choose(states, scores, rules.bytes, drops)
-        causal = rules.is_triangle(memory) and not (choice.unfused and choice.large)
-        fused = set(spec.score_terms) == {"content"} and not choice.large
+        causal = kind.content_only and rules.is_triangle(memory)
+        causal = causal and not (choice.unfused and choice.large)
+        fused = kind.content_only and not choice.large
         at_once = inputs.output_attentions or causal or transformed()
         tiles = rules.tiles(at_once or fused)
         rate = dropout.positions if self.training else 0.0
-        distances = kind.position.distances(pairs, kind.memory(memory), states, rate)
-        encoder_mask = inputs.encoder_attention_mask
-        if encoder_mask is not None and encoder_mask.dim() == 3:
-            encoder_mask = pairs.by_row(encoder_mask, pairs.whole.rows)
-        elif encoder_mask is not None:
-            encoder_mask = encoder_mask[:, None]
-        seen = None if encoder_mask is None else encoder_mask[:, None] > 0
+        terms = ScoreInputs(pairs)
+        if not kind.content_only:
+            distances = kind.position.distances(pairs, kind.memory(memory), states, rate)
+            terms = score_inputs(spec, pairs, distances, inputs.token_type_ids, states.device)
+        encoder_mask = None
+        if inputs.encoder_attention_mask is not None:
+            encoder_mask = _encoder_mask(inputs.encoder_attention_mask, pairs, states.dtype)
         return SharedInputs(
-            scores=score_inputs(spec, pairs, distances, inputs.token_type_ids, states.device),
+            scores=terms,
             tiling=Tiling(
                 rules.mask(causal, tiles), tiles, recompute=self._recomputes and self.training
             ),
@@ -353,7 +361,7 @@ class Network(nn.Module):
             query_rotation=positions.query_rotation,
             key_rotation=positions.key_rotation,
             encoder_states=inputs.encoder_hidden_states,
-            encoder_mask=additive(seen, states.dtype),
+            encoder_mask=encoder_mask,
             keep_weights=inputs.output_attentions,
         )
 
@@ -377,6 +385,15 @@ class Network(nn.Module):
         if self.spec.attention.cross_head_mask != "shared":
             cross = _of_layer(inputs.cross_head_mask, index, self.dtype)
         return replace(shared, head_mask=mask, cross_head_mask=cross)
+
+
+def _encoder_mask(mask: Tensor, pairs: Pairs, dtype: torch.dtype) -> AdditiveMask | None:
+    """The mask of cross-attention from that of a call, (b s) or (b i s)."""
+    if mask.dim() == 3:
+        rows = pairs.by_row(mask, pairs.whole.rows)
+    else:
+        rows = mask[:, None]
+    return additive(rows[:, None] > 0, dtype)
 
 
 def _by_stream(values: Tensor, pairs: Pairs, axis: int) -> tuple[Tensor, ...]:

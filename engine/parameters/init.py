@@ -63,7 +63,7 @@ def _fill(
             init.kind,
             generator,
         )
-        row = module.padding_row(index) if isinstance(module, TokenEmbedding) else None
+        row = module.padding_rows[index] if isinstance(module, TokenEmbedding) else None
         if isinstance(module, LearnedTable):
             row = module.padding
         if row is not None:

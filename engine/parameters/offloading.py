@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-import torch
 from torch import nn
 
 P = ParamSpec("P")
@@ -42,16 +41,6 @@ class Parameters(nn.ParameterList):
     @with_weights
     def __getitem__(self, index: Any) -> Any:
         return super().__getitem__(index)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where a model computes: that of its first parameter, or the one to which it is brought."""
-    name, parameter = next(model.named_parameters())
-    if parameter.is_meta:
-        hook: Any = getattr(model.get_submodule(name.rpartition(".")[0]), "_hf_hook", None)
-        if getattr(hook, "execution_device", None) is not None:
-            return torch.device(hook.execution_device)
-    return parameter.device
 
 
 def gather_for(module: nn.Module, *methods: str) -> None:

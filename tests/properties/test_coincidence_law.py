@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, Spec
-from engine.network.positions.sinusoid import sinusoid
+from engine.network.positions.table import sinusoid
 from tests.strategies import (
     agree,
     answer,

@@ -18,6 +18,7 @@ MASKS = (
     "encoder_attention_mask",
 )  # fmt: skip
 STATES = ("inputs_embeds", "encoder_hidden_states")
+FLAGS = ("output_hidden_states", "output_attentions")
 # What a spec may have no axis for.
 AXES = (
     "token_type_ids", "langs", "position_ids", "perm_mask", "target_mapping",
@@ -66,12 +67,6 @@ class Inputs:
         given = self.input_ids if self.input_ids is not None else self.inputs_embeds
         assert given is not None
         return given.shape[0], given.shape[1]
-
-    @property
-    def ids(self) -> Tensor:
-        """The ids of the tokens, where these are not given as vectors."""
-        assert self.input_ids is not None
-        return self.input_ids
 
     @property
     def device(self) -> torch.device:

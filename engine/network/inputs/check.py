@@ -8,7 +8,7 @@ from engine.arguments import check_flag, check_vectors, expect, in_range
 from engine.errors import InputError
 from engine.memory import Form, check_is_memory, check_memory
 from engine.network.inputs.axes import check_axes
-from engine.network.inputs.call import ARGUMENTS, AXES, MASKS, STATES, Inputs
+from engine.network.inputs.call import ARGUMENTS, AXES, FLAGS, MASKS, STATES, Inputs
 from engine.network.inputs.masks import check_masks
 from engine.network.positions import Position
 from engine.spec import Spec
@@ -23,8 +23,9 @@ def check(spec: Spec, position: Position, inputs: Inputs, dtype: torch.dtype) ->
         raise InputError("give exactly one of input_ids and inputs_embeds")
     if inputs.memory is not None:
         check_is_memory(inputs.memory)
-    for name in ("output_hidden_states", "output_attentions"):
-        check_flag(name, getattr(inputs, name))
+    for name in FLAGS:
+        if getattr(inputs, name) is not False:
+            check_flag(name, getattr(inputs, name))
     _check_tokens(spec, position, inputs)
     given = {name for name in ARGUMENTS if getattr(inputs, name) is not None}
     if not given.isdisjoint(AXES):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from engine.memory import LayerMemory
 from engine.network.positions.position import BlockTables, Position
-from engine.network.positions.sinusoid import sinusoid
+from engine.network.positions.table import sinusoid
 from engine.parameters.offloading import Parameters
 from engine.spec import Spec, axes
 

@@ -20,7 +20,7 @@ from engine.network.positions.scores import (
     ScoreInputs,
     ScoreTerms,
 )
-from engine.network.positions.sinusoid import sinusoid
+from engine.network.positions.table import sinusoid
 from engine.spec import Spec, axes
 
 

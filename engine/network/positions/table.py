@@ -1,5 +1,7 @@
 """Rows of a table added to token vectors: learned, or sines and cosines."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -7,8 +9,25 @@ from engine.errors import InputError
 from engine.kernels.watched import transformed
 from engine.network.positions.counting import PositionInputs, count_positions
 from engine.network.positions.position import CallPositions, Position
-from engine.network.positions.sinusoid import sinusoid
 from engine.spec import Spec, axes
+
+
+def sinusoid(positions: Tensor, width: int, basis: str) -> Tensor:
+    """Sines and cosines of positions (...) as (... width), float32 (Vaswani et al. 2017, 3.5).
+
+    `interleaved` alternates sine and cosine; `half_split` puts all sines first; `tensor2tensor`
+    does so with frequencies spread to the last one.
+    """
+    half = width // 2
+    steps = torch.arange(half, dtype=torch.float32, device=positions.device)
+    if basis == "tensor2tensor":
+        frequencies = torch.exp(steps * -(math.log(10000) / (half - 1)))
+    else:
+        frequencies = 1 / torch.pow(10000, 2 * steps / width)
+    angles = positions.float()[..., None] * frequencies
+    if basis == "interleaved":
+        return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)
 
 
 class LearnedTable(nn.Module):
@@ -78,11 +97,8 @@ class _TablePosition(Position):
         else:
             positions = call.given
             rows = positions if self.given_are_rows else positions + self.start
-        if not transformed() and rows.device.type != "meta":
-            self._check(rows, positions)
-        return CallPositions(seen, rows=rows)
-
-    def _check(self, rows: Tensor, positions: Tensor) -> None:
+        if transformed() or rows.device.type == "meta":  # values are not to be read
+            return CallPositions(seen, rows=rows)
         last = int(rows.max())
         if self.size is not None and last >= self.size:
             raise InputError(
@@ -92,6 +108,7 @@ class _TablePosition(Position):
             )
         if int(rows.min()) < 0:
             raise InputError(f"position_ids holds {int(positions.min())}: positions count from 0")
+        return CallPositions(seen, rows=rows)
 
 
 class LearnedPosition(_TablePosition):
