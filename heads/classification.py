@@ -38,6 +38,8 @@ class SequenceClassification(Summary):
         """Of sequence_classification."""
 
         problem_type: ProblemType | None = None
+        """Null reads it off each call: one label means regression, integers one label a text, else
+        several."""
 
     inputs = frozenset({"labels", "cls_index"})
 
@@ -97,14 +99,12 @@ class TokenClassification(Head):
     inputs = frozenset({"labels", "num_items_in_batch"})
 
     class Options(LabelOptions):
-        """Of token_classification.
-
-        `dropout` null is the spec's residual dropout; `ignore_padding` takes labels at masked
-        tokens as -100.
-        """
+        """Of token_classification."""
 
         dropout: Probability | None = None
+        """Dropout before the last layer; null: the spec's residual dropout."""
         ignore_padding: bool = True
+        """Whether labels at masked tokens count as -100."""
 
     def __init__(self, spec: Spec, options: Options) -> None:
         super().__init__(spec, options)

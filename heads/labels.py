@@ -11,13 +11,14 @@ from engine.network.head import HeadOptions
 
 
 class LabelOptions(HeadOptions):
-    """How many labels there are, and their names both ways, as config.json has them (default: as
-    many as named, or 2).
-    """
+    """How many labels there are, and their names both ways, as config.json has them."""
 
     num_labels: PositiveInt = 2
+    """How many labels there are; where it is left out, as many as `id2label` names, or 2."""
     id2label: dict[int, str] | None = None
+    """The name of each label id."""
     label2id: dict[str, int] | None = None
+    """The id of each name."""
 
     @model_validator(mode="before")
     @classmethod

@@ -18,31 +18,31 @@ from heads.losses import one_a_row
 
 
 class PlacePooling(HeadOptions):
-    """The last or first state, or the mean of all.
-
-    `padding: counted` takes places as they come, padded or not (as published for XLNet and XLM);
-    `left_out` takes real tokens only, whatever the padding side; `from_first` calls everything from
-    a row's first padding on padding, and nothing in a row that begins with it (as published for
-    Transformer-XL).
-    """
+    """The last or first state, or the mean of all."""
 
     kind: Literal["last", "first", "mean"]
+    """Which state."""
     padding: Literal["counted", "left_out", "from_first"] = "counted"
+    """`counted` takes places as they come, padded or not (as published for XLNet and XLM); `left_out`
+    takes real tokens only, whatever the padding side; `from_first` calls everything from a row's
+    first padding on padding, and nothing in a row that begins with it (as published for
+    Transformer-XL)."""
 
 
 class IndexPooling(HeadOptions):
     """`cls_index`: the place that the call gives for each row, else the last one."""
 
     kind: Literal["cls_index"]
+    """Kind of pooling."""
 
 
 class TokenPooling(HeadOptions):
-    """The classification token wherever it stands: the first with this `id` (null: the spec's
-    tokens.classification).
-    """
+    """The first classification token, wherever it stands."""
 
     kind: Literal["token"]
+    """Kind of pooling."""
     id: NonNegativeInt | None = None
+    """The token's id; null: `tokens.classification`."""
 
     def problems(self, spec: Spec) -> Iterator[tuple[str, str]]:
         token = self.token(spec)
@@ -60,11 +60,11 @@ class TokenPooling(HeadOptions):
 
 
 class ModulePooling(HeadOptions):
-    """`pooler`: the body's pooler (spec.pooler). `attn`: a learned query that attends to the real
-    tokens.
-    """
+    """A module makes the vector."""
 
     kind: Literal["pooler", "attn"]
+    """`pooler`: the body's pooler (`pooler` of the spec). `attn`: a learned query that attends to
+    the real tokens."""
 
     def problems(self, spec: Spec) -> Iterator[tuple[str, str]]:
         if self.kind == "pooler" and spec.pooler is None:

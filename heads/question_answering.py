@@ -130,11 +130,14 @@ class BeamQuestionAnswering(Head):
     """
 
     class Options(HeadOptions):
-        """Of beam_question_answering; `pooling` null takes the token that has seen the whole text."""
+        """Of beam_question_answering."""
 
         start_n_top: PositiveInt = 5
+        """How many starts are tried."""
         end_n_top: PositiveInt = 5
+        """How many ends are tried with each of them."""
         pooling: AnyPooling | None = None
+        """What the answerability is read from; null: the token that has seen the whole text."""
 
     inputs = frozenset(
         {"start_positions", "end_positions", "is_impossible", "cls_index", "p_mask", "output_spans"}

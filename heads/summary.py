@@ -15,21 +15,24 @@ from heads.pooling import AnyPooling, Pooling
 
 
 class SummaryOptions(LabelOptions):
-    """From one pooled vector to scores: dropout, projection, activation, dropout, output layer.
-
-    `pooling` null takes the token that has seen the whole text. Dropouts of null are the spec's
-    residual dropout. The projection is as wide as the model, or as many as there are labels;
-    `output: false` leaves the last layer out, so that the projection has to give the labels (XLM).
-    """
+    """From one pooled vector to scores: dropout, projection, activation, dropout, output layer."""
 
     pooling: AnyPooling | None = None
+    """What becomes the vector; null: the token that has seen the whole text."""
     first_dropout: Probability | None = None
+    """Dropout of the vector; null: the spec's residual dropout."""
     projection: bool = False
+    """Whether a dense layer follows, as wide as the model."""
     projection_to_labels: bool = False
+    """Whether that layer is as wide as there are labels."""
     activation: Activation | None = None
+    """What follows the projection; null: nothing."""
     last_dropout: Probability | None = 0.0
+    """Dropout before the last layer; null: the spec's residual dropout."""
     output: bool = True
+    """Whether there is a last layer; without it the projection has to give the labels (XLM)."""
     output_bias: bool = True
+    """Whether that layer has a bias."""
 
 
 class Summary(Head):

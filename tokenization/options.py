@@ -44,23 +44,24 @@ def _or_text(schema: dict[str, Any]) -> None:
 
 
 class AddedToken(Section):
-    """A token that is never split, with the way in which it is found in a text.
-
-    `lstrip` and `rstrip` swallow the white space on that side; `single_word` refuses a match inside
-    a word; `normalized` lower-cases the token itself where the tokenizer lower-cases text;
-    `special` hides it from `decode(skip_special_tokens=True)`; `id` is its place in the vocabulary
-    (none: the vocabulary's own place for it, or the next free one).
-    """
+    """A token that is never split, with the way in which it is found in a text."""
 
     model_config = ConfigDict(json_schema_extra=_or_text)
 
     content: str = Field(min_length=1)
+    """The text of the token."""
     lstrip: bool = False
+    """Whether it swallows white space before it."""
     rstrip: bool = False
+    """Whether it swallows white space behind it."""
     single_word: bool = False
+    """Whether it is not found inside a word."""
     normalized: bool = False
+    """Whether the token itself becomes small where the tokenizer lower-cases text."""
     special: bool = True
+    """Whether `skip_special_tokens` leaves it out in decoding."""
     id: int | None = Field(default=None, ge=0)
+    """Its id; null: that of the vocabulary, or the next one that is free."""
 
     @model_validator(mode="before")
     @classmethod
@@ -74,13 +75,21 @@ class SpecialTokens(Section):
     """The special tokens by their role; `additional` have none, but are never split either."""
 
     bos: AddedToken | None = None
+    """Begins a text."""
     eos: AddedToken | None = None
+    """Ends a text."""
     unk: AddedToken | None = None
+    """Stands for what the vocabulary lacks."""
     sep: AddedToken | None = None
+    """Ends each of two texts."""
     pad: AddedToken | None = None
+    """Fills shorter rows."""
     cls: AddedToken | None = None
+    """Its state stands for the whole text."""
     mask: AddedToken | None = None
+    """Hides a token."""
     additional: tuple[AddedToken, ...] = ()
+    """Further ones, without a role."""
 
     def in_order(self) -> tuple[AddedToken, ...]:
         """All of them without repeats, in the order in which missing ones receive new ids."""
@@ -101,14 +110,17 @@ class Format(Section):
     """How one text (`A`) or two (`A`, `B`) become a sequence: places written left to right as
     `what:type`.
 
-    `what` is `A`, `B`, a part of SpecialTokens (`sep`, `cls`, …) or `start`; `type` is the token
-    type (0 where it is left out). `start` stands for the part that the field `start` names: XLM's
-    authors begin with `</s>` (facebookresearch/XLM issues 43 and 130), transformers with `<s>`.
+    `what` is `A`, `B`, a role of `special_tokens` (`sep`, `cls`, …) or `start`; `type` is the token
+    type (0 where it is left out).
     """
 
     single: str = "A"
+    """Places of one text."""
     pair: str = "A B:1"
+    """Places of two texts."""
     start: Role = "bos"
+    """The role that `start` stands for: XLM's authors begin with `</s>` (facebookresearch/XLM issues
+    43 and 130), transformers with `<s>`."""
 
     @model_validator(mode="after")
     def _places(self) -> "Format":
@@ -132,41 +144,46 @@ class Format(Section):
 
 
 class CommonOptions(Section):
-    """What every algorithm shares.
-
-    `padding_type` is the token type of padding; `outputs` are the arrays that a call returns beside
-    `input_ids`; `max_length` is the length that `truncation=True` uses when the call names none;
-    `split_special_tokens` takes the texts of special tokens in a text apart like all else, unless a
-    call says otherwise; `decoding` says how added tokens meet text in `decode`: `spaced` (one space
-    between them) or `joined` (nothing: XLNet); `reserved` are the first ids of a newly trained
-    vocabulary.
-
-    `languages` gives each language its id; with it, a call that names a language returns `langs`.
-    `default_language` is taken where a call names none (None: the tokenizer has no use for a
-    language). `missing_language` says whether leaving it out is an error, a warning or nothing
-    where there is more than one, and `unknown_language` whether one that is not listed is an error
-    or, as in transformers, tokenized all the same (without `langs`).
-    """
+    """What every algorithm shares."""
 
     special_tokens: SpecialTokens = SpecialTokens()
+    """The special tokens by their role."""
     added_tokens: tuple[AddedToken, ...] = ()
+    """Tokens beside the vocabulary, which are never split."""
     format: Format = Format()
+    """How texts become a sequence."""
     padding_side: Side = "right"
+    """Where shorter rows are filled."""
     truncation_side: Side = "right"
+    """Where a text that is too long is cut."""
     padding_type: int = 0
+    """The token type of padding."""
     outputs: tuple[Literal["token_type_ids", "attention_mask"], ...] = (
         "token_type_ids",
         "attention_mask",
     )
+    """The arrays that a call returns beside `input_ids`."""
     max_length: int | None = Field(default=None, gt=0)
+    """The length that `truncation=True` uses where a call names none."""
     split_special_tokens: bool = False
+    """Whether texts of special tokens in a text are taken apart like all else, unless a call says
+    otherwise."""
     decoding: Literal["spaced", "joined"] = "spaced"
+    """How added tokens meet text in `decode`: `spaced` (one space between them) or `joined` (nothing:
+    XLNet)."""
     clean_up_spaces: bool = False
+    """Whether `decode` takes the spaces before punctuation away."""
     reserved: tuple[str, ...] = ()
+    """The first ids of a newly trained vocabulary."""
     languages: dict[str, int] | None = None
+    """The id of each language; with it, a call that names a language returns `langs`."""
     default_language: str | None = None
+    """The language of a call that names none; null: the tokenizer has no use for one."""
     missing_language: Literal["error", "warn", "ignore"] = "warn"
+    """What happens where a call names no language, and there is more than one."""
     unknown_language: Literal["error", "warn"] = "error"
+    """What happens to a language that is not listed: an error, or, as in transformers, a warning and
+    no `langs`."""
 
     @field_validator("languages")
     @classmethod
@@ -177,93 +194,113 @@ class CommonOptions(Section):
 
 
 class Sampling(Section):
-    """Subword regularization (Kudo 2018, arXiv:1804.10959): a random segmentation at each call.
-
-    `nbest_size` 0 or 1 never samples, more draws among that many best segmentations, and a negative
-    value among all; `alpha` flattens (towards 0) or sharpens the distribution.
-    """
+    """Subword regularization (Kudo 2018, arXiv:1804.10959): a random segmentation at each call."""
 
     enable_sampling: bool = False
+    """Whether segmentations are drawn."""
     nbest_size: int = -1
+    """How many of the best segmentations are drawn among: 0 or 1 never samples, a negative number
+    takes all."""
     alpha: float = 0.1
+    """Flattens the distribution (towards 0) or sharpens it."""
 
 
 class PieceIds(Section):
-    """Where pieces stand in the model's vocabulary: fairseq moves them by `offset` and puts tokens
-    before and after.
-    """
+    """Where pieces stand in the model's vocabulary, as fairseq moves them."""
 
     offset: int = Field(default=0, ge=0)
+    """Added to the number of each piece."""
     first: tuple[str, ...] = ()
+    """Tokens before the pieces."""
     last: tuple[str, ...] = ()
+    """Tokens behind them."""
 
 
 class SentencePieceOptions(CommonOptions):
     """A SentencePiece model (Kudo and Richardson 2018, arXiv:1808.06226), and what is done to text
     before it.
-
-    `backend`: `sentencepiece` gives the results of transformers' slow classes; `tokenizers` those
-    of their fast classes, which part from the piece model in details (a trailing space,
-    huggingface/transformers issue 33683), from `tokenizer_file` where there is one.
-    `library_spaces` is what those do with runs of spaces: `mark` strips the end of a text and
-    writes a run as one mark, `one` leaves one space (XLNet).
     """
 
     algorithm: Literal["sentencepiece"] = "sentencepiece"
+    """Kind of tokenizer."""
     model_file: FileName = "sentencepiece.bpe.model"
+    """The file of the pieces."""
     backend: Literal["sentencepiece", "tokenizers"] = "sentencepiece"
+    """`sentencepiece` gives the results of transformers' slow classes; `tokenizers` those of their
+    fast classes, which part from the piece model in details (a trailing space,
+    huggingface/transformers issue 33683)."""
     tokenizer_file: FileName = "tokenizer.json"
+    """The file that `tokenizers` reads where there is one."""
     library_spaces: Literal["mark", "one"] = "mark"
+    """What `tokenizers` does with runs of spaces: `mark` strips the end of a text and writes a run as
+    one mark, `one` leaves one space (XLNet)."""
     remove_space: bool = False
+    """Whether runs of white space become one space, and none at the ends."""
     normalize_quotes: bool = False
+    """Whether quotes written as two signs become double quotes."""
     keep_accents: bool = True
+    """Whether accents stay."""
     lower_case: bool = False
+    """Whether letters become small."""
     split_digit_comma: bool = False
+    """Whether a comma behind a digit becomes a piece of its own (XLNet)."""
     ids: PieceIds = PieceIds()
+    """Where pieces stand in the vocabulary."""
     sampling: Sampling = Sampling()
+    """Random segmentations."""
     model_type: Literal["unigram", "bpe"] = "unigram"
+    """The kind of model that training makes."""
 
 
 class BytePairOptions(CommonOptions):
-    """Byte-pair merges over words (Sennrich et al. 2016, arXiv:1508.07909), as XLM uses them.
-
-    `splitting` makes words: `moses`, or `spaces` for text that was segmented outside. `segmenters`
-    names, by language, what replaces Moses; `romanian_diacritics` are the languages that lose their
-    diacritics as in WMT16. `lower_case_first` lower-cases a text before it is split into words, as
-    transformers 4 does, and not only after, as the authors and transformers 5 do.
-    """
+    """Byte-pair merges over words (Sennrich et al. 2016, arXiv:1508.07909), as XLM uses them."""
 
     algorithm: Literal["bpe"] = "bpe"
+    """Kind of tokenizer."""
     vocabulary_file: FileName = "vocab.json"
+    """The file of the vocabulary."""
     merges_file: FileName = "merges.txt"
+    """The file of the merges."""
     end_of_word: str = "</w>"
+    """What marks the last symbol of a word."""
     splitting: Literal["moses", "spaces"] = "moses"
+    """What makes words: `moses`, or `spaces` for text that was segmented outside."""
     lower_case_and_remove_accents: bool = True
+    """Whether words become small and lose their accents."""
     lower_case_first: bool = False
+    """Whether a text becomes small before it is split into words, as in transformers 4, and not only
+    after, as with the authors and transformers 5."""
     default_language: str | None = "en"
+    """The language of a call that names none."""
     segmenters: dict[str, str] = {"zh": "jieba", "ja": "kytea", "th": "pythainlp"}
+    """By language, what replaces Moses."""
     romanian_diacritics: tuple[str, ...] = ("ro",)
+    """The languages that lose their diacritics as in WMT16."""
 
 
 class WordOptions(CommonOptions):
-    """Whole words, as Transformer-XL uses them (Dai et al. 2019, arXiv:1901.02860).
-
-    `splitting` makes words: `moses` (transformers), or `delimiter` as the authors' code splits text
-    that is already tokenized. An empty `delimiter` makes every character a word in both; only
-    `delimiter` decodes them without spaces. A new vocabulary holds the `reserved` words, then the
-    `max_size` most frequent ones that occur at least `min_freq` times. `never_split` are patterns
-    that Moses leaves whole (none: the special tokens).
-    """
+    """Whole words, as Transformer-XL uses them (Dai et al. 2019, arXiv:1901.02860)."""
 
     algorithm: Literal["words"] = "words"
+    """Kind of tokenizer."""
     vocabulary_file: FileName = "vocab.txt"
+    """The file of the vocabulary."""
     splitting: Literal["moses", "delimiter"] = "moses"
+    """What makes words: `moses` (transformers), or `delimiter` as the authors' code splits text that
+    is already tokenized."""
     delimiter: str | None = None
+    """What stands between words; null: white space. An empty one makes every character a word in both
+    ways of splitting; only `delimiter` decodes these without spaces."""
     lower_case: bool = False
+    """Whether letters become small."""
     language: str = "en"
+    """The language whose rules Moses follows."""
     never_split: tuple[str, ...] | None = None
+    """Patterns that Moses leaves whole; null: the special tokens."""
     min_freq: int = Field(default=0, ge=0)
+    """How often a word of a new vocabulary occurs at least."""
     max_size: int | None = Field(default=None, gt=0)
+    """How many words a new vocabulary holds at most, beside the `reserved` ones; null: all."""
 
 
 def laid_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -17,6 +17,17 @@ TruncationStrategy: TypeAlias = Literal[
 ]
 Overflow: TypeAlias = Literal["rows", "tokens", "none"]
 Tensors: TypeAlias = Literal["pt", "np"]
+Word = TypeVar("Word", bound=str)
+
+# What stands for a word in a call.
+_PADDING: Mapping[bool | None, PaddingStrategy] = {True: "longest", False: "do_not_pad"}
+_TRUNCATION: Mapping[bool | None, TruncationStrategy] = {
+    True: "longest_first",
+    False: "do_not_truncate",
+    None: "do_not_truncate",
+}
+_OVERFLOW: Mapping[bool | None, Overflow] = {True: "rows", False: "none"}
+_NO_WORD: Mapping[bool | None, Tensors] = {}
 
 
 class CallOptions(Section):
@@ -121,47 +132,22 @@ class Request:
     word_ids: bool = False
 
 
-def _one_of(name: str, value: object, allowed: object) -> str:
-    choices = get_args(allowed)
-    if not isinstance(value, str) or value not in choices:
-        raise TokenizationError(
-            f"{name}={value!r:.60} is not one of {', '.join(map(repr, choices))}"
-        )
-    return cast(str, value)
+def _read_word(name: str, given: object, words: object, short: Mapping[bool | None, Word]) -> Word:
+    """One of the `words` of a Literal, or what True, False and None are `short` for; raises
+    TokenizationError for anything else.
+    """
+    if (given is None or isinstance(given, bool)) and given in short:
+        return short[given]
+    known: tuple[Word, ...] = get_args(words)
+    for word in known:
+        if word == given:
+            return word
+    raise TokenizationError(f"{name}={given!r:.60} is not one of {', '.join(map(repr, known))}")
 
 
 def padding_strategy(padding: bool | str) -> PaddingStrategy:
     """Read the `padding` argument; raises TokenizationError for a word that is none."""
-    if padding is True:
-        return "longest"
-    if padding is False:
-        return "do_not_pad"
-    return cast(PaddingStrategy, _one_of("padding", padding, PaddingStrategy))
-
-
-def truncation_strategy(truncation: bool | str | None) -> TruncationStrategy:
-    """Read the `truncation` argument; raises TokenizationError for a word that is none."""
-    if truncation is True:
-        return "longest_first"
-    if truncation is None or truncation is False:
-        return "do_not_truncate"
-    return cast(TruncationStrategy, _one_of("truncation", truncation, TruncationStrategy))
-
-
-def overflow_strategy(overflow: bool | str) -> Overflow:
-    """Read the `return_overflowing_tokens` argument, likewise."""
-    if overflow is True:
-        return "rows"
-    if overflow is False:
-        return "none"
-    return cast(Overflow, _one_of("return_overflowing_tokens", overflow, Overflow))
-
-
-def tensors_kind(kind: str | None) -> Tensors | None:
-    """Read the `return_tensors` argument, likewise."""
-    if kind is None:
-        return None
-    return cast(Tensors, _one_of("return_tensors", kind, Tensors))
+    return _read_word("padding", padding, PaddingStrategy, _PADDING)
 
 
 def make_request(call: CallOptions, options: CommonOptions, has_pad: bool) -> Request:
@@ -179,11 +165,15 @@ def make_request(call: CallOptions, options: CommonOptions, has_pad: bool) -> Re
         types = "token_type_ids" in options.outputs
     if mask is None:
         mask = "attention_mask" in options.outputs
+    tensors, overflow = call.return_tensors, call.return_overflowing_tokens
+    kind: Tensors | None = None
+    if tensors is not None:
+        kind = _read_word("return_tensors", tensors, Tensors, _NO_WORD)
     return Request(
         padding=padding,
         truncation=truncation,
-        tensors=tensors_kind(call.return_tensors),
-        overflow=overflow_strategy(call.return_overflowing_tokens),
+        tensors=kind,
+        overflow=_read_word("return_overflowing_tokens", overflow, Overflow, _OVERFLOW),
         add_special_tokens=call.add_special_tokens,
         token_type_ids=types,
         attention_mask=mask,
@@ -199,7 +189,8 @@ def _lengths(call: CallOptions, options: CommonOptions) -> tuple[Padding, Trunca
     max_length, cut = call.max_length, call.truncation
     if max_length is not None and call.padding is False and cut is None:
         cut = True
-    padding, truncation = padding_strategy(call.padding), truncation_strategy(cut)
+    padding = padding_strategy(call.padding)
+    truncation = _read_word("truncation", cut, TruncationStrategy, _TRUNCATION)
     needs_length = padding == "max_length" or truncation != "do_not_truncate"
     if max_length is None and needs_length:
         max_length = options.max_length
