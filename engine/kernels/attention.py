@@ -231,14 +231,16 @@ def fused(
         scale=softmax.scale,
         enable_gqa=key.shape[1] != query.shape[1],
     )
-    if mask is not None and mask.sees is not None:
+    if mask is not None and mask.sees is not None:  # the kernel attended everywhere in such a row
         mixed = mixed * mask.sees
+    # A factor of all weights of a head is one of its sums.
     if softmax.head_mask is not None:
         mixed = mixed * softmax.head_mask[:, None, None]
     return mixed
 
 
 def _sum(bias: Tensor, mask: Tensor) -> Tensor:
+    # Backward passes read what autograd has kept, and functional transforms know no writing.
     wider = bias.shape[0] < mask.shape[0]
     if wider or bias.requires_grad or transformed():
         return bias + mask

@@ -145,6 +145,7 @@ class Recurrent(MemoryPolicy):
                 hidden = torch.cat((past.hidden, hidden), dim=1)
             kept = replace(made, hidden=_newest(hidden, length), keys=None, values=None)
             return kept.detach()
+        # Of a segment whose first tokens alone enter, the last ones are cut off.
         stop = made.length - entered.shape[1] + entering
         start = 0 if length is None else _larger(0, stop - length)
         return made.between(start, stop).detach()

@@ -206,6 +206,7 @@ class CrossAttention(_Projections):
             key = _split(linear(self.key, shared.encoder_states), self.kv_heads)
             value = _split(linear(self.value, shared.encoder_states), self.kv_heads)
         softmax = self._softmax(shared)
+        # The triangle, and the choice of a way, are those of self-attention.
         softmax = replace(softmax, causal=False, unfused=False, head_mask=shared.cross_head_mask)
         mixed, weights = attend_whole(query, key, value, None, shared.encoder_mask, softmax)
         memory = LayerMemory(cross_keys=key, cross_values=value)

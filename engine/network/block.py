@@ -99,6 +99,7 @@ class Block(nn.Module):
         tokens = self.before(self.attention_norm, states)
         rows = shared.query_rows(tokens if self.norm_queries else states)
         if past.hidden is not None:
+            # Hidden states were remembered as they entered this block, before its norm.
             remembered = self.before(self.attention_norm, past.hidden)
             tokens = torch.cat((remembered, tokens[:, : shared.scores.pairs.tokens]), dim=1)
         attended, memory, weights = self.attention(rows, tokens, past, shared)

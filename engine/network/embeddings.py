@@ -112,6 +112,7 @@ class Embeddings(nn.Module):
         if self.positions is not None and positions is not None:
             states = states + self.positions(positions, states.dtype)
         if self.segments is not None:
+            # A call that names no types is one segment, of type 0, as published.
             types = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
             states = states + functional.embedding(
                 types if token_types is None else token_types, self.segments

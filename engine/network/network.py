@@ -281,6 +281,7 @@ class Network(nn.Module):
             memory = self.memory_policy.start(states.shape[0], states)
         if memory is None:
             return None
+        # Autocast casts the products of both, so that they may differ there.
         if memory.dtype != states.dtype and not torch.is_autocast_enabled(states.device.type):
             raise InputError(
                 f"this memory holds {memory.dtype}, the network computes in {states.dtype}: "
@@ -299,6 +300,7 @@ class Network(nn.Module):
         seen: Tensor | int = 0
         if memory is not None:
             keeps, seen = memory.keeps, memory.seen
+        # Ids tell padding from text even where no mask is given, as RoBERTa counts positions.
         tokens, filler = None, self.spec.embeddings.tables.tokens.padding
         if inputs.input_ids is not None and filler is not None:
             tokens = inputs.input_ids != filler
@@ -320,6 +322,7 @@ class Network(nn.Module):
         if columns is None:
             attended = self.memory_policy.attends_padding and padding.remembered is None
             columns = padding.real if attended else mask
+        # A mask of the new tokens alone says nothing of remembered ones: these are seen.
         if columns is not None and columns.shape[-1] == pairs.tokens:
             columns = nn.functional.pad(columns, (pairs.remembered, 0), value=True)
         return columns
@@ -341,6 +344,8 @@ class Network(nn.Module):
         causal = kind.content_only and rules.is_triangle(memory)
         causal = causal and not (choice.unfused and choice.large)
         fused = kind.content_only and not choice.large
+        # Weights that are returned are wanted whole, a triangle is known to the fused kernel, and a
+        # compiler would bind the number of tiles.
         at_once = inputs.output_attentions or causal or transformed()
         tiles = rules.tiles(at_once or fused)
         rate = dropout.positions if self.training else 0.0
@@ -373,6 +378,7 @@ class Network(nn.Module):
         if self.training and drop > 0 and float(torch.rand(())) < drop:
             return BlockResult(states, past)
         if self._recomputes and self.training:
+            # The reentrant kind would give no gradients where no input of a block needs one.
             result: BlockResult = checkpoint(block, states, past, shared, use_reentrant=False)
             return result
         result = block(states, past, shared)

@@ -13,6 +13,8 @@ WITHOUT_NUMBER = ("losses", "memory")
 Attentions = tuple[Tensor | tuple[Tensor, Tensor], ...]
 
 
+# A dict, since accelerate, PEFT and transformers' Trainer look for one; compared by identity, as
+# tensors have no truth value.
 @dataclass(eq=False)
 class Output(dict[str, Any]):
     """Results by the names that the field uses; those that were not asked for are None. All tensors

@@ -56,6 +56,7 @@ def count_positions(call: PositionInputs, count: str = "all") -> tuple[Tensor, T
     else:
         steps = _started(real, seen).long().cumsum(-1)
         positions = (steps - 1).clamp(min=0) + offset
+    # Tokens that memory leaves out come again in the next segment, and are counted there.
     counted_steps = steps[:, : call.entering][:, -1]
     if not isinstance(seen, Tensor):
         seen = torch.full_like(counted_steps, seen)

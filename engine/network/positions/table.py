@@ -99,6 +99,7 @@ class _TablePosition(Position):
             rows = positions if self.given_are_rows else positions + self.start
         if transformed() or rows.device.type == "meta":  # values are not to be read
             return CallPositions(seen, rows=rows)
+        # Before the table is read: an index past its end would end all work on a GPU.
         last = int(rows.max())
         if self.size is not None and last >= self.size:
             raise InputError(
