@@ -212,3 +212,9 @@ def check_count(name: str, given: object, least: int = 1) -> None:
     """Raise InputError for what is no whole number of at least `least`."""
     if isinstance(given, bool) or not isinstance(given, int) or given < least:
         raise InputError(f"{name} is {given!r}, expected a whole number of at least {least}")
+
+
+def check_number(name: str, given: object) -> None:
+    """Raise InputError for what is no number of which it can be asked how large it is."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise InputError(f"{name} is a {type(given).__name__}, expected a number")

@@ -8,6 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.arguments import (
+    check_callable,
+    check_count,
+    check_flag,
+    check_number,
+    check_seed,
+)
 from engine.errors import InputError, TrainingError
 from engine.memory import Memory
 from engine.model import Model
@@ -20,6 +27,11 @@ _RANGES = {
     "warm_up": "it is a share of the steps, from 0 to below 1",
     "clip": "it must be above 0",
     "weight_decay": "it must not be below 0",
+}
+_KINDS = {
+    "model": "a network, as build_model gives it",
+    "options": "TrainingOptions",
+    "batches": "an iterable of the arguments of calls",
 }
 
 
@@ -37,6 +49,10 @@ class TrainingOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in _RANGES:
+            check_number(name, getattr(self, name))
+        check_seed(self.seed)
+        _check_betas(self.betas)
         for name, right in (
             ("learning_rate", self.learning_rate > 0),
             ("warm_up", 0 <= self.warm_up < 1),
@@ -72,7 +88,12 @@ def train(
     model in eval mode. Raises TrainingError for a loss that is not finite, before its step, and
     InputError for a batch without labels and for fewer batches than steps.
     """
-    options = options or TrainingOptions()
+    options = TrainingOptions() if options is None else options
+    _check_call(model, batches, steps, options)
+    check_flag("carry_memory", carry_memory)
+    if carry_memory and model.spec.memory.kind != "recurrent":
+        raise InputError("carry_memory needs memory.kind recurrent: other memory is for decoding")
+    check_callable("progress", progress)
     section = Optimizer(rate=options.learning_rate, betas=options.betas, decay=options.weight_decay)
     optimizer = make_optimizer(model, section)
     takes = model.head is not None and "output_logits" in model.head.inputs
@@ -85,7 +106,7 @@ def train(
         for step, batch in zip(range(steps), batches):
             for group in optimizer.param_groups:
                 group["lr"] = options.learning_rate * options.rate(step, steps)
-            batch = {**unread, **batch}
+            batch = {**unread, **_named(batch, step)}
             if carry_memory:
                 batch = {**batch, "memory": memory, "use_memory": True}
             out = model(**batch)
@@ -103,6 +124,34 @@ def train(
             f"{len(losses)} batches were given for {steps} steps: give as many, or fewer steps"
         )
     return losses
+
+
+def _check_betas(given: object) -> None:
+    pair = given if isinstance(given, tuple | list) else ()
+    for number, beta in enumerate(pair):
+        check_number(f"betas[{number}]", beta)
+    if len(pair) != 2 or not all(0 <= beta < 1 for beta in pair):
+        raise InputError(f"betas is {given!r:.60}: it is two shares, each from 0 to below 1")
+
+
+def _check_call(model: object, batches: object, steps: object, options: object) -> None:
+    fits = {
+        "model": (model, isinstance(model, nn.Module) and hasattr(model, "head")),
+        "options": (options, isinstance(options, TrainingOptions)),
+        "batches": (batches, isinstance(batches, Iterable) and not isinstance(batches, Tensor)),
+    }
+    for name, (given, right) in fits.items():
+        if not right:
+            raise InputError(f"{name} is a {type(given).__name__}, expected {_KINDS[name]}")
+    check_count("steps", steps, 0)
+
+
+def _named(batch: object, step: int) -> Mapping[str, Any]:
+    if isinstance(batch, Mapping) and all(isinstance(name, str) for name in batch):
+        return batch
+    raise InputError(
+        f"batch {step + 1} is a {type(batch).__name__}, expected the arguments of a call by name"
+    )
 
 
 def _check_loss(loss: Tensor | None, step: int) -> float:

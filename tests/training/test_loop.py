@@ -169,3 +169,36 @@ def test_biases_norms_and_segment_terms_do_not_decay():
     assert {name for name in names.values() if any(part in name for part in still)} <= decaying[0.0]
     assert all(model.get_parameter(name).dim() > 1 for name in decaying[0.1])
     assert "blocks.0.feed_forward.up.weight" in decaying[0.1]
+
+
+IDS = torch.full((2, 5), 7)
+ONE = [{"input_ids": IDS, "labels": IDS}]
+STRANGE = (None, "x", 1j, [], {}, (0.9,), float("nan"), -1, torch.zeros(2, 3), object())
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=str)
+def test_strange_values_are_refused_or_right(value):
+    """At every place of every function; what is read gives what it gives for plain values."""
+    for name in ("learning_rate", "warm_up", "betas", "weight_decay", "clip"):
+        with pytest.raises(InputError, match=name):
+            TrainingOptions(**{name: value})
+    model = small("xglm")
+    for given in ({"batches": [value]}, {"steps": value}, {"options": value}, {"progress": value}):
+        call = {"batches": ONE, "steps": 1, **given}
+        if given in ({"options": None}, {"progress": None}):
+            assert len(train(model, **call)) == 1
+        else:
+            with pytest.raises(InputError):
+                train(model, **call)
+    with pytest.raises(InputError, match="model"):
+        train(value, ONE, 1)
+    for call in ((value, 2, 4), (torch.arange(20), value, 4), (torch.arange(20), 2, value)):
+        with pytest.raises(InputError):
+            list(stream(*call))
+    with pytest.raises(InputError):
+        causal_labels(IDS, "x" if value is None else value)
+
+
+def test_memory_that_is_for_decoding_is_not_carried():
+    with pytest.raises(InputError, match=r"carry_memory needs memory\.kind recurrent"):
+        train(small("xglm"), ONE * 2, 2, carry_memory=True)

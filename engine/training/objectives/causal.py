@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from engine.arguments import read_device, read_ids, read_mask
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
 from engine.training.data.draws import Draws
@@ -44,9 +45,14 @@ def next_tokens(row: Row) -> Integers:
 
 
 def causal_labels(input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-    """Labels (b i) of causal language modelling, which the head shifts: the ids, -100 at padding."""
+    """Labels (b i) of causal language modelling, which the head shifts: the ids, -100 at padding.
+
+    Raises InputError for what are no ids, or a mask that does not fit them.
+    """
+    input_ids = read_ids("input_ids", input_ids, read_device(None))
     if attention_mask is None:
         return input_ids.clone()
+    attention_mask = read_mask("attention_mask", attention_mask, input_ids.device)
     same_shape("attention_mask", attention_mask, input_ids)
     return input_ids.masked_fill(attention_mask == 0, IGNORED)
 
@@ -57,3 +63,5 @@ def same_shape(name: str, tensor: Tensor, input_ids: Tensor) -> None:
         raise InputError(
             f"{name} has shape {tuple(tensor.shape)}, expected {tuple(input_ids.shape)}"
         )
+    if tensor.device != input_ids.device:
+        raise InputError(f"{name} lies on {tensor.device}, and the ids on {input_ids.device}")

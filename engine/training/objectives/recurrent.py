@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from engine.arguments import check_count, read_device, read_ids
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
 from engine.training.data.draws import Draws
@@ -49,8 +50,13 @@ def stream(ids: Tensor, rows: int, length: int) -> Iterator[Tensor]:
 
     So a memory carried from segment to segment is the row's own past (Dai et al. 2019, 3.2). The
     tokens left when n is divided by `rows` are dropped. Raises InputError for a text shorter than
-    two tokens a row.
+    two tokens a row, and for what is no such text.
     """
+    ids = read_ids("ids", ids, read_device(None))
+    if ids.dim() != 1:
+        raise InputError(f"ids has shape {tuple(ids.shape)}, expected one row of tokens (n)")
+    check_count("rows", rows)
+    check_count("length", length)
     each = ids.shape[0] // rows
     if each < 2:
         raise InputError(f"{ids.shape[0]} tokens are too few for {rows} rows of at least two")
