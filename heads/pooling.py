@@ -162,7 +162,7 @@ class LearnedQuery(nn.Module):
             nn.Linear(dims.model, dims.heads * dims.head, bias=False) for _ in range(3)
         )
         self.output = nn.Linear(dims.heads * dims.head, dims.model, bias=False)
-        self.norm = build_norm(spec.norm, dims.model)
+        self.norm = build_norm(spec.norm, dims.model, "output")
         self.attention_dropout = nn.Dropout(spec.dropout.attention)
         self.dropout = nn.Dropout(spec.dropout.residual)
 

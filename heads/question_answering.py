@@ -151,7 +151,7 @@ class BeamQuestionAnswering(Head):
         self.needs_pooler = self.pooling.options.kind == "pooler"
         self.start = nn.Linear(model, 1)
         self.end_dense = nn.Linear(2 * model, model)
-        self.end_norm = build_norm(spec.norm, model)
+        self.end_norm = build_norm(spec.norm, model, "output")
         self.end = nn.Linear(model, 1)
         self.answer_dense = nn.Linear(2 * model, model)
         self.answer = nn.Linear(model, 1, bias=False)

@@ -16,10 +16,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from engine import Model, Output, Spec, build_model
+from engine.network.norms import HeadsNorm
 from engine.spec import axes
 from engine.spec.rules.layers import SEEN_BY_ATTENTION
 
-NORMS = (nn.LayerNorm, nn.RMSNorm)
+NORMS = (nn.LayerNorm, nn.RMSNorm, HeadsNorm)
 LONGEST = 24  # positions that every drawn table covers
 ABSOLUTE = ("learned", "sinusoid")
 SHIFTABLE = (
@@ -91,8 +92,10 @@ def valid_specs(  # noqa: PLR0913
         dims["head"] = pick(4, 6)
     attention = _attention(pick, position, memory, causal, padded, two, tables, quirks)
     attention["cross"] = pick(False, False, True) if cross is None else cross
-    placement = pick("post", "pre")
-    parallel = placement == "pre" and not attention["cross"] and pick(False, False, True)
+    placement: Any = pick("post", "pre", ["before", "output"], ["output"], ["output", "after"])
+    slots = {"pre": ["before"], "post": ["after"]}.get(str(placement), placement)
+    weighted = pick(True, True, False)
+    parallel = "after" not in slots and not attention["cross"] and pick(False, False, True)
     kind = pick("layer", "rms")
     data = {
         "name": "drawn",
@@ -100,7 +103,7 @@ def valid_specs(  # noqa: PLR0913
         "embeddings": {
             "tables": tables,
             "width": pick(None, None, None, 6),
-            "scale": pick("none", "sqrt_model"),
+            "scale": pick("none", "sqrt_model", 1.5),
             "norm": pick(*both),
         },
         "position": position,
@@ -108,10 +111,12 @@ def valid_specs(  # noqa: PLR0913
         "memory": memory,
         "norm": {
             "kind": kind,
-            "eps": 1e-6,
+            "eps": pick(1e-6, {"blocks": 1e-6, "final": 1e-3, "heads": 1e-2}),
             "placement": placement,
-            "bias": kind == "layer" and pick(*both),
-            "query": placement == "post" or pick(True, False),
+            "weight": weighted,
+            "offset": pick(0.0, 0.0, 1.0) if weighted else 0.0,
+            "bias": weighted and kind == "layer" and pick(*both),
+            "query": "before" not in slots or pick(True, False),
         },
         "final_norm": pick(*both),
         "ffn": {
@@ -121,7 +126,8 @@ def valid_specs(  # noqa: PLR0913
         },
         "block": {
             "order": "parallel" if parallel else "sequential",
-            "shared_norm": parallel and pick(*both),
+            "shared_norm": parallel and "before" in slots and pick(*both),
+            "residual_scale": pick(1.0, 1.0, 0.4),
             "zero_padding": padded and pick(*both),
         },
         "layers": _layers(pick, dims, position, attention, two),
@@ -307,7 +313,9 @@ def _attention(  # noqa: PLR0913
         if distances or len(score) > 1
         else "none",
         "bias": pick(True, False, {"query": True, "key": False, "value": True, "output": False}),
-        "scale": pick(True, False),
+        "scale": pick(True, False, 0.3),
+        "softcap": pick(None, None, 2.0),
+        "head_norm": _head_norm(pick, position),
         "mask": mask,
         "same_length": same_length,
         "window": window,
@@ -341,6 +349,21 @@ def _layers(
     return {"pattern": pattern, "kinds": {"one": {}, "other": pick(*others)}}
 
 
+def _head_norm(pick: Pick, position: Mapping[str, Any]) -> dict[str, Any] | None:
+    if pick(True, True, False):
+        return None
+    over, weighted = pick("head", "all"), pick(True, True, False)
+    turns = position["kind"] == "rotary"
+    return {
+        "kind": pick("rms", "layer"),
+        "over": over,
+        "own": over == "head" and pick(False, True),
+        "weight": weighted,
+        "bias": weighted and pick(False, True),
+        "when": pick("before_position", "after_position") if turns else "before_position",
+    }
+
+
 def _heads(
     pick: Pick, head: str | None, tables: Mapping[str, Any], two: bool, causal: bool
 ) -> dict[str, Any]:
@@ -355,6 +378,8 @@ def _heads(
         "tied": (kind == "adaptive" or not divided) and pick(True, False),
         "bias": pick(True, False),
     }
+    if kind != "adaptive":
+        output |= {"scale": pick("none", "sqrt_model", 0.5), "softcap": pick(None, None, 3.0)}
     if kind == "adaptive":
         output["tied_projections"] = pick(False, True, [False] + [True] * (clusters - 1))
         if not output["tied"]:

@@ -124,9 +124,10 @@ def axis_facts(spec: Spec) -> Iterator[tuple[str, str]]:
     yield "mask", " and ".join(attention.rules) or "none"
     yield "streams", "two" if spec.two_streams else "one"
     yield "memory", _section(spec.memory)
+    places = norm.placement if isinstance(norm.placement, str) else " and ".join(norm.placement)
     yield (
         "norm",
-        f"{norm.kind}, {norm.placement}, eps {norm.eps:g}{', final norm' if spec.final_norm else ''}",
+        f"{norm.kind}, {places}, eps {norm.eps_at('blocks'):g}{', final norm' if spec.final_norm else ''}",
     )
     yield "feed-forward", f"{spec.ffn.activation}{', gated' if spec.ffn.gated else ''}"
     yield (

@@ -77,6 +77,8 @@ class Softmax:
     """Weights are returned, too."""
     unfused: bool = False
     """Scores are made where a fused kernel could do without them."""
+    softcap: float | None = None
+    """The magnitude that scores approach and never reach; None: they may be any."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def attend_whole(
         return plain(query, key, value, bias, mask, softmax)
     # The processor's fused kernel has neither dropout nor a gradient for the bias.
     learns = bias is not None and bias.requires_grad
-    if softmax.unfused or (query.device.type == "cpu" and (softmax.dropout > 0 or learns)):
+    made = softmax.unfused or softmax.softcap is not None
+    if made or (query.device.type == "cpu" and (softmax.dropout > 0 or learns)):
         return unfused(query, key, value, bias, mask, softmax), None
     return fused(query, key, value, bias, mask, softmax), None
 
@@ -171,8 +174,12 @@ def plain(
     key, value = _one_a_head(query, key), _one_a_head(query, value)
     scores = (query * softmax.scale) @ key.transpose(-1, -2)
     mask = _triangle(scores) if softmax.causal else mask
-    for added in (bias, None if mask is None else mask.scores):
-        scores = scores if added is None else scores + added
+    if bias is not None:
+        scores = scores + bias
+    if softmax.softcap is not None:
+        scores = softcapped(scores, softmax.softcap)
+    if mask is not None:
+        scores = scores + mask.scores
     weights = _weights(scores, mask, softmax)
     return weights @ value, weights
 
@@ -193,9 +200,16 @@ def unfused(
     mask = _triangle(scores) if softmax.causal else mask
     if bias is not None:
         scores = scores.add_(bias)
+    if softmax.softcap is not None:
+        scores = softcapped(scores, softmax.softcap)
     if mask is not None:
         scores = scores.add_(mask.scores)
     return _weights(scores, mask, softmax) @ value
+
+
+def softcapped(scores: Tensor, cap: float) -> Tensor:
+    """c tanh(s / c) of scores s, with the cap c (Bello et al. 2016, arXiv:1611.09940)."""
+    return torch.tanh(scores / cap) * cap
 
 
 def _weights(scores: Tensor, mask: AdditiveMask | None, softmax: Softmax) -> Tensor:
@@ -289,7 +303,11 @@ class Choice:
 
 
 def choose(
-    states: Tensor, score_shape: tuple[int, int, int, int], mask_bytes: int, drops: bool
+    states: Tensor,
+    score_shape: tuple[int, int, int, int],
+    mask_bytes: int,
+    drops: bool,
+    capped: bool,
 ) -> Choice:
     """The way that is fastest for scores (b h i j) of states (b i d) on their device.
 
@@ -297,11 +315,12 @@ def choose(
     rows on: its fused kernel is slower there.
     """
     if transformed():
-        return Choice(unfused=drops and states.device.type == "cpu", large=False)
+        on_cpu = drops and states.device.type == "cpu"
+        return Choice(unfused=on_cpu or capped, large=False)
     batch, heads, rows, columns = score_shape
     processor, most = states.device.type == "cpu", tuning().scores_at_once_bytes
     half = processor and states.dtype == torch.bfloat16 and not torch.is_grad_enabled()
     half = half and rows >= tuning().tile_rows // 2
-    made = processor and (drops or half)
+    made = capped or (processor and (drops or half))
     large = made and batch * heads * rows * columns * states.itemsize > most
     return Choice(unfused=made, large=large or half or mask_bytes > most)

@@ -19,6 +19,7 @@ from engine.kernels.attention import (
 )
 from engine.kernels.linear import build_linear, leading_rows, linear
 from engine.memory import LayerMemory
+from engine.network.norms import HeadsNorm, normed, unnormed
 from engine.network.positions import DistanceTable, ScoreInputs, ScoreTerms, build_position
 from engine.network.positions.position import Rotation
 from engine.spec import Spec, axes
@@ -94,12 +95,13 @@ class _Projections(nn.Module):
         self.value = build_linear(dims.model, dims.kv_heads * dims.head, bias=bias.value)
         self.output = build_linear(dims.heads * dims.head, dims.model, bias=bias.output)
         self.heads, self.kv_heads = dims.heads, dims.kv_heads
-        self.scale = dims.head**-0.5 if spec.attention.scale else 1.0
+        self.scale, self.softcap = spec.attention_scale, spec.attention.softcap
         self.dropout = spec.dropout.attention
 
     def _softmax(self, shared: SharedInputs) -> Softmax:
         return Softmax(
             scale=self.scale,
+            softcap=self.softcap,
             causal=shared.causal,
             dropout=self.dropout if self.training else 0.0,
             head_mask=shared.head_mask,
@@ -118,6 +120,15 @@ class Attention(_Projections):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.position = build_position(spec)
+        norm, dims = spec.attention.head_norm, spec.dims
+        self.query_norm: HeadsNorm | None = None
+        self.key_norm: HeadsNorm | None = None
+        if norm is not None:
+            self.query_norm = HeadsNorm(norm, spec.norm, dims.heads, dims.head)
+            self.key_norm = HeadsNorm(norm, spec.norm, dims.kv_heads, dims.head)
+        # What becomes of queries and keys before positions turn them, and after.
+        late = norm is not None and norm.when == "after_position"
+        self.flat, self.turned = (unnormed, normed) if late else (normed, unnormed)
         self.scores: ScoreTerms | None = None
         if set(spec.score_terms) != {"content"}:
             self.scores = self.position.score_terms() or ScoreTerms(spec)
@@ -131,7 +142,7 @@ class Attention(_Projections):
         Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j)
         where they are kept.
         """
-        query = _split(linear(self.query, rows), self.heads)
+        query = self.flat(self.query_norm, _split(linear(self.query, rows), self.heads))
         known = 0 if past.keys is None else past.keys.shape[-2]
         key, value = self._keys_and_values(
             tokens, shared.key_rotation, shared.scores.pairs.columns - known
@@ -166,7 +177,7 @@ class Attention(_Projections):
         if shared.query_rotation is not None:
             cosine, sine = shared.query_rotation
             part = cosine[:, :, tile.rows], sine[:, :, tile.rows]
-            content = self.position.rotate(content, part)
+            content = self.turned(self.query_norm, self.position.rotate(content, part))
         return content, bias
 
     def project(self, states: Tensor, rotation: Rotation | None) -> LayerMemory:
@@ -185,8 +196,9 @@ class Attention(_Projections):
             rows = leading_rows(states, count)
             key = _split(linear(self.key, rows), self.kv_heads)[:, :, :count]
             value = _split(linear(self.value, rows), self.kv_heads)[:, :, :count]
+        key = self.flat(self.key_norm, key)
         if rotation is not None:
-            key = self.position.rotate(key, rotation)
+            key = self.turned(self.key_norm, self.position.rotate(key, rotation))
         return key, value
 
 

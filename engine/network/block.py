@@ -3,6 +3,7 @@
 b batch, i tokens of the call, p predictions, m remembered tokens, d model width.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +14,7 @@ from engine.kernels.dropout import Dropout
 from engine.memory import LayerMemory
 from engine.network.attention import Attention, CrossAttention, SharedInputs
 from engine.network.feed_forward import FeedForward
-from engine.network.norms import build_norm
+from engine.network.norms import build_norm, normed, unnormed
 from engine.network.positions.position import Rotation
 from engine.spec import Spec
 
@@ -45,6 +46,8 @@ class Block(nn.Module):
 
     sequential, pre:   x ─┬─ norm ─ attention ─ + ─┬─ norm ─ feed-forward ─ + ─►
                           └─────────────────────┘  └──────────────────────┘
+    sequential, output: x ┬ attention ─ norm ─ + ─┬─ feed-forward ─ norm ─ + ─►
+                          └─────────────────────┘  └───────────────────────┘
     sequential, post:  x ─┬─ attention ─ + ─ norm ─┬─ feed-forward ─ + ─ norm ─►
                           └──────────────┘         └─────────────────┘
     parallel, pre:     x ─┬─ norm ─ attention ──── + ─►
@@ -56,22 +59,28 @@ class Block(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        model = spec.dims.model
         self.attention = Attention(spec)
-        self.attention_norm = build_norm(spec.norm, model)
+        slots = spec.norm.slots
+        self.attention_norm = _slot(spec, slots & {"before", "after"})
+        self.attention_output_norm = _slot(spec, slots & {"output"})
         self.cross_attention = CrossAttention(spec) if spec.attention.cross else None
-        self.cross_attention_norm = build_norm(spec.norm, model) if spec.attention.cross else None
+        crossed = slots if spec.attention.cross else frozenset()
+        self.cross_attention_norm = _slot(spec, crossed & {"before", "after"})
+        self.cross_attention_output_norm = _slot(spec, crossed & {"output"})
         self.feed_forward = FeedForward(spec)
-        self.feed_forward_norm = None if spec.block.shared_norm else build_norm(spec.norm, model)
-        pre = spec.norm.placement == "pre"
+        fed = frozenset() if spec.block.shared_norm else slots
+        self.feed_forward_norm = _slot(spec, fed & {"before", "after"})
+        self.feed_forward_output_norm = _slot(spec, slots & {"output"})
         # What stands before a layer, and behind its sum with the residual path.
-        self.before, self.after = (_norm, _identity) if pre else (_identity, _norm)
+        self.before = normed if "before" in slots else unnormed
+        self.after = normed if "after" in slots else unnormed
         self.norm_queries = spec.norm.query
         self.parallel = spec.block.order == "parallel"
         self.zero_padding = spec.block.zero_padding
         residual, inner = spec.dropout.residual, spec.dropout.feed_forward
-        self.dropout = Dropout(residual)
-        self.feed_forward_dropout = Dropout(residual if inner is None else inner)
+        scale = spec.block.residual_scale
+        self.dropout = _joining(residual, scale)
+        self.feed_forward_dropout = _joining(residual if inner is None else inner, scale)
 
     def forward(self, states: Tensor, past: LayerMemory, shared: SharedInputs) -> BlockResult:
         """States (b i+p d) of tokens and prediction rows, and what the block remembers, to the
@@ -81,13 +90,14 @@ class Block(nn.Module):
         states, cross_weights = shared.query_rows(states), None
         if self.parallel:
             entered = self.before(self.feed_forward_norm or self.attention_norm, states)
-            fed = self.feed_forward(entered)
+            fed = normed(self.feed_forward_output_norm, self.feed_forward(entered))
             states = states + attended + self.feed_forward_dropout(fed)
         else:
             states = self.after(self.attention_norm, states + attended)
             if self.cross_attention is not None:
                 states, memory, cross_weights = self._cross_attend(states, past, shared, memory)
             fed = self.feed_forward(self.before(self.feed_forward_norm, states))
+            fed = normed(self.feed_forward_output_norm, fed)
             states = self.after(self.feed_forward_norm, states + self.feed_forward_dropout(fed))
         if self.zero_padding and shared.real is not None:
             states = states * shared.real[..., None].to(states.dtype)
@@ -103,6 +113,7 @@ class Block(nn.Module):
             remembered = self.before(self.attention_norm, past.hidden)
             tokens = torch.cat((remembered, tokens[:, : shared.scores.pairs.tokens]), dim=1)
         attended, memory, weights = self.attention(rows, tokens, past, shared)
+        attended = normed(self.attention_output_norm, attended)
         return self.dropout(attended), memory, weights
 
     def _cross_attend(
@@ -114,6 +125,7 @@ class Block(nn.Module):
             return states, memory, None
         entered = self.before(self.cross_attention_norm, states)
         attended, encoder, weights = self.cross_attention(entered, past, shared)
+        attended = normed(self.cross_attention_output_norm, attended)
         memory = replace(memory, cross_keys=encoder.cross_keys, cross_values=encoder.cross_values)
         states = self.after(self.cross_attention_norm, states + self.dropout(attended))
         return states, memory, weights
@@ -125,12 +137,25 @@ class Block(nn.Module):
         return self.attention.project(self.before(self.attention_norm, hidden), rotation)
 
 
-def _norm(norm: nn.Module | None, states: Tensor) -> Tensor:
-    if norm is None:
-        return states
-    normed: Tensor = norm(states)
-    return normed
+class Scaled(nn.Module):
+    """States times a number."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, states: Tensor) -> Tensor:
+        return states * self.scale
 
 
-def _identity(norm: nn.Module | None, states: Tensor) -> Tensor:
-    return states
+def _slot(spec: Spec, slots: Collection[str]) -> nn.Module | None:
+    """The norm of a slot that the spec fills."""
+    return build_norm(spec.norm, spec.dims.model, "blocks") if slots else None
+
+
+def _joining(rate: float, scale: float) -> nn.Module:
+    """What stands before the sum with the residual path: dropout, and a multiplier where the spec
+    has one.
+    """
+    dropout = Dropout(rate)
+    return dropout if scale == 1.0 else nn.Sequential(dropout, Scaled(scale))

@@ -88,9 +88,9 @@ class Embeddings(nn.Module):
         if languages is not None and languages.embed and languages.count > 1:
             self.languages = nn.Parameter(torch.empty(languages.count, model))
         self.query_start = nn.Parameter(torch.empty(spec.dims.model)) if spec.two_streams else None
-        self.norm = build_norm(spec.norm, model) if spec.embeddings.norm else None
+        self.norm = build_norm(spec.norm, model, "embeddings") if spec.embeddings.norm else None
         self.projection = nn.Linear(model, spec.dims.model) if model != spec.dims.model else None
-        self.scale = model**0.5 if spec.embeddings.scale == "sqrt_model" else 1.0
+        self.scale = spec.scale_of(spec.embeddings.scale, model)
         self.zero_padding = spec.block.zero_padding
         self.dropout = Dropout(spec.dropout.embeddings)
 

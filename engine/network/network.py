@@ -80,7 +80,9 @@ class Network(nn.Module):
         self.embeddings = Embeddings(spec)
         self.from_end = self.position.block_tables()
         self.blocks = nn.ModuleList(Block(one) for one in of_layers)
-        self.final_norm = build_norm(spec.norm, spec.dims.model) if spec.final_norm else None
+        self.final_norm = (
+            build_norm(spec.norm, spec.dims.model, "final") if spec.final_norm else None
+        )
         self.dropout = Dropout(spec.dropout.output)
         self.pooler: Pooler | None = None
         if spec.pooler is not None and (head is None or head.needs_pooler):
@@ -340,7 +342,8 @@ class Network(nn.Module):
         spec, pairs, dropout = kind.spec, rules.pairs, kind.spec.dropout
         scores = (states.shape[0], spec.dims.heads, pairs.rows, pairs.columns)
         drops = self.training and dropout.attention > 0
-        choice = choose(states, scores, rules.bytes, drops)
+        capped = spec.attention.softcap is not None
+        choice = choose(states, scores, rules.bytes, drops, capped)
         causal = kind.content_only and rules.is_triangle(memory)
         causal = causal and not (choice.unfused and choice.large)
         fused = kind.content_only and not choice.large

@@ -5,8 +5,9 @@ table.
 import torch
 from torch import Tensor, nn
 
+from engine.kernels.attention import softcapped
 from engine.kernels.linear import build_linear, linear, product
-from engine.kernels.losses import at_labels, precise, token_losses
+from engine.kernels.losses import at_labels, precise, score_losses, token_losses
 from engine.kernels.watched import transformed
 from engine.network.activations import ACTIVATIONS
 from engine.network.embeddings import TokenEmbedding
@@ -35,14 +36,14 @@ class LinearOutput(nn.Module):
         self.norm: nn.Module | None = None
         if output.kind == "transform":
             self.dense = build_linear(model, width)
-            self.norm = build_norm(spec.norm, width)
+            self.norm = build_norm(spec.norm, width, "output")
         self.activation = ACTIVATIONS[output.activation]
         projected = width != model and output.kind != "transform"
         self.projection = nn.Parameter(torch.empty(model, width)) if projected else None
         self.tied_projection = output.tied_projections is True or output.tied_projections == (True,)
         self.weight = nn.Parameter(torch.empty(spec.dims.vocab, width))
         self.bias = nn.Parameter(torch.empty(spec.dims.vocab)) if output.bias else None
-        self.scale = model**0.5 if output.scaled else 1.0
+        self.scale, self.softcap = spec.scale_of(output.scale, model), output.softcap
         self.samples = output.samples
 
     @property
@@ -58,7 +59,8 @@ class LinearOutput(nn.Module):
             self.projection = tokens.projections[0]
 
     def forward(self, states: Tensor) -> Tensor:
-        return product(self._entered(states), self.weight, self.bias)
+        scores = product(self._entered(states), self.weight, self.bias)
+        return scores if self.softcap is None else softcapped(scores, self.softcap)
 
     @with_weights
     def losses(self, states: Tensor, labels: Tensor) -> Tensor:
@@ -70,6 +72,8 @@ class LinearOutput(nn.Module):
             return sampled_losses(
                 self._entered(states), labels, self.weight, self.bias, self.samples
             )
+        if self.softcap is not None:
+            return score_losses(self(states), labels)
         return token_losses(self._entered(states), self.weight, self.bias, labels)
 
     def _entered(self, states: Tensor) -> Tensor:

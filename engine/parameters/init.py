@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.network.embeddings import Embeddings, TokenEmbedding
+from engine.network.norms import HeadsNorm
 from engine.network.positions.table import LearnedTable, SinusoidTable
 from engine.spec import Spec
 from engine.spec.axes import Init
@@ -43,8 +44,8 @@ def _fill(
     init: Init,
     generator: torch.Generator | None,
 ) -> None:
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm) and name == "weight":
-        nn.init.normal_(parameter, 1.0, init.norm, generator)
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm | HeadsNorm) and name == "weight":
+        nn.init.normal_(parameter, 1.0 - getattr(module, "offset", 0.0), init.norm, generator)
     elif name in ZERO_NAMES:
         nn.init.zeros_(parameter)
     elif isinstance(module, SinusoidTable):

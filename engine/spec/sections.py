@@ -57,6 +57,20 @@ class Sections(axes.Axis):
         return self.embeddings.width or self.dims.model
 
     @property
+    def attention_scale(self) -> float:
+        """What scores are multiplied by."""
+        scale = self.attention.scale
+        if not isinstance(scale, bool):
+            return scale
+        return self.dims.head**-0.5 if scale else 1.0
+
+    def scale_of(self, scale: str | float, width: int) -> float:
+        """A multiplier as a number, where the model is so wide."""
+        if isinstance(scale, str):
+            return width**0.5 if scale == "sqrt_model" else 1.0
+        return scale
+
+    @property
     def two_streams(self) -> bool:
         """Whether a query stream runs beside the content stream (Yang et al. 2019, 2.3)."""
         return self.has_rule("permutation")

@@ -36,8 +36,9 @@ PARAMETERS = frozenset(
         *(f"embeddings.{name}.{last}" for name in ("norm", "projection") for last in _AFFINE),
         *(f"{name}.{last}" for name in ("final_norm", "pooler.dense") for last in _AFFINE),
         *(
-            f"blocks.*.{name}_norm.{last}"
+            f"blocks.*.{name}{output}_norm.{last}"
             for name in ("attention", "cross_attention", "feed_forward")
+            for output in ("", "_output")
             for last in _AFFINE
         ),
         *(
@@ -49,6 +50,11 @@ PARAMETERS = frozenset(
             f"blocks.*.{attention}.{name}.{last}"
             for attention in ("attention", "cross_attention")
             for name in ("query", "key", "value", "output")
+            for last in _AFFINE
+        ),
+        *(
+            f"blocks.*.attention.{name}_norm.{last}"
+            for name in ("query", "key")
             for last in _AFFINE
         ),
         *(

@@ -31,7 +31,7 @@ def spec_of(settings: Mapping[str, Any]) -> Spec:
         "bias": True,
     }
     if settings["sample_softmax"] > 0:
-        output |= {"samples": settings["sample_softmax"], "scaled": True}
+        output |= {"samples": settings["sample_softmax"], "scale": "sqrt_model"}
     tied = settings["tie_projs"]
     return load_spec(
         "transformer-xl",

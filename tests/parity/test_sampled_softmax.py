@@ -104,7 +104,7 @@ def test_training_on_samples_teaches_the_whole() -> None:
     assert model.eval()(ids, labels=ids).loss.item() < 0.3 * before
 
 
-@pytest.mark.parametrize("option", [{"samples": 6}, {"scaled": True}])
+@pytest.mark.parametrize("option", [{"samples": 6}, {"scale": "sqrt_model"}])
 def test_an_adaptive_layer_is_not_sampled(option: dict[str, object]) -> None:
     """Both options belong to the plain output layer, and the error says so."""
     output = {"kind": "adaptive", "cutoffs": [10], **option}

@@ -339,6 +339,70 @@ checkpoint:
       final_norm: final_layernorm
 """
 
+NEMOTRON = """
+extends: llama-small
+name: nemotron
+position: {fraction: 0.5}
+norm: {kind: layer, offset: 1.0, bias: true, eps: 1.0e-5}
+ffn: {activation: relu2, gated: false}
+checkpoint:
+  huggingface:
+    model_type: nemotron
+    architectures: {none: NemotronModel, causal_lm: NemotronForCausalLM}
+    config:
+      rms_norm_eps: null
+      norm_eps: norm.eps
+      partial_rotary_factor: position.fraction
+    names: {blocks.*.feed_forward.gate: null}
+"""
+
+COHERE = """
+extends: llama-small
+name: cohere
+position: {interleaved: true}
+norm: {kind: layer, eps: 1.0e-5}
+block: {order: parallel, shared_norm: true}
+heads: {output: {tied: true, scale: 0.0625}}
+checkpoint:
+  huggingface:
+    model_type: cohere
+    architectures: {none: CohereModel, causal_lm: CohereForCausalLM}
+    config:
+      head_dim: null
+      mlp_bias: null
+      rms_norm_eps: null
+      layer_norm_eps: norm.eps
+      logit_scale: heads.output.scale
+      use_qk_norm: {path: attention.head_norm, values: {false: null, true: {kind: layer, over: head, own: true}}, only: true}
+    names:
+      blocks.*.attention.query_norm: layers.*.self_attn.q_norm
+      blocks.*.attention.key_norm: layers.*.self_attn.k_norm
+"""
+
+# Its layers alternate between two windows: here all see the whole text.
+GEMMA2 = """
+extends: gemma-2b
+name: gemma-2
+attention: {scale: 0.0625, softcap: 50.0}
+norm: {placement: [before, output]}
+heads: {output: {softcap: 30.0}}
+checkpoint:
+  huggingface:
+    model_type: gemma2
+    architectures: {none: Gemma2Model, causal_lm: Gemma2ForCausalLM}
+    config:
+      hidden_act: null
+      hidden_activation: {path: ffn.activation, values: {gelu_pytorch_tanh: gelu_tanh}}
+      query_pre_attn_scalar: {path: attention.scale, power: -0.5}
+      attn_logit_softcapping: attention.softcap
+      final_logit_softcapping: heads.output.softcap
+    ignored: [layer_types, sliding_window]
+    names:
+      blocks.*.attention_output_norm: layers.*.post_attention_layernorm
+      blocks.*.feed_forward_norm: layers.*.pre_feedforward_layernorm
+      blocks.*.feed_forward_output_norm: layers.*.post_feedforward_layernorm
+"""
+
 BERT_TINY = {
     **NAMES,
     "hidden_dropout_prob": 0.0,
@@ -463,6 +527,33 @@ VARIANTS: dict[str, Variant] = {
         GPT_NEOX, t.GPTNeoXConfig, None, t.GPTNeoXForCausalLM, "given", False, {**NAMES, "use_parallel_residual": False}
     ),
     "gpt-j": Variant(GPT_J, t.GPTJConfig, t.GPTJModel, t.GPTJForCausalLM, "given", False, {**SHORT, **DRY, "rotary_dim": 8}),
+    "granite": Variant(
+        "granite-3-2b", t.GraniteConfig, t.GraniteModel, t.GraniteForCausalLM, "given", False,
+        {**LLAMA_TINY, **FEW_IDS, "embedding_multiplier": 3, "logits_scaling": 7.0, "residual_multiplier": 0.4,
+         "attention_multiplier": 0.2},
+    ),
+    "gemma": Variant(
+        "gemma-2b", t.GemmaConfig, t.GemmaModel, t.GemmaForCausalLM, "given", False, {**LLAMA_TINY, **FEW_IDS, "head_dim": 12}
+    ),
+    "gemma 2": Variant(
+        GEMMA2, t.Gemma2Config, t.Gemma2Model, t.Gemma2ForCausalLM, "given", False,
+        {**LLAMA_TINY, **FEW_IDS, "head_dim": 12, "query_pre_attn_scalar": 5, "attn_logit_softcapping": 2.0,
+         "final_logit_softcapping": 3.0, "layer_types": ["full_attention"] * LAYERS},
+    ),
+    "nemotron": Variant(
+        NEMOTRON, t.NemotronConfig, t.NemotronModel, t.NemotronForCausalLM, "given", False, LLAMA_TINY
+    ),
+    "olmo": Variant("olmo-1b", t.OlmoConfig, t.OlmoModel, t.OlmoForCausalLM, "given", False, {**LLAMA_TINY, **FEW_IDS}),
+    "olmo 2": Variant(
+        "olmo-2-1b", t.Olmo2Config, t.Olmo2Model, t.Olmo2ForCausalLM, "given", False, {**LLAMA_TINY, **FEW_IDS}
+    ),
+    "qwen3": Variant(
+        "qwen3-8b", t.Qwen3Config, t.Qwen3Model, t.Qwen3ForCausalLM, "given", False, {**LLAMA_TINY, "head_dim": 12}
+    ),
+    "cohere": Variant(COHERE, t.CohereConfig, t.CohereModel, t.CohereForCausalLM, "given", False, {**LLAMA_TINY, **FEW_IDS}),
+    "cohere, head norms": Variant(
+        COHERE, t.CohereConfig, None, t.CohereForCausalLM, "given", False, {**LLAMA_TINY, **FEW_IDS, "use_qk_norm": True}
+    ),
     "arcee": Variant("arcee", t.ArceeConfig, t.ArceeModel, t.ArceeForCausalLM, "given", False, {**LLAMA_TINY, **FEW_IDS}),
     **{
         f"llama, {name}": Variant(

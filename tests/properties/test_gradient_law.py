@@ -50,7 +50,8 @@ def shifts_all_scores_alike(spec: Spec, name: str) -> bool:
     if name.startswith("blocks."):
         spec = spec.of_layers()[int(name.split(".")[1])]
     turned = spec.position.kind in ("rotary", "relative_key_query")
-    return name.endswith("attention.key.bias") and (not turned or "cross_attention" in name)
+    last = (".attention.key.bias", ".cross_attention.key.bias", ".key_norm.bias")
+    return name.endswith(last) and (not turned or "cross_attention" in name)
 
 
 def check_gradients(spec: Spec, seed: int) -> None:

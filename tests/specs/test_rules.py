@@ -283,9 +283,43 @@ BROKEN = [
         "heads.output.divisor",
         "no width",
     ),
+    ({**ADAPTIVE, "heads.output.softcap": 2.0}, "heads.output.softcap", "kind linear"),
     (
-        {"heads.output.scaled": True, "heads.output.kind": "transform"},
-        "heads.output.scaled",
+        {"heads.output.samples": 9, "heads.output.softcap": 2.0},
+        "heads.output.softcap",
+        "leave samples out",
+    ),
+    (
+        {"block": {"order": "parallel", "shared_norm": True}, "norm.placement": ["output"]},
+        "norm.placement",
+        "one norm for both halves",
+    ),
+    ({"norm.placement": ["before", "after"]}, "norm.placement", "not both"),
+    ({"norm.placement": ["output", "output"]}, "norm.placement", "each place stands once"),
+    ({"norm.weight": False}, "norm.bias", "without weight has no bias"),
+    (
+        {"norm": {"weight": False, "bias": False, "offset": 1.0}},
+        "norm.offset",
+        "nothing to add it to",
+    ),
+    (
+        {"attention.head_norm": {"over": "all", "own": True}},
+        "attention.head_norm.own",
+        "leave own out",
+    ),
+    (
+        {"attention.head_norm": {"weight": False, "bias": True}},
+        "attention.head_norm.bias",
+        "has no bias either",
+    ),
+    (
+        {"attention.head_norm": {"when": "after_position"}},
+        "attention.head_norm.when",
+        "needs position.kind rotary",
+    ),
+    (
+        {**ADAPTIVE, "heads.output.scale": 2.0},
+        "heads.output.scale",
         "kind linear",
     ),
     ({"tokens.mask": 100}, "tokens.mask", "id 100 is outside the vocabulary of 100"),
@@ -320,7 +354,7 @@ BROKEN = [
     (
         layered(norm={"placement": "past"}),
         "layers.kinds.one.norm.placement",
-        "'past' is not one of",
+        "should be 'pre' or 'post' or a list",
     ),
     (
         layered(norm={"kind": "rms"}),

@@ -84,6 +84,8 @@ def to_ours(name: str, value: Any, entry: ConfigField) -> Any:
         raise foreign_value(name, value, entry)
     if entry.offset and isinstance(value, int):
         return value + entry.offset
+    if entry.power != 1.0 and _is_number(value):
+        return float(value) ** entry.power
     return value
 
 
@@ -120,7 +122,14 @@ def to_theirs(
         return MISSING
     if entry.offset and isinstance(value, int):
         return value - entry.offset
+    if entry.power != 1.0 and _is_number(value):
+        found = round(float(value) ** (1 / entry.power), 9)
+        return int(found) if found.is_integer() else found
     return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _chooses_section(entry: ConfigField) -> bool:

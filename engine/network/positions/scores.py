@@ -133,7 +133,7 @@ class ScoreTerms(nn.Module):
         super().__init__()
         dims, attention = spec.dims, spec.attention
         self.heads, self.head = dims.heads, dims.head
-        self.scale = dims.head**-0.5 if attention.scale else 1.0
+        self.scale = spec.attention_scale
         biased = attention.query_bias != "none"
         segmented = "segment" in attention.score
         self.content_bias = self._vectors() if biased else None

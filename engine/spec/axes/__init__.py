@@ -5,6 +5,7 @@ them.
 from engine.spec.axes.attention import (
     Attention,
     AttentionBias,
+    HeadNorm,
     MaskRule,
     ScoreTerm,
     Streams,
@@ -17,6 +18,8 @@ from engine.spec.axes.blocks import (
     FeedForward,
     Init,
     Norm,
+    NormEps,
+    NormPlace,
     Pooler,
 )
 from engine.spec.axes.checkpoint import (
@@ -76,6 +79,7 @@ __all__ = [
     "FeedForward",
     "Foreign",
     "FromEndPosition",
+    "HeadNorm",
     "Heads",
     "Index",
     "Init",
@@ -93,6 +97,8 @@ __all__ = [
     "NoMemory",
     "NoPosition",
     "Norm",
+    "NormEps",
+    "NormPlace",
     "OriginalLayout",
     "OutputLayer",
     "Pooler",

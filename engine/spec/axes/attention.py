@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from engine.spec.axes.base import Axis, Size
+from engine.spec.axes.base import Axis, Factor, Size
 
 MaskRule = Literal["padding", "causal", "same_length", "window", "permutation"]
 ScoreTerm = Literal["content", "position", "segment"]
@@ -21,6 +21,23 @@ class AttentionBias(Axis):
     """The projection of what was attended to."""
 
 
+class HeadNorm(Axis):
+    """Norms of the queries and keys of self-attention, on their way to the scores."""
+
+    kind: Literal["rms", "layer"] = "rms"
+    """Root mean square norm, or layer norm."""
+    over: Literal["head", "all"] = "head"
+    """What is normalised together: each head (Qwen3), or all heads (OLMo 2)."""
+    own: bool = False
+    """Under `over: head`, whether each head has a weight of its own (Cohere)."""
+    weight: bool = True
+    """Whether these norms have a weight vector."""
+    bias: bool = False
+    """Whether they have a bias vector."""
+    when: Literal["before_position", "after_position"] = "before_position"
+    """Before or after rotary positions turn queries and keys."""
+
+
 class Attention(Axis):
     """Score terms, biases, the mask as rules joined by AND, and cross-attention."""
 
@@ -31,8 +48,10 @@ class Attention(Axis):
     """A learned vector added to the query in each score term, one a layer or one for all layers."""
     bias: bool | AttentionBias = True
     """Whether the projections have bias vectors, all alike or one by one."""
-    scale: bool = True
-    """Whether scores are divided by the root of the head width."""
+    scale: bool | Factor = True
+    """What scores are multiplied by: a number, or 1 over the root of the head width; false: nothing."""
+    softcap: Factor | None = None
+    """Scores s become c tanh(s / c) with this c, before the mask (Gemma 2); null: they stay."""
     mask: tuple[MaskRule, ...] = ()
     """The rules that a pair of query and key must all pass. `permutation` also makes a second
     stream of query states beside the content (Yang et al. 2019, 2.3). `window` need not be named:
@@ -43,6 +62,8 @@ class Attention(Axis):
     window: Size | None = None
     """Each token sees this many tokens up to itself, and without the rule `causal` as many from
     itself on; null: no limit."""
+    head_norm: HeadNorm | None = None
+    """Norms of queries and keys; null: none."""
     infer_padding: Literal["none", "count"] = "none"
     """`count`: where no mask is given, as many tokens on the right are padding as a row has padding
     ids (XLM)."""

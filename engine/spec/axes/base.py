@@ -12,6 +12,8 @@ Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Depth = Annotated[int, Field(gt=0, le=10_000)]
 Spread = Annotated[float, Field(ge=0.0, le=1e3)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+# A factor, and a bound that a smooth function approaches.
+Factor = Annotated[float, Field(gt=0.0, le=1e9)]
 Activation = Literal[
     "gelu",
     "gelu_tanh",

@@ -52,6 +52,8 @@ class ConfigField(Axis):
     n - 1 times and the second once."""
     offset: int = 0
     """Added to their number to make ours."""
+    power: float = 1.0
+    """To which their number is raised to make ours: -1 where they divide by what is multiplied here."""
     under: str | dict[DottedPath, Any] | tuple[dict[DottedPath, Any], ...] | None = None
     """What the spec must hold for the field to be read, where published code ignores it otherwise:
     a path, paths with their values, or several of these, of which one must hold."""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from engine.spec.axes.base import Axis, Index, Size
+from engine.spec.axes.base import Axis, Factor, Index, Size
 
 
 class TokenTable(Axis):
@@ -59,7 +59,8 @@ class Embeddings(Axis):
     width: Size | None = None
     """Width of all tables and of the norm; their sum is then projected to the model width (Lan et
     al. 2020). Null: the model width."""
-    scale: Literal["none", "sqrt_model"] = "none"
-    """`sqrt_model` multiplies token vectors by the root of the model width."""
+    scale: Literal["none", "sqrt_model"] | Factor = "none"
+    """What token vectors are multiplied by: a number, or with `sqrt_model` the root of the model
+    width."""
     norm: bool = False
     """Whether the sum is normalised."""

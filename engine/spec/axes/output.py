@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from engine.spec.axes.base import Activation, Axis, Index, Size
+from engine.spec.axes.base import Activation, Axis, Factor, Index, Size
 
 
 class OutputLayer(Axis):
@@ -28,9 +28,22 @@ class OutputLayer(Axis):
     samples: Size | None = None
     """Trains a linear layer against about twice that many drawn tokens instead of the whole
     vocabulary (documented and never built by transformers)."""
-    scaled: bool = False
-    """Multiplies its token vectors by the root of the model width, as the authors' Transformer-XL
-    does."""
+    scale: Literal["none", "sqrt_model"] | Factor = "none"
+    """What products with its token vectors are multiplied by: a number, or with `sqrt_model` the
+    root of the model width, as in the authors' Transformer-XL."""
+    softcap: Factor | None = None
+    """Logits x become c tanh(x / c) with this c; null: they stay."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, data: Any) -> Any:
+        # Older specs say `scaled: true`.
+        if isinstance(data, dict) and isinstance(data.get("scaled"), bool) and "scale" not in data:
+            scaled = data["scaled"]
+            data = {key: value for key, value in data.items() if key != "scaled"}
+            if scaled:
+                data["scale"] = "sqrt_model"
+        return data
 
 
 class Heads(Axis):

@@ -11,6 +11,7 @@ RULES: tuple[Callable[[Sections], Iterator[Problem]], ...] = (
     embeddings.embeddings,
     positions.position,
     attention.attention,
+    attention.head_norm,
     attention.streams,
     blocks.block,
     output.output,

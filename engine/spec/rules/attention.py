@@ -58,6 +58,18 @@ def _inferred_padding(spec: Sections) -> Iterator[Problem]:
         )
 
 
+def head_norm(spec: Sections) -> Iterator[Problem]:
+    norm = spec.attention.head_norm
+    if norm is None:
+        return
+    if norm.over == "all" and norm.own:
+        yield "attention.head_norm.own", "a norm over all heads has one weight: leave own out"
+    if norm.bias and not norm.weight:
+        yield "attention.head_norm.bias", "a norm without weight has no bias either"
+    if norm.when == "after_position" and spec.position.kind != "rotary":
+        yield "attention.head_norm.when", "after_position needs position.kind rotary"
+
+
 def streams(spec: Sections) -> Iterator[Problem]:
     two = "permutation" in spec.attention.mask
     if two and spec.position.kind not in ("relative", "rotary"):

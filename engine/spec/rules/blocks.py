@@ -21,13 +21,30 @@ def dims(spec: Sections) -> Iterator[Problem]:
 
 
 def block(spec: Sections) -> Iterator[Problem]:
-    if spec.block.order == "parallel" and spec.norm.placement == "post":
-        yield "norm.placement", "a parallel residual needs norm.placement pre"
+    yield from _norms(spec)
     if spec.block.shared_norm and spec.block.order != "parallel":
         yield "block.shared_norm", "one norm for both halves needs block.order parallel"
     if spec.block.order == "parallel" and spec.attention.cross:
         yield "attention.cross", "cross-attention needs block.order sequential"
-    if not spec.norm.query and spec.norm.placement == "post":
+
+
+def _norms(spec: Sections) -> Iterator[Problem]:
+    norm = spec.norm
+    slots = norm.slots
+    if spec.block.order == "parallel" and "after" in slots:
+        yield "norm.placement", "a parallel residual needs norm.placement pre"
+    shared = spec.block.shared_norm and spec.block.order == "parallel"
+    if shared and not {"before", "after"} & slots:
+        yield "norm.placement", "one norm for both halves stands before them: use pre"
+    if {"before", "after"} <= slots:
+        yield "norm.placement", "a norm stands before a half or after its sum, not both"
+    if not isinstance(norm.placement, str) and len(slots) != len(norm.placement):
+        yield "norm.placement", f"each place stands once, found {list(norm.placement)}"
+    if not norm.query and "before" not in slots:
         yield "norm.query", "unnormed queries need norm.placement pre"
-    if spec.norm.kind == "rms" and spec.norm.bias:
+    if norm.kind == "rms" and norm.bias:
         yield "norm.bias", "an rms norm has no bias: set norm.bias false"
+    if not norm.weight and norm.bias and norm.kind == "layer":
+        yield "norm.bias", "a norm without weight has no bias either: set norm.bias false"
+    if not norm.weight and norm.offset:
+        yield "norm.offset", "a norm without weight has nothing to add it to: leave it out"

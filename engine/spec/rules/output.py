@@ -56,8 +56,16 @@ def output(spec: Sections) -> Iterator[Problem]:
             "heads.output.samples",
             f"{output.samples} of {spec.dims.vocab} tokens are all of them: leave it out",
         )
-    if output.scaled and output.kind != "linear":
-        yield "heads.output.scaled", "scaled token vectors need heads.output.kind linear"
+    yield from _numbers(spec)
+
+
+def _numbers(spec: Sections) -> Iterator[Problem]:
+    output = spec.heads.output
+    for name, default in (("scale", "none"), ("softcap", None)):
+        if output.kind == "adaptive" and getattr(output, name) != default:
+            yield f"heads.output.{name}", "clusters have none: use heads.output.kind linear"
+    if output.samples is not None and output.softcap is not None:
+        yield "heads.output.softcap", "drawn tokens have none: leave samples out"
 
 
 def _tied_projection(spec: Sections) -> Iterator[Problem]:
