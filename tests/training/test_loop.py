@@ -1,6 +1,7 @@
 """The training loop: losses fall, seeds repeat, memory is carried."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -192,11 +193,13 @@ def test_strange_values_are_refused_or_right(value):
                 train(model, **call)
     with pytest.raises(InputError, match="model"):
         train(value, ONE, 1)
-    for call in ((value, 2, 4), (torch.arange(20), value, 4), (torch.arange(20), 2, value)):
+    text: Any = torch.arange(20)
+    for ids, rows, length in ((value, 2, 4), (text, value, 4), (text, 2, value)):
         with pytest.raises(InputError):
-            list(stream(*call))
+            list(stream(ids, rows, length))
+    mask: Any = "x" if value is None else value
     with pytest.raises(InputError):
-        causal_labels(IDS, "x" if value is None else value)
+        causal_labels(IDS, mask)
 
 
 def test_memory_that_is_for_decoding_is_not_carried():
