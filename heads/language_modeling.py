@@ -1,5 +1,6 @@
 """Heads that predict tokens: causal, masked, permutation."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -37,6 +38,10 @@ class LanguageModelHead(Head):
     def __init__(self, spec: Spec, options: HeadOptions) -> None:
         super().__init__(spec, options)
         self.output = build_output_layer(spec)
+
+    @classmethod
+    def shared_parts(cls, options: HeadOptions) -> Mapping[str, str]:
+        return {"output": "scores of the vocabulary"}
 
     def tie(self, tokens: TokenEmbedding) -> None:
         self.output.tie(tokens)

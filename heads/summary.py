@@ -1,6 +1,6 @@
 """From one pooled vector of a text to scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
@@ -65,6 +65,12 @@ class Summary(Head):
         self.output: nn.Linear | None = None
         if options.output:
             self.output = nn.Linear(width, scores, bias=options.output_bias)
+
+    @classmethod
+    def shared_parts(cls, options: SummaryOptions) -> Mapping[str, str]:
+        if options.projection_to_labels:
+            return {}
+        return {"projection": "summary of a text"}
 
     def summarise(self, result: Output, inputs: Inputs, cls_index: Tensor | None) -> Tensor:
         """Scores (b n) from the states of the body."""

@@ -103,7 +103,7 @@ def slots_of(
                 unknown.append(name)
             continue
         known.add(owners.get(name, name))
-        match, ours, theirs = max(found, key=lambda entry: len(entry[1]))
+        match, ours, theirs = max(found, key=_particular)
         target, pattern = (theirs, None) if isinstance(theirs, str) else theirs
         for number in _numbers(match):
             target = target.replace("*", number, 1)
@@ -118,6 +118,12 @@ def slots_of(
         Slot(whole, tuple(group[i] for i in sorted(group)), pattern)
         for (whole, pattern), group in slots.items()
     ]
+
+
+def _particular(entry: tuple[re.Match[str], str, object]) -> tuple[int, int, str]:
+    """How much an entry of a map says of a name: a longer one more, a number more than `*`."""
+    _, ours, _ = entry
+    return len(ours), -ours.count("*"), ours
 
 
 def _expression(ours: str) -> re.Pattern[str]:

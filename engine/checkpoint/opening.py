@@ -209,7 +209,7 @@ def _head(config: Mapping[str, Any], layout: Layout) -> tuple[str | None, list[s
         return None, []
     heads = {
         theirs: head
-        for head, classes in layout.architectures.items()
+        for head, classes in sorted(layout.architectures.items())
         for theirs in ((classes,) if isinstance(classes, str) else classes)
     }
     name = architectures[0]

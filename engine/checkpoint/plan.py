@@ -12,10 +12,12 @@ from torch import Tensor
 
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
 from engine.checkpoint.opening import Source
+from engine.checkpoint.other_heads import between_heads, from_other_head
 from engine.checkpoint.stored import Stored
 from engine.errors import CheckpointError
 from engine.model import Model
 from engine.parameters.ties import shared_names
+from engine.spec import Spec
 from engine.spec.axes import Layout, OriginalLayout
 
 OPTIONAL = ("head.", "pooler.")
@@ -121,7 +123,7 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
     if source.layout is None:
         found = _own(model, groups, stored, source)
     else:
-        found = _theirs(model, groups, stored, source.layout, source.spec.heads.default)
+        found = _theirs(model, groups, stored, source.layout, source.spec)
         buffers, unused = source.layout.buffers, source.layout.unused
     shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
     slots = tuple(dict.fromkeys(found.slots.values()))
@@ -185,7 +187,7 @@ def _own(model: Model, groups: Mapping[str, list[str]], stored: Stored, source: 
     swapped: dict[str, str] = {}
     if head is not None and theirs is not None and head != theirs:
         layout = source.spec.checkpoint.huggingface
-        swapped = _between_heads(groups, present, head, theirs, layout)
+        swapped = between_heads(groups, present, model, source.spec, layout)
         present = {name for name in present if not name.startswith("head.")} | set(swapped)
     slots = {}
     for first, names in groups.items():
@@ -202,35 +204,8 @@ def _own(model: Model, groups: Mapping[str, list[str]], stored: Stored, source: 
     return _Found(slots, copies, {name: name for name in groups}, foreign)
 
 
-def _between_heads(
-    groups: Mapping[str, list[str]],
-    present: Iterable[str],
-    head: str,
-    theirs: str,
-    layout: Layout | None,
-) -> dict[str, str]:
-    """Which of another head's tensors stands for each of ours: the one with the same published
-    name.
-    """
-    if layout is None:
-        return {}
-    ours = [name for names in groups.values() for name in names if name.startswith("head.")]
-    given = [name for name in present if name.startswith("head.")]
-    published = {
-        (slot.theirs, slot.pattern, place): name
-        for slot in slots_of(given, theirs, layout, "", new_heads=True)
-        for place, name in enumerate(slot.ours)
-    }
-    return {
-        name: published[slot.theirs, slot.pattern, place]
-        for slot in slots_of(ours, head, layout, "", new_heads=True)
-        for place, name in enumerate(slot.ours)
-        if (slot.theirs, slot.pattern, place) in published
-    }
-
-
 def _theirs(
-    model: Model, groups: Mapping[str, list[str]], stored: Stored, layout: Layout, other: str | None
+    model: Model, groups: Mapping[str, list[str]], stored: Stored, layout: Layout, spec: Spec
 ) -> _Found:
     """In a published layout the map says which tensor fills which of ours, aliases among them."""
     present = stored.names()
@@ -255,27 +230,10 @@ def _theirs(
                 continue
             chosen = found.slots.setdefault(name, Slot(names[0], owners, slot.pattern))
             found.copies.update({copy: chosen.theirs for copy in names if copy != chosen.theirs})
-    foreign: tuple[str, ...] = ()
-    if head is not None and other is not None and head != other:
-        given = _names_of(other, layout)
-        foreign = tuple(
-            name
-            for name, slot in found.slots.items()
-            if name.startswith("head.")
-            and any(fnmatchcase(f"{slot.theirs}.", f"{theirs}.*") for theirs in given)
-        )
-    return _Found(found.slots, found.copies, found.looked_for, foreign)
-
-
-def _names_of(head: str, layout: Layout) -> list[str]:
-    """Published names of a head's modules and parameters."""
-    names = []
-    for ours, theirs in layout.names.items():
-        if not isinstance(theirs, str):
-            theirs, _ = theirs  # the other is an einops pattern
-        if ours.startswith(f"heads.{head}."):
-            names.append(theirs)
-    return names
+    taken, refused = from_other_head(model, found.slots, layout, spec)
+    for name in refused:
+        del found.slots[name]
+    return _Found(found.slots, found.copies, found.looked_for, taken)
 
 
 def _shapes(slot: Slot, stored: Stored, source: Source) -> dict[str, tuple[int, ...]]:

@@ -1,5 +1,6 @@
 """What a head is; the heads themselves stand in the package `heads`."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -29,6 +30,13 @@ class Head(nn.Module):
         super().__init__()
         self.spec = spec
         self.options = options
+
+    @classmethod
+    def shared_parts(cls, options: Any) -> Mapping[str, str]:
+        """Parts whose weights another kind of head may go on with, where it gives a part of its own
+        the same meaning: what each computes, by its name. All others answer this head's question.
+        """
+        return {}
 
     def prepare(self, inputs: Inputs) -> Inputs:
         """What the body is called with; raises InputError for what the head cannot use."""

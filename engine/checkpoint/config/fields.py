@@ -15,14 +15,16 @@ NETWORK_PADDING = "embeddings.tables.tokens.padding"
 
 def in_order(layout: Layout) -> Iterator[tuple[str, ConfigField]]:
     """The fields of a layout: those that choose a section before those of its parts, conditional
-    ones last.
+    ones last, by their names where nothing else decides.
     """
     fields = []
     for name, entry in layout.config.items():
         if not isinstance(entry, ConfigField):
             entry = ConfigField(path=entry)
         fields.append((name, entry))
-    yield from sorted(fields, key=lambda named: (named[1].under is not None, _depth(named[1])))
+    yield from sorted(
+        fields, key=lambda named: (named[1].under is not None, _depth(named[1]), named[0])
+    )
 
 
 def _depth(entry: ConfigField) -> int:
@@ -101,7 +103,7 @@ def _our_list(name: str, value: Any, entry: ConfigField) -> list[str]:
 
 def _their_list(value: Any, entry: ConfigField, layers: Any) -> Any:
     """Their list for ours, begun anew until it has an entry a layer."""
-    theirs = {ours: given for given, ours in reversed(entry.entries.items())}
+    theirs = {ours: given for given, ours in sorted(entry.entries.items(), reverse=True)}
     if not isinstance(value, list | tuple) or any(one not in theirs for one in value):
         return MISSING
     return [theirs[value[at % len(value)]] for at in range(layers)]
@@ -115,9 +117,14 @@ def to_theirs(
     """
     if entry.entries:
         return _their_list(value, entry, layers)
-    for theirs, ours in entry.values.items():
-        if holds(value, ours, path, elsewhere):
-            return theirs
+    fitting = [
+        (theirs, ours)
+        for theirs, ours in entry.values.items()
+        if holds(value, ours, path, elsewhere)
+    ]
+    if fitting:
+        theirs, _ = min(fitting, key=_plainest)
+        return theirs
     if entry.only or _chooses_section(entry):
         return MISSING
     if entry.offset and isinstance(value, int):
@@ -130,6 +137,23 @@ def to_theirs(
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _plainest(pair: tuple[Any, Any]) -> tuple[Any, ...]:
+    """Of several values that say the same the one that says most, is ours too, is null, or is less,
+    whatever the order of keys in a file.
+    """
+    theirs, ours = pair
+    among_its_kind = 0 if theirs is None else theirs
+    is_text = isinstance(theirs, str)
+    return -_parts(ours), theirs != ours, theirs is not None, is_text, among_its_kind
+
+
+def _parts(value: Any) -> int:
+    """How many values a section holds, at any depth."""
+    if isinstance(value, Mapping):
+        return sum(_parts(part) for part in value.values())
+    return 1
 
 
 def _chooses_section(entry: ConfigField) -> bool:
