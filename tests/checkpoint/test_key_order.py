@@ -4,6 +4,7 @@ that another program wrote, changes nothing.
 
 import json
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ NAMES = [name for name in sorted(shipped()) if name.startswith(("tiny/", "varian
 
 
 def narrow(name):
-    changes = dict(NARROW)
+    changes: dict[str, Any] = dict(NARROW)
     if name.startswith("variants/"):
         spec = load_spec(name)
         ids = {f"tokens.{key}": 3 for key, value in vars(spec.tokens).items() if value is not None}

@@ -17,6 +17,7 @@ from tests.tokenization.sides import FAMILIES, SENTENCEPIECE, Sides, section
 from tests.tokenization.texts import CORPUS, NEWS, SENTENCES, texts, words
 from tokenization import TokenizationError, Tokenizer, parse_options, train_tokenizer
 from tokenization.files.published import family_section
+from tokenization.options import laid_over
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -29,6 +30,25 @@ def test_a_new_vocabulary(sides: dict[str, Sides], family: str) -> None:
     again = sides[family].ours.train(CORPUS, 400)
     assert again.get_vocab() == trained.get_vocab()
     assert again.options == trained.options
+
+
+MORE = {"special_tokens": {"additional": ["<x>", "<y>"]}, "added_tokens": ["<z>"]}
+FEW = {
+    "special_tokens": {role: None for role in ("bos", "eos", "sep", "pad", "cls", "mask")},
+    "format": {"single": "A", "pair": "A B", "start": "unk"},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("changes", [{}, MORE, FEW], ids=["own", "more", "few"])
+def test_no_more_ids_than_were_asked_for(family: str, changes: dict[str, Any]) -> None:
+    plain = parse_options(section(family)).model_dump()
+    options = parse_options(laid_over(plain, changes))
+    for asked in (400, 401):
+        trained = train_tokenizer(options, CORPUS, asked)
+        assert sorted(trained.get_vocab().values()) == list(range(asked))
+    with pytest.raises(TokenizationError, match="tokens alone are"):
+        train_tokenizer(options, CORPUS, 1)
 
 
 def test_published_ids_of_xlnet() -> None:

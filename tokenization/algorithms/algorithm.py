@@ -62,6 +62,11 @@ class Algorithm(Protocol[Options]):
         """Make a new vocabulary from a corpus of texts."""
         ...
 
+    @classmethod
+    def held(cls, options: Options) -> tuple[str, ...]:
+        """The tokens that every new vocabulary holds, whatever the corpus."""
+        ...
+
     def with_options(self, options: Options) -> Self:
         """The same vocabulary under other options."""
         ...
@@ -106,8 +111,9 @@ def train_algorithm(
     vocab_size: int | None,
     languages: Iterable[str] | None,
 ) -> Algorithm[Any]:
-    """A new vocabulary from texts; raises TokenizationError for one string, whose letters they
-    would be.
+    """A new vocabulary from texts, of at most `vocab_size` ids with special and added tokens;
+    raises TokenizationError for one string, whose letters they would be, and where these tokens
+    leave no room.
     """
     for name, given in (("corpus", corpus), ("languages", languages)):
         if isinstance(given, str | bytes):
@@ -119,7 +125,23 @@ def train_algorithm(
         raise TokenizationError(f"vocab_size is {vocab_size!r}, expected a number of ids")
     if not isinstance(corpus, Iterable):
         raise TokenizationError(f"corpus is a {type(corpus).__name__}, expected texts in a list")
+    if vocab_size is not None:
+        vocab_size -= _beside(kind, options, vocab_size)
     return kind.train(options, _texts(corpus), vocab_size, languages)
+
+
+def _beside(kind: type[Algorithm[Any]], options: Any, vocab_size: int) -> int:
+    """How many of `vocab_size` ids go to tokens that a new vocabulary may not hold itself."""
+    held = dict.fromkeys(kind.held(options))
+    named = (*options.special_tokens.in_order(), *options.added_tokens)
+    beside = {token.content for token in named} - set(held)
+    fixed = len(held) + len(beside)
+    if vocab_size <= fixed:
+        raise TokenizationError(
+            f"vocab_size is {vocab_size}: reserved, special and added tokens alone are {fixed}, "
+            "give more"
+        )
+    return len(beside)
 
 
 def _texts(corpus: Iterable[Any]) -> Iterator[str]:

@@ -74,6 +74,10 @@ class BytePairAlgorithm:
         )
         return cls(options, vocabulary, merges)
 
+    @classmethod
+    def held(cls, options: BytePairOptions) -> tuple[str, ...]:
+        return options.reserved
+
     def with_options(self, options: BytePairOptions) -> Self:
         return type(self)(options, self.vocabulary, self._merges)
 

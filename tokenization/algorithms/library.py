@@ -115,6 +115,10 @@ class LibraryAlgorithm:
         model = PieceAlgorithm.train(options, corpus, vocab_size).files()[options.model_file]
         return cls(options, convert(options, model), model)
 
+    @classmethod
+    def held(cls, options: SentencePieceOptions) -> tuple[str, ...]:
+        return PieceAlgorithm.held(options)
+
     def with_options(self, options: SentencePieceOptions) -> Self:
         changed = [name for name in FIXED if getattr(options, name) != getattr(self.options, name)]
         if self.from_file:

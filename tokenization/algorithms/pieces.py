@@ -117,9 +117,7 @@ class PieceAlgorithm:
         """Train a piece model of at most `vocab_size` ids; raises TokenizationError for a corpus
         without text.
         """
-        edits, reserved = piece_edits(options), list(options.reserved)
-        roles: dict[str, str] = dict(options.special_tokens.by_role().items())
-        own = {role: roles.get(role, token) for role, token in _OWN_PIECES.items()}
+        edits, reserved, own = piece_edits(options), list(options.reserved), _own_pieces(options)
         controls = [token for token in reserved if token not in own.values()]
         outside = options.ids.offset + len(options.ids.last)
         named: dict[str, Any] = {f"{role}_piece": token for role, token in own.items()}
@@ -148,6 +146,11 @@ class PieceAlgorithm:
                 f"SentencePiece cannot make a vocabulary of this corpus: {error}"
             ) from None
         return cls(options, writer.getvalue())
+
+    @classmethod
+    def held(cls, options: SentencePieceOptions) -> tuple[str, ...]:
+        pieces = options.reserved or tuple(_own_pieces(options).values())
+        return (*pieces, *options.ids.first, *options.ids.last)
 
     def with_options(self, options: SentencePieceOptions) -> Self:
         return type(self)(options, self._model)
@@ -260,6 +263,12 @@ class PieceAlgorithm:
     def processor(self) -> Any:
         """The SentencePiece processor itself."""
         return self._processor
+
+
+def _own_pieces(options: SentencePieceOptions) -> dict[str, str]:
+    """The pieces of the roles that the trainer knows itself."""
+    roles: dict[str, str] = dict(options.special_tokens.by_role().items())
+    return {role: roles.get(role, token) for role, token in _OWN_PIECES.items()}
 
 
 def _trim(string: str, start: int, end: int) -> Span:

@@ -89,6 +89,10 @@ class WordAlgorithm:
         )
         return cls(options, list(words)[:vocab_size])
 
+    @classmethod
+    def held(cls, options: WordOptions) -> tuple[str, ...]:
+        return options.reserved
+
     def with_options(self, options: WordOptions) -> Self:
         return type(self)(options, self._words)
 
