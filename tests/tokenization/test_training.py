@@ -34,7 +34,7 @@ def test_a_new_vocabulary(sides: dict[str, Sides], family: str) -> None:
 
 MORE = {"special_tokens": {"additional": ["<x>", "<y>"]}, "added_tokens": ["<z>"]}
 FEW = {
-    "special_tokens": {role: None for role in ("bos", "eos", "sep", "pad", "cls", "mask")},
+    "special_tokens": dict.fromkeys(("bos", "eos", "sep", "pad", "cls", "mask")),
     "format": {"single": "A", "pair": "A B", "start": "unk"},
 }
 
