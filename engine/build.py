@@ -34,6 +34,15 @@ def head_options() -> dict[str, type[heads.HeadOptions]]:
     return {name: head.Options for name, head in heads.registered_heads().items()}
 
 
+def shared_parts(spec: Spec) -> Mapping[str, str]:
+    """What of a spec's own head another kind of head may go on with: `Head.shared_parts`."""
+    name = spec.heads.default
+    if name is None:
+        return {}
+    kind = heads.find_head(name)
+    return kind.shared_parts(kind.Options.model_validate(spec.heads.options.get(name, {})))
+
+
 def build_model(
     spec: SpecSource,
     head: str | None = "default",

@@ -5,11 +5,11 @@ and one meaning.
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
+from engine.build import shared_parts
 from engine.checkpoint.names import Slot, slots_of
 from engine.model import Model
 from engine.spec import Spec
 from engine.spec.axes import Layout
-from heads import find_head
 
 
 def between_heads(
@@ -77,10 +77,6 @@ def _same_meaning(model: Model, spec: Spec, ours: str, theirs: str) -> bool:
     """Whether a parameter of the model's head goes on with one of the head that a checkpoint was
     saved with, each by its name; names and shapes may be equal by chance.
     """
-    assert model.head is not None and spec.heads.default is not None
-    other = find_head(spec.heads.default)
-    options = other.Options.model_validate(spec.heads.options.get(spec.heads.default, {}))
-    here = model.head.shared_parts(model.head.options)
-    there = other.shared_parts(options)
+    here, there = shared_parts(model.spec), shared_parts(spec)
     meaning = here.get(ours.removeprefix("head.").partition(".")[0])
     return meaning is not None and meaning == there.get(theirs.partition(".")[0])
