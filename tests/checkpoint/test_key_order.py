@@ -26,6 +26,8 @@ def narrow(name):
         changes |= {**VARIANT, **ids, "dims.kv_heads": None}
         if spec.embeddings.tables.tokens.padding is not None:
             changes["embeddings.tables.tokens.padding"] = 3
+        if spec.layers is not None:
+            changes["dims.layers"] = len(spec.layers.pattern)
     return load_spec(name, changes).to_dict()
 
 
