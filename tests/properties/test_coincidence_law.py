@@ -163,11 +163,14 @@ def test_shared_keys_are_repeated_keys(spec: Spec, seed: int) -> None:
     model, other = built(spec, seed=seed), built(full, seed=seed + 1)
     weights = dict(model.state_dict())
     for name in weights:
-        if name.split(".")[-2] in ("key", "value") and "attention" in name:
-            groups = weights[name].unflatten(0, (dims.kv_heads, dims.head))
-            weights[name] = groups.repeat_interleave(dims.heads // dims.kv_heads, dim=0).flatten(
-                0, 1
-            )
+        norm, repeats = spec.attention.head_norm, dims.heads // dims.kv_heads
+        own = norm is not None and (norm.own or norm.over == "all")
+        of_heads = ("key", "value", "key_norm") if own else ("key", "value")
+        if name.split(".")[-2] in of_heads and "attention" in name:
+            shape = weights[name].shape
+            groups = weights[name].reshape(dims.kv_heads, -1)
+            whole = groups.repeat_interleave(repeats, dim=0)
+            weights[name] = whole.reshape(shape[0] * repeats, *shape[1:])
     other.load_state_dict(weights)
     inputs = inputs_for(spec, seed=seed, targets=2)
     agree(answer(other(**inputs)), answer(model(**inputs)), "answers", 1e-6)
