@@ -7,20 +7,24 @@ missing rule.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import torch
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from torch import Tensor, nn
 
-from engine import Model, Output, Spec, build_model
-from engine.network.norms import HeadsNorm
+from engine import Model, Spec, build_model
+from engine.laws.calls import answer as answer
+from engine.laws.calls import inputs_for as inputs_for
+from engine.laws.calls import order_mask as order_mask
+from engine.laws.calls import randomise as randomise
+from engine.laws.compare import agree as agree
+from engine.laws.order import goes_by_length as goes_by_length
+from engine.laws.remembered import widest_window as widest_window
 from engine.spec import axes
 from engine.spec.rules.layers import SEEN_BY_ATTENTION
 
-NORMS = (nn.LayerNorm, nn.RMSNorm, HeadsNorm)
 LONGEST = 24  # positions that every drawn table covers
 ABSOLUTE = ("learned", "sinusoid")
 SHIFTABLE = (
@@ -38,7 +42,6 @@ FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 
 SEARCH = int(os.environ.get("LAW_EXAMPLES", "1"))  # times as many examples, and fresh ones
 Pick = Callable[..., Any]
-Network = TypeVar("Network", bound=nn.Module)
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
@@ -389,93 +392,6 @@ def _heads(
     return {"default": head, "output": output}
 
 
-def inputs_for(  # noqa: PLR0913
-    spec: Spec,
-    *,
-    batch: int = 2,
-    length: int = 5,
-    seed: int = 0,
-    targets: int | None = None,
-    permuted: bool = True,
-    padded: bool = False,
-    optional: bool = True,
-    dtype: torch.dtype = torch.float64,
-) -> dict[str, Any]:
-    """Arguments of one call that use every axis the spec has; no token is the padding id.
-
-    Two streams get a random factorization order in `perm_mask` (unless `permuted` is False) and
-    `targets` predictions (None: none) at random places. `padded` adds an attention mask with
-    padding on the left of the first row and on the right of the last. `optional: False` leaves out
-    token types and languages. `dtype` is that of encoder states.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def ids(limit: int, *shape: int) -> Tensor:
-        return torch.randint(0, limit, shape, generator=generator)
-
-    tables = spec.embeddings.tables
-    given: dict[str, Any] = {"input_ids": real_tokens(spec, batch, length, generator)}
-    if optional and (tables.segments is not None or "segment" in spec.attention.score):
-        count = tables.segments.count if tables.segments is not None else 2
-        given["token_type_ids"] = ids(count or spec.dims.vocab, batch, length)
-    if (
-        optional
-        and tables.languages is not None
-        and tables.languages.embed
-        and tables.languages.count > 1
-    ):
-        given["langs"] = ids(tables.languages.count, batch, length)
-    if spec.attention.cross:
-        given["encoder_hidden_states"] = torch.randn(
-            batch, 3, spec.dims.model, generator=generator
-        ).to(dtype)
-    if spec.two_streams and permuted:
-        given["perm_mask"] = order_mask(
-            torch.stack([torch.randperm(length, generator=generator) for _ in range(batch)])
-        )
-    if spec.two_streams and targets:
-        chosen = torch.stack(
-            [torch.randperm(length, generator=generator)[:targets] for _ in range(batch)]
-        )
-        given["target_mapping"] = nn.functional.one_hot(chosen, length).float()
-    if padded:
-        mask = torch.ones(batch, length, dtype=torch.long)
-        mask[0, :1], mask[-1, -2:] = 0, 0
-        given["attention_mask"] = mask
-    return given
-
-
-def real_tokens(spec: Spec, batch: int, length: int, generator: torch.Generator) -> Tensor:
-    """Random token ids (b i), none of them the padding id."""
-    padding = spec.embeddings.tables.tokens.padding
-    choices = torch.tensor([token for token in range(spec.dims.vocab) if token != padding])
-    return choices[torch.randint(0, len(choices), (batch, length), generator=generator)]
-
-
-def order_mask(order: Tensor) -> Tensor:
-    """`perm_mask` (b i i) of factorization orders (b i), which hold the rank of each token: 1 where
-    i may not see j.
-    """
-    return (order[:, :, None] <= order[:, None, :]).float()
-
-
-@torch.no_grad()
-def randomise(model: Network, seed: int = 0, spread: float = 0.3) -> Network:
-    """Give every parameter values that matter: normal with `spread`, norms' weights around one;
-    returns the model.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    norms = {
-        id(module.weight)
-        for module in model.modules()
-        if isinstance(module, NORMS) and module.weight is not None
-    }
-    for parameter in model.parameters():
-        values = torch.randn(parameter.shape, generator=generator)
-        parameter.copy_(1 + 0.3 * values if id(parameter) in norms else spread * values)
-    return model
-
-
 def built(
     spec: Spec,
     head: str | None = "default",
@@ -488,32 +404,6 @@ def built(
     model = build_model(spec, head, dtype=dtype, **options)
     randomise(model, seed)
     return model.eval()
-
-
-def answer(output: Output) -> Tensor:
-    """What a call predicts: logits where there is a head, else the last states."""
-    result = output.logits if output.logits is not None else output.last_hidden_state
-    assert result is not None
-    return result
-
-
-def agree(ours: Any, expected: Any, what: str = "", tolerance: float = 1e-6) -> None:
-    """Assert the same shape and finite values up to `tolerance` of the largest magnitude; sequences
-    pairwise.
-    """
-    if isinstance(expected, list | tuple):
-        assert len(ours) == len(expected), f"{what}: {len(ours)} parts, expected {len(expected)}"
-        for index, (one, other) in enumerate(zip(ours, expected, strict=True)):
-            agree(one, other, f"{what}[{index}]", tolerance)
-        return
-    assert ours.shape == expected.shape, (
-        f"{what}: shape {tuple(ours.shape)}, expected {tuple(expected.shape)}"
-    )
-    ours, expected = ours.detach(), expected.detach()
-    assert bool(expected.isfinite().all()), f"{what}: not finite"
-    if expected.numel():
-        worst, largest = float((ours - expected).abs().max()), float(expected.abs().max())
-        assert worst <= tolerance * largest, f"{what}: off by {worst:.3g} of {largest:.3g}"
 
 
 SHRUNK: dict[str, Any] = {
@@ -544,21 +434,6 @@ def family(name: str, **settled: Any) -> Spec:
 def has_padding_rule(spec: Spec) -> bool:
     """Whether padding is hidden from attention."""
     return "padding" in spec.attention.mask
-
-
-def goes_by_length(spec: Spec) -> bool:
-    """Whether positions depend on the length of the whole text."""
-    kinds = axes.DynamicScaling | axes.LongRopeScaling
-    return isinstance(spec.position, axes.RotaryPosition) and isinstance(
-        spec.position.scaling, kinds
-    )
-
-
-def widest_window(spec: Spec) -> int | None:
-    """The largest window of any layer; None where a layer has none."""
-    windows = [one.attention.window for one in spec.of_layers()]
-    known = [window for window in windows if window is not None]
-    return max(known) if len(known) == len(windows) else None
 
 
 def counts_real_tokens(spec: Spec) -> bool:

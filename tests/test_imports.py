@@ -23,6 +23,7 @@ LEVELS = (
     ("engine", "engine.model"),
     ("engine.build",),
     ("engine.checkpoint", "engine.training"),
+    ("engine.laws",),
     ("engine.demo",),
     ("engine.cli", "engine.__main__"),
 )

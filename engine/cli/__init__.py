@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from engine import __version__
-from engine.cli import demo, describe, fill, generate, schema, score, tokenize
+from engine.cli import check, demo, describe, fill, generate, schema, score, tokenize
 from engine.cli.failures import CUT_OFF, EXPECTED, told
 from engine.cli.streams import drop_output, prepare_output
 from engine.cli.training import evaluate, recipe, train
@@ -76,6 +76,7 @@ def _options(
 
 for command in (
     describe.describe,
+    check.check,
     generate.generate,
     fill.fill,
     score.score,

@@ -2,81 +2,27 @@
 none of them.
 """
 
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from engine import Model, Spec
+from engine import Spec
 from engine.kernels.linear import build_linear, linear
-from engine.spec import axes
+from engine.laws.learning import (
+    check_checkpointing,
+    check_gradients,
+    covering,
+    pulled,
+    spreads,
+)
 from tests.strategies import FAMILIES, answer, built, examples, family, inputs_for, valid_specs
-
-
-def covering(spec: Spec, seed: int) -> dict[str, Any]:
-    """A call that uses every token of the vocabulary, every type and language, and predictions
-    where there are any.
-    """
-    length = spec.dims.vocab // 4 + 1
-    given = inputs_for(spec, batch=4, length=length, seed=seed, targets=length // 2)
-    given["input_ids"] = (torch.arange(4 * length) % spec.dims.vocab).view(4, length)
-    return given
-
-
-def pulled(model: Model, inputs: dict[str, Any]) -> dict[str, Tensor | None]:
-    """Gradients by name of a scalar that weighs every number of the answers and of all hidden
-    states.
-    """
-    model.zero_grad(set_to_none=True)
-    result = model(**inputs, output_hidden_states=True)
-    results = [answer(result), *(result.hidden_states or ())]
-    results += [] if result.pooler_output is None else [result.pooler_output]
-    generator = torch.Generator().manual_seed(9)
-    scalar = sum(
-        (part * torch.randn(part.shape, generator=generator, dtype=part.dtype)).sum()
-        for part in results
-    )
-    torch.autograd.backward([scalar])
-    return {name: parameter.grad for name, parameter in model.named_parameters()}
-
-
-def shifts_all_scores_alike(spec: Spec, name: str) -> bool:
-    """A key's bias adds the same to all scores of a row, which no softmax notices, unless positions
-    turn or read it.
-    """
-    if name.startswith("blocks."):
-        spec = spec.of_layers()[int(name.split(".")[1])]
-    turned = spec.position.kind in ("rotary", "relative_key_query")
-    last = (".attention.key.bias", ".cross_attention.key.bias", ".key_norm.bias")
-    return name.endswith(last) and (not turned or "cross_attention" in name)
-
-
-def check_gradients(spec: Spec, seed: int) -> None:
-    model = built(spec, seed=seed)
-    for name, gradient in pulled(model, covering(spec, seed)).items():
-        if not model.get_parameter(name).requires_grad:
-            assert gradient is None, f"{name} is frozen"
-            continue
-        assert gradient is not None, f"{name} takes no part"
-        assert bool(gradient.isfinite().all()), f"{name} has no finite gradient"
-        if not shifts_all_scores_alike(spec, name):
-            assert float(gradient.abs().max()) > 0, f"{name} has a gradient of zero"
-
-
-def spreads(spec: Spec) -> bool:
-    """Whether rows see several tokens: a softmax over one has no gradient."""
-    alone = "same_length" in spec.attention.mask and spec.attention.same_length == "remembered"
-    short = isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 1
-    return not alone and not short
 
 
 @examples(30)
 @given(valid_specs(settle={"ffn.activation": "gelu"}).filter(spreads), st.integers(0, 999))
 def test_every_parameter_receives_a_gradient(spec: Spec, seed: int) -> None:
-    check_gradients(spec, seed)
+    check_gradients(built(spec, seed=seed), seed)
 
 
 @examples(15)
@@ -96,25 +42,12 @@ def test_every_parameter_of_the_score_terms_receives_a_gradient(spec: Spec, seed
         "query_bias": "per_layer",
     }
     data["embeddings"]["tables"]["segments"] = None
-    check_gradients(Spec.model_validate(data), seed)
+    check_gradients(built(Spec.model_validate(data), seed=seed), seed)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_parameter_of_the_shipped_families_receives_a_gradient(name: str) -> None:
-    check_gradients(family(name), 3)
-
-
-def check_checkpointing(spec: Spec, seed: int) -> None:
-    model = built(spec, seed=seed).train()
-    inputs = inputs_for(spec, seed=seed, targets=2, padded="padding" in spec.attention.mask)
-    kept = pulled(model, inputs)
-    model.gradient_checkpointing = True
-    for name, gradient in pulled(model, inputs).items():
-        expected = kept[name]
-        if expected is None or gradient is None:
-            assert gradient is expected, f"{name} lost its gradient"
-        else:
-            assert torch.equal(gradient, expected), f"gradient of {name}"
+    check_gradients(built(family(name), seed=3), 3)
 
 
 @examples(15)
@@ -122,7 +55,7 @@ def check_checkpointing(spec: Spec, seed: int) -> None:
 def test_gradient_checkpointing_is_one_switch_and_changes_no_gradient(
     spec: Spec, seed: int
 ) -> None:
-    check_checkpointing(spec, seed)
+    check_checkpointing(built(spec, seed=seed), seed)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -8,9 +8,17 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from engine import Memory, Model, Spec
+from engine import Spec
+from engine.laws.remembered import (
+    LENGTH,
+    check_chunks,
+    check_reordering,
+    check_steps,
+    cut,
+    reaches_back,
+)
+from engine.laws.table import not_reordered
 from engine.spec import axes
 from tests.strategies import (
     FAMILIES,
@@ -22,11 +30,8 @@ from tests.strategies import (
     family,
     inputs_for,
     valid_specs,
-    widest_window,
 )
 
-LENGTH = 7
-BY_TOKEN = ("input_ids", "token_type_ids", "langs", "attention_mask")
 CAUSAL: dict[str, dict[str, Any]] = {
     "xlnet": {
         "attention.mask": ["padding", "causal", "permutation"],
@@ -38,74 +43,6 @@ CAUSAL: dict[str, dict[str, Any]] = {
     "transformer-xl": {},
     "xglm": {},
 }
-
-
-def reaches_back(spec: Spec, length: int) -> bool:
-    """Whether all that a row of the whole text may see is still remembered when the text comes in
-    chunks.
-
-    Left out by their names: positions counted from the end of each call, memory that keeps a part
-    of a segment, and same_length: remembered, which looks as far back as memory happens to hold.
-    """
-    memory, attention = spec.memory, spec.attention
-    if spec.position.kind == "from_end":
-        return False
-    if not isinstance(memory, axes.Recurrent):
-        return True
-    same_length = "same_length" in attention.mask
-    if (
-        memory.reuse is not None
-        or (same_length and attention.same_length == "remembered")
-        or memory.length == 0
-    ):
-        return False
-    before = memory.length or 0 if memory.initial == "zeros" else 0
-    spans = [widest_window(spec), memory.length if same_length else None, before + length]
-    return (
-        memory.length is None
-        or memory.length >= min(span for span in spans if span is not None) - 1
-    )
-
-
-def cut(inputs: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
-    """The arguments of tokens `start` to `stop`."""
-    return {
-        name: value[:, start:stop] if name in BY_TOKEN else value for name, value in inputs.items()
-    }
-
-
-def in_chunks(
-    model: Model, inputs: dict[str, Any], cuts: list[int], memory: Memory | None = None
-) -> Tensor:
-    """The answers of one text given in chunks that end at `cuts`, each with the memory of those
-    before.
-    """
-    parts, start = [], 0
-    for stop in cuts:
-        result = model(**cut(inputs, start, stop), memory=memory, use_memory=True)
-        memory, start = result.memory, stop
-        parts.append(answer(result))
-    return torch.cat(parts, dim=1)
-
-
-def check_chunks(spec: Spec, seed: int, cuts: list[int], padded: bool = False) -> None:
-    model = built(spec, seed=seed)
-    # As a score term, remembered tokens count as type 0 (XLNet): types of their own would change
-    # the answers.
-    inputs = inputs_for(
-        spec,
-        length=LENGTH,
-        seed=seed,
-        permuted=False,
-        optional="segment" not in spec.attention.score,
-    )
-    if padded:
-        inputs["attention_mask"] = torch.ones(2, LENGTH, dtype=torch.long)
-        inputs["attention_mask"][0, :2] = 0
-    whole = answer(model(**inputs))
-    agree(in_chunks(model, inputs, cuts), whole, f"chunks that end at {cuts}")
-    with torch.no_grad():  # memory grows in place
-        agree(in_chunks(model, inputs, cuts), whole, f"chunks that end at {cuts}, outside autograd")
 
 
 REMEMBERING = valid_specs(causal=True, memories=("keys_values", "recurrent"), quirks=False)
@@ -122,13 +59,14 @@ CUTS = st.sets(st.integers(1, LENGTH - 1), max_size=3).map(lambda cuts: [*sorted
 def test_whole_is_in_chunks_with_memory(
     spec: Spec, seed: int, cuts: list[int], padded: bool
 ) -> None:
-    check_chunks(spec, seed, cuts, padded and "padding" in spec.attention.mask)
+    padded = padded and "padding" in spec.attention.mask
+    check_chunks(built(spec, seed=seed), seed, cuts, padded)
 
 
 @examples(20)
 @given(REMEMBERING.filter(lambda spec: reaches_back(spec, LENGTH)), st.integers(0, 999))
 def test_cached_step_by_step_is_uncached(spec: Spec, seed: int) -> None:
-    check_chunks(spec, seed, list(range(1, LENGTH + 1)))
+    check_steps(built(spec, seed=seed), seed)
 
 
 @pytest.mark.parametrize("cuts", ([3, LENGTH], list(range(1, LENGTH + 1))), ids=("chunks", "steps"))
@@ -136,7 +74,8 @@ def test_cached_step_by_step_is_uncached(spec: Spec, seed: int) -> None:
 def test_shipped_families_in_chunks(name: str, cuts: list[int]) -> None:
     spec = family(name, **CAUSAL[name])
     assert reaches_back(spec, LENGTH)
-    check_chunks(spec, 4, cuts, "padding" in spec.attention.mask and name != "transformer-xl")
+    padded = "padding" in spec.attention.mask and name != "transformer-xl"
+    check_chunks(built(spec, seed=4), 4, cuts, padded)
 
 
 def test_a_memory_that_is_too_short_does_change_answers() -> None:
@@ -147,31 +86,14 @@ def test_a_memory_that_is_too_short_does_change_answers() -> None:
     )
     assert not reaches_back(spec, LENGTH)
     with pytest.raises(AssertionError, match="off by"):
-        check_chunks(spec, 4, [4, LENGTH])
+        check_chunks(built(spec, seed=4), 4, [4, LENGTH])
 
 
 @examples(15)
 @given(REMEMBERING, st.integers(0, 999))
 def test_reordered_memory_is_recomputed(spec: Spec, seed: int) -> None:
-    """Beams: rows of memory chosen, repeated and reordered continue as if their texts had been read
-    that way.
-    """
-    mirrored = isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half
-    assume(
-        not mirrored and not (isinstance(spec.memory, axes.Recurrent) and spec.memory.length == 0)
-    )
-    model = built(spec, seed=seed)
-    rows = torch.tensor([2, 0, 0, 1])
-    first = inputs_for(
-        spec, batch=3, length=4, seed=seed, permuted=False, padded="padding" in spec.attention.mask
-    )
-    chosen = {name: value[rows] for name, value in first.items()}
-    second = inputs_for(spec, batch=4, length=2, seed=seed + 1, permuted=False, optional=False)
-    if spec.attention.cross:
-        second["encoder_hidden_states"] = chosen["encoder_hidden_states"]
-    recomputed = model(**second, memory=model(**chosen, use_memory=True).memory)
-    reordered = model(**second, memory=model(**first, use_memory=True).memory.select(rows))
-    agree(answer(reordered), answer(recomputed), "answers after reordering")
+    assume(not_reordered(spec) is None)
+    check_reordering(built(spec, seed=seed), seed)
 
 
 @pytest.mark.parametrize("learning", (True, False), ids=("hidden states", "keys and values"))

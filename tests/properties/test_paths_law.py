@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from engine import Spec
 from engine.kernels.attention import Softmax, additive, attend_whole, fused, plain, unfused
 from engine.kernels.tuning import tuning
+from engine.laws.ways import check_kept_weights
 from tests.strategies import (
     FAMILIES,
     agree,
@@ -35,44 +36,15 @@ def call_of(spec: Spec, seed: int, dtype: torch.dtype = torch.float64) -> dict[s
     return inputs_for(spec, length=6, seed=seed, targets=2, padded=padded, dtype=dtype)
 
 
-def check_fused(spec: Spec, seed: int) -> None:
-    model = built(spec, seed=seed)
-    inputs = call_of(spec, seed)
-    fused, kept = model(**inputs), model(**inputs, output_attentions=True)
-    agree(answer(kept), answer(fused), "answers with attention weights kept")
-    assert len(kept.attentions) == spec.dims.layers
-    for layer in kept.attentions:
-        for weights in layer if isinstance(layer, tuple) else (layer,):
-            assert weights.shape[:2] == (2, spec.dims.heads)
-            sums = weights.sum(-1)
-            near = torch.minimum((sums - 1).abs(), sums.abs())
-            assert float(near.max()) < 1e-6, (
-                "a row of weights sums to one, or to zero where nobody is seen"
-            )
-    torch.manual_seed(seed)
-    heads = torch.rand(spec.dims.layers, spec.dims.heads, dtype=torch.float64)
-    masked, plain = (
-        model(**inputs, head_mask=heads, output_attentions=keep) for keep in (True, False)
-    )
-    agree(answer(plain), answer(masked), "answers with a head mask")
-    if spec.memory.kind == "none" and not spec.attention.cross:
-        ones = torch.ones(spec.dims.heads, dtype=torch.float64)
-        agree(
-            answer(model(**inputs, head_mask=ones)),
-            answer(fused),
-            "answers with a head mask of ones",
-        )
-
-
 @examples(30)
 @given(valid_specs(), st.integers(0, 999))
 def test_attention_weights_do_not_change_the_answer(spec: Spec, seed: int) -> None:
-    check_fused(spec, seed)
+    check_kept_weights(built(spec, seed=seed), seed)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_attention_weights_of_the_shipped_families(name: str) -> None:
-    check_fused(family(name), 2)
+    check_kept_weights(built(family(name), seed=2), 2)
 
 
 @needs_blocks
