@@ -104,7 +104,15 @@ def not_rotary(spec: Spec) -> str | None:
         return f"position.kind: {spec.position.kind}"
     if order.goes_by_length(spec):
         return "position.scaling goes by the length of the text"
+    if any(turned_first(one) for one in spec.of_layers()):
+        return "attention.head_norm.when: after_position"
     return "memory.initial: zeros" if padding.starts_with_zeros(spec) else None
+
+
+def turned_first(spec: Spec) -> bool:
+    """Whether queries and keys are normed after they were turned, a number a channel."""
+    norm = spec.attention.head_norm
+    return norm is not None and norm.when == "after_position"
 
 
 def no_spread(spec: Spec) -> str | None:

@@ -35,7 +35,7 @@ from engine.network.masks import MaskRules, Pairs
 from engine.network.norms import build_norm
 from engine.network.outputs import Output
 from engine.network.positions import CallPositions, PositionInputs, ScoreInputs
-from engine.network.positions.scores import score_inputs
+from engine.network.positions.scores import Distances, score_inputs
 from engine.spec import Spec
 
 
@@ -352,7 +352,7 @@ class Network(nn.Module):
         at_once = inputs.output_attentions or causal or transformed()
         tiles = rules.tiles(at_once or fused)
         rate = dropout.positions if self.training else 0.0
-        terms = ScoreInputs(pairs)
+        terms = ScoreInputs(pairs, Distances())
         if not kind.content_only:
             distances = kind.position.distances(pairs, kind.memory(memory), states, rate)
             terms = score_inputs(spec, pairs, distances, inputs.token_type_ids, states.device)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from engine import Spec
 from engine.laws.order import check_distances
-from engine.spec import axes
+from engine.laws.table import not_rotary
 from tests.strategies import (
     SHIFTABLE,
     agree,
@@ -26,8 +26,7 @@ LENGTH = 5
 @examples(20)
 @given(valid_specs(positions=("rotary",)), st.integers(0, 999), st.integers(1, 500))
 def test_rotary_positions_notice_only_distances(spec: Spec, seed: int, step: int) -> None:
-    assume(not (isinstance(spec.memory, axes.Recurrent) and spec.memory.initial == "zeros"))
-    assume(not goes_by_length(spec))
+    assume(not_rotary(spec) is None)
     model = built(spec, seed=seed)
     check_distances(model, seed, step)
     inputs = inputs_for(spec, length=LENGTH, seed=seed, targets=2)

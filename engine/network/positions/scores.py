@@ -5,7 +5,7 @@ predictions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -62,7 +62,7 @@ class ScoreInputs:
     """What the score terms of all blocks share of one call."""
 
     pairs: Pairs
-    distances: Distances = field(default_factory=Distances)
+    distances: Distances
     index: Tensor | None = None
     """(b p j): where the distances of a few prediction rows stand among those of the call."""
     row_types: Tensor | None = None
