@@ -177,7 +177,7 @@ ONE = [{"input_ids": IDS, "labels": IDS}]
 STRANGE = (None, "x", 1j, [], {}, (0.9,), float("nan"), -1, torch.zeros(2, 3), object())
 
 
-@pytest.mark.parametrize("value", STRANGE, ids=str)
+@pytest.mark.parametrize("value", STRANGE, ids=lambda value: type(value).__name__)
 def test_strange_values_are_refused_or_right(value):
     """At every place of every function; what is read gives what it gives for plain values."""
     for name in ("learning_rate", "warm_up", "betas", "weight_decay", "clip"):
