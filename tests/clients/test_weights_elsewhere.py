@@ -21,19 +21,19 @@ def small(name: str) -> Model:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_accelerate_brings_weights_when_they_are_read(name: str) -> None:
+    """In float64: the products that a hooked layer goes by round otherwise than the fast ones."""
     accelerate = pytest.importorskip("accelerate")
-    model = small(name)
+    model = small(name).double()
     expected = model(IDS, labels=IDS, output_logits=True)
     away = accelerate.cpu_offload(copy.deepcopy(model), execution_device="cpu")
     assert all(parameter.is_meta for parameter in away.parameters())
     found = away(IDS, labels=IDS, output_logits=True)
-    assert torch.equal(found.logits, expected.logits)
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(found.loss, expected.loss)
     if name == "xlnet":
         mapping = torch.eye(6)[[2, 3]].expand(2, -1, -1)
-        assert torch.equal(
-            away(IDS, target_mapping=mapping).logits, model(IDS, target_mapping=mapping).logits
-        )
+        some, wanted = (one(IDS, target_mapping=mapping).logits for one in (away, model))
+        torch.testing.assert_close(some, wanted, rtol=1e-12, atol=1e-12)
     if name in ("xlnet", "transformer-xl", "xglm"):
         assert torch.equal(
             away.generate(IDS, max_new_tokens=3), model.generate(IDS, max_new_tokens=3)
