@@ -15,16 +15,14 @@ NETWORK_PADDING = "embeddings.tables.tokens.padding"
 
 def in_order(layout: Layout) -> Iterator[tuple[str, ConfigField]]:
     """The fields of a layout: those that choose a section before those of its parts, conditional
-    ones last, by their names where nothing else decides.
+    ones last.
     """
     fields = []
     for name, entry in layout.config.items():
         if not isinstance(entry, ConfigField):
             entry = ConfigField(path=entry)
         fields.append((name, entry))
-    yield from sorted(
-        fields, key=lambda named: (named[1].under is not None, _depth(named[1]), named[0])
-    )
+    yield from sorted(fields, key=lambda named: (named[1].under is not None, _depth(named[1])))
 
 
 def _depth(entry: ConfigField) -> int:
@@ -103,7 +101,7 @@ def _our_list(name: str, value: Any, entry: ConfigField) -> list[str]:
 
 def _their_list(value: Any, entry: ConfigField, layers: Any) -> Any:
     """Their list for ours, begun anew until it has an entry a layer."""
-    theirs = {ours: given for given, ours in sorted(entry.entries.items(), reverse=True)}
+    theirs = {ours: given for given, ours in reversed(entry.entries.items())}
     if not isinstance(value, list | tuple) or any(one not in theirs for one in value):
         return MISSING
     return [theirs[value[at % len(value)]] for at in range(layers)]

@@ -34,7 +34,7 @@ def read_config(
     over it.
 
     Of several names of one field the first that says something is read; of several fields on one
-    path the first by name; for the ids with which decoding starts and ends
+    path the first in the layout; for the ids with which decoding starts and ends
     generation_config.json comes before config.json. Where the others say something else, a remark
     says so. Fields that choose a section are read before those of its parts. Raises CheckpointError
     for a value that the layout does not have.
