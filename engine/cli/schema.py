@@ -55,7 +55,9 @@ def complete_schema() -> dict[str, Any]:
 
 
 def partial_schema(node: Any) -> Any:
-    """A schema whose files may leave any key to their parents."""
+    """A schema whose files may leave any key to their parents, or take an entry of a parent's map
+    away by null.
+    """
     if isinstance(node, list):
         return [partial_schema(part) for part in node]
     if not isinstance(node, dict):
@@ -65,6 +67,10 @@ def partial_schema(node: Any) -> Any:
         for key, value in node.items()
         if not (key == "required" and isinstance(value, list))
     }
-    return {
+    partial = {
         "anyOf" if key == "oneOf" else key: partial_schema(value) for key, value in kept.items()
     }
+    entries = partial.get("additionalProperties")
+    if isinstance(entries, dict):
+        partial["additionalProperties"] = {"anyOf": [entries, {"type": "null"}]}
+    return partial
