@@ -13,10 +13,19 @@ BUILD := setuptools setuptools-scm
 TORCH := torch==2.13.0
 COMPILE := compile --quiet --no-header --annotation-style line pyproject.toml
 
-.PHONY: demo test check test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format docs bench lock clean
+.PHONY: demo demo-train test check test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format docs bench lock clean
 
 demo: .venv/ready
 	$(BIN)/engine demo
+
+# The five networks in engine/demo/models again, by recipes/demo: about two minutes each.
+FAMILIES := xlnet xlm xlm-roberta-xl transformer-xl xglm
+demo-train: .venv/ready
+	rm -rf .demo/runs
+	$(BIN)/python -m engine.demo.texts .demo
+	cd .demo && for family in $(FAMILIES); do \
+		../$(BIN)/engine train demo/$$family --output runs/$$family || exit 1; done
+	$(BIN)/python -m engine.demo.bundle .demo/runs
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal

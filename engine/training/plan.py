@@ -179,7 +179,14 @@ def make_model(recipe: Recipe, task: Task | None) -> Model:
         name, options = given.head or HEADS[kind][0], given.options
     if given.spec is not None:
         return build_model(given.spec, name, overrides=given.overrides, seed=recipe.seed, **options)
-    return load_model(str(given.load), name, overrides=given.overrides, seed=recipe.seed, **options)
+    return load_model(
+        str(given.load),
+        name,
+        dtype=torch.float32,
+        overrides=given.overrides,
+        seed=recipe.seed,
+        **options,
+    )
 
 
 def read_spec(recipe: Recipe) -> Spec:

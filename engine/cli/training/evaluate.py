@@ -11,7 +11,7 @@ from engine.errors import InputError
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run, or of one checkpoint.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(help="Changes of its recipe, such as evaluate.rows=8."),
@@ -33,7 +33,9 @@ def evaluate(
     from engine.training.run.evaluation import evaluate as score
     from engine.training.tasks import write_predictions
 
-    folder = run / checkpoint
+    folder = run
+    if not (run / "recipe.yaml").is_file():
+        folder = run / checkpoint
     if not (folder / "recipe.yaml").is_file():
         raise InputError(f"{folder} is no checkpoint of a run: expected its recipe.yaml there")
     opened = open_recipe(folder / "recipe.yaml", parse_overrides(overrides or []))

@@ -30,6 +30,11 @@ class Batch:
     places: tuple[int, ...]
     """Which of the given rows each row of the call is."""
 
+    @property
+    def labels(self) -> Tensor:
+        """What is asked: ids, -100 where nothing is."""
+        return next(self.inputs[name] for name in LABELS if name in self.inputs)
+
     def cut(self, start: int, stop: int) -> "Batch":
         """The part of a batch that holds the given rows `start` … `stop`, drawn as they were."""
         kept = [row for row, place in enumerate(self.places) if start <= place < stop]

@@ -8,7 +8,7 @@ from engine.spec.origins import KeyPath
 from engine.training.recipe.load import LANGUAGE, Opened
 from engine.training.recipe.model import Recipe
 
-FREE = ("devices",)
+FREE = ("devices", "expected")
 """Sections that may differ when a run goes on."""
 
 
@@ -25,7 +25,7 @@ class Change:
 
 
 def changes(before: Recipe, after: Recipe) -> tuple[Change, ...]:
-    """Every key that differs, but for those of `devices`."""
+    """Every key that differs, but for those of `devices` and `expected`."""
     told = _changes(before.to_dict(), after.to_dict(), ())
     return tuple(change for change in told if change.path[0] not in FREE)
 

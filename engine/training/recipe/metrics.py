@@ -2,8 +2,8 @@
 
 from engine.training.recipe.sections import Objective, Task
 
-LANGUAGE_MODEL = ("loss", "perplexity")
-SMALLER_IS_BETTER = ("loss", "perplexity", "mean_squared_error")
+LANGUAGE_MODEL = ("loss", "perplexity", "share_of_unigram")
+SMALLER_IS_BETTER = (*LANGUAGE_MODEL, "mean_squared_error")
 _SINGLE = ("accuracy", "f1_macro", "f1_micro", "matthews")
 _MULTIPLE = ("accuracy", "f1_macro", "f1_micro")
 _REGRESSION = ("pearson", "spearman", "mean_squared_error")
@@ -12,7 +12,7 @@ _OF_KIND = {
     "choices": ("accuracy",),
     "tokens": ("f1", "precision", "recall", "accuracy"),
     "question_answering": ("f1", "exact_match"),
-    "causal": ("perplexity",),
+    "causal": LANGUAGE_MODEL[1:],
 }
 
 

@@ -11,8 +11,8 @@ from tokenization.section import Section
 class Recipe(Section):
     """One training run: what is trained, on what, by which objective or task, how and how long.
 
-    All counts are global: nothing here depends on how many processes run it, and `devices` alone
-    may differ when a run goes on. Relative paths are read from the folder in which a run is
+    All counts are global: nothing here depends on how many processes run it, and `devices` and
+    `expected` alone may differ when a run goes on. Relative paths are read from the folder in which a run is
     started.
     """
 
@@ -48,6 +48,9 @@ class Recipe(Section):
     """How processes share the work."""
     seed: Index = 0
     """The number from which everything random is drawn."""
+
+    expected: dict[str, float] = {}
+    """Metrics that the trained network had on the held-out texts: what a run should reach again."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain YAML-ready data that `load_recipe` turns back into an equal recipe."""

@@ -102,6 +102,10 @@ def _metrics(recipe: Recipe) -> Iterator[Problem]:
         if name not in known:
             text = f"'{name}' is no metric of {predicted.kind}{nearest(name, known)}"
             yield f"task.metrics.{number}", text
+    for name in recipe.expected:
+        if name not in known:
+            text = f"'{name}' is no metric of {predicted.kind}{nearest(name, known)}"
+            yield f"expected.{name}", text
 
 
 def _mix(recipe: Recipe) -> Iterator[Problem]:

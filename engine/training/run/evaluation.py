@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
+from engine.kernels.losses import IGNORED
 from engine.memory import Memory, memory_policy
 from engine.model import Model
 from engine.training.data.rows import Row
 from engine.training.distribute import Processes
+from engine.training.objectives.base import Batch
 from engine.training.run.feed import Feed, Portion
 from engine.training.run.step import Precision, forward
 
@@ -54,7 +57,8 @@ class Evaluated:
 def evaluate(
     model: Model, held_out: HeldOut, processes: Processes, precision: Precision = "float32"
 ) -> Evaluated:
-    """Mean loss over all targets, perplexity where tokens are predicted, and a task's metrics.
+    """Mean loss over all targets and a task's metrics; where tokens are predicted, perplexity and
+    the loss as a share of the targets' unigram entropy.
 
     Rows are shared by the processes; where a task decodes them, each process reads all rows.
     """
@@ -65,6 +69,8 @@ def evaluate(
     predictions: list[Any] = []
     read: list[Row] = []
     memories: list[Memory | None] = []
+    asked = torch.zeros(model.spec.dims.vocab, dtype=torch.long)
+    predicts = model.head is not None and "logits_to_keep" in model.head.inputs
     training = model.training
     model.eval()
     with torch.no_grad(), remembering(model, held_out.memory):
@@ -85,6 +91,8 @@ def evaluate(
                 assert output.loss is not None
                 losses += float(output.loss) * max(1, batch.targets)
                 targets += batch.targets
+                if predicts and batch.targets:
+                    asked += count_targets(batch, len(asked))
                 memories.append(output.memory)
                 if held_out.decoder is not None:
                     predictions += held_out.decoder.predict(output, portion.rows)
@@ -94,11 +102,26 @@ def evaluate(
     total, count = readers.sum(losses, targets)
     loss = total / max(1.0, count)
     metrics = {"loss": loss}
-    if model.head is not None and "logits_to_keep" in model.head.inputs:  # it predicts tokens
+    if predicts:
         metrics["perplexity"] = math.exp(min(loss, 700.0))
+        entropy = unigram_entropy(readers.sum(*asked.tolist()))
+        if entropy > 0:
+            metrics["share_of_unigram"] = loss / entropy
     if held_out.decoder is not None:
         metrics |= held_out.decoder.score(predictions, read)
     return Evaluated(metrics, tuple(predictions), tuple(read))
+
+
+def count_targets(batch: Batch, vocab: int) -> Tensor:
+    """How often each id (v) is asked."""
+    labels = batch.labels.cpu()
+    return labels[labels != IGNORED].bincount(minlength=vocab)
+
+
+def unigram_entropy(counts: Sequence[float]) -> float:
+    """The lowest mean loss over targets with these counts (v) that is possible without context."""
+    shares = torch.tensor(counts, dtype=torch.float64) / max(1.0, sum(counts))
+    return float(torch.special.entr(shares).sum())
 
 
 def carry(

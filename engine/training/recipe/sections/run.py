@@ -94,7 +94,7 @@ class Save(Section):
 
 
 class Devices(Section):
-    """How the processes share the work; the only section that may differ when a run goes on."""
+    """How the processes share the work; may differ when a run goes on."""
 
     shard: Literal["all", "none"] = "none"
     """Whether weights and moments are shared out among the processes."""
