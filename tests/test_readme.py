@@ -27,6 +27,13 @@ def blocks(language):
 
 COMMANDS = [line for block in blocks("console") for line in block.splitlines() if line]
 
+SMALL_LLAMA = {
+    "dims.vocab": 64,
+    "dims.model": 32,
+    "dims.layers": 2,
+    "dims.inner": 48,
+}
+
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
@@ -44,7 +51,22 @@ def workplace(tmp_path_factory):
         )
         save_model(build_model(spec, seed=0), folder / ".demo" / family)
         tokenizer.save(folder / ".demo" / family)
+    (folder / "mine.yaml").write_text(spec_of_the_reader(), encoding="utf-8")
+    llama = build_model("llama-small", overrides=SMALL_LLAMA, seed=0)
+    save_model(llama, folder / "path/to/llama", format="huggingface")
     return folder
+
+
+def spec_of_the_reader():
+    """The text that README writes to mine.yaml."""
+    [text] = [
+        text
+        for block in blocks("python")
+        for text in re.findall(
+            r'^Path\("mine\.yaml"\)\.write_text\("""(.*?)"""\)', block, re.S | re.M
+        )
+    ]
+    return text
 
 
 def test_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):

@@ -102,12 +102,12 @@ def _in_their_layout(model: Model) -> tuple[dict[str, str], Iterator[tuple[str, 
         )
     files = {
         name: json.dumps(fields, indent=2, sort_keys=True) + "\n"
-        for name, fields in _checked_files(model.spec, layout).items()
+        for name, fields in checked_files(model.spec, layout).items()
     }
     return files, _their_tensors(model, layout)
 
 
-def _checked_files(spec: Spec, layout: Layout) -> dict[str, dict[str, Any]]:
+def checked_files(spec: Spec, layout: Layout) -> dict[str, dict[str, Any]]:
     """Their config.json, and generation_config.json where one was read, once reading them back has
     given the same network.
 

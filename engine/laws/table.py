@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.checkpoint.save import checked_files
+from engine.errors import CheckpointError
 from engine.laws import files, learning, order, padding, remembered, ways
 from engine.laws.compare import Broken
 from engine.model import Model
@@ -121,9 +123,15 @@ def no_spread(spec: Spec) -> str | None:
 
 
 def no_other_format(spec: Spec) -> str | None:
-    """There are no names for another library."""
-    named = spec.checkpoint.huggingface is not None
-    return None if named else "checkpoint has no section huggingface"
+    """There are no names for another library, or its config cannot say this network."""
+    layout = spec.checkpoint.huggingface
+    if layout is None:
+        return "checkpoint has no section huggingface"
+    try:
+        checked_files(spec, layout)
+    except CheckpointError as error:
+        return str(error)
+    return None
 
 
 def no_rows_apart(spec: Spec) -> str | None:
