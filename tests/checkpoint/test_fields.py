@@ -65,6 +65,15 @@ def test_a_list_becomes_the_shortest_pattern_and_is_written_whole() -> None:
     assert both.layers is not None and both.layers.pattern == ("plain", "rotary")
 
 
+def test_a_number_of_layers_becomes_a_pattern() -> None:
+    spec = spec_of("gemma-3-1b", {"num_hidden_layers": 8, "sliding_window_pattern": 4})
+    assert spec.layers is not None and spec.layers.pattern == ("local",) * 3 + ("global",)
+    windows = [one.attention.window for one in spec.of_layers()]
+    assert windows == [4096, 4096, 4096, None] * 2
+    full, sliding = "full_attention", "sliding_attention"
+    assert written(spec)["layer_types"] == [sliding, sliding, sliding, full] * 2
+
+
 def test_an_entry_that_the_layout_lacks_is_named() -> None:
     with pytest.raises(CheckpointError, match="no_rope_layers holds 2; this family has: 1, 0"):
         spec_of("smollm3-3b", {"no_rope_layers": [1, 2]})

@@ -379,30 +379,6 @@ checkpoint:
       blocks.*.attention.key_norm: layers.*.self_attn.k_norm
 """
 
-# Its layers alternate between two windows: here all see the whole text.
-GEMMA2 = """
-extends: gemma-2b
-name: gemma-2
-attention: {scale: 0.0625, softcap: 50.0}
-norm: {placement: [before, output]}
-heads: {output: {softcap: 30.0}}
-checkpoint:
-  huggingface:
-    model_type: gemma2
-    architectures: {none: Gemma2Model, causal_lm: Gemma2ForCausalLM}
-    config:
-      hidden_act: null
-      hidden_activation: {path: ffn.activation, values: {gelu_pytorch_tanh: gelu_tanh}}
-      query_pre_attn_scalar: {path: attention.scale, power: -0.5}
-      attn_logit_softcapping: attention.softcap
-      final_logit_softcapping: heads.output.softcap
-    ignored: [layer_types, sliding_window]
-    names:
-      blocks.*.attention_output_norm: layers.*.post_attention_layernorm
-      blocks.*.feed_forward_norm: layers.*.pre_feedforward_layernorm
-      blocks.*.feed_forward_output_norm: layers.*.post_feedforward_layernorm
-"""
-
 BERT_TINY = {
     **NAMES,
     "hidden_dropout_prob": 0.0,
@@ -420,6 +396,10 @@ OPT_TINY = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYE
             "ffn_dim": 40, "word_embed_proj_dim": WIDTH, "dropout": 0.0, "max_position_embeddings": 40}  # fmt: skip
 FEW_IDS = {"bos_token_id": 0, "eos_token_id": 0}
 LLAMA_TINY = {**NAMES, "num_attention_heads": 4, "num_key_value_heads": 2}
+# The root of its width is a whole number: theirs is of single precision.
+GEMMA3_TINY = {**LLAMA_TINY, **FEW_IDS, "hidden_size": 16, "num_hidden_layers": 3, "head_dim": 12, "sliding_window": 3,
+               "query_pre_attn_scalar": 5, "rope_theta": 500.0, "rope_local_base_freq": 50.0,
+               "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}  # fmt: skip
 SMOL_TINY = {**LLAMA_TINY, "num_hidden_layers": 3, "no_rope_layers": [1, 0, 1], "pad_token_id": 0, "bos_token_id": 1,
              "eos_token_id": 2}  # fmt: skip
 BLOOM_TINY = {
@@ -536,9 +516,17 @@ VARIANTS: dict[str, Variant] = {
         "gemma-2b", t.GemmaConfig, t.GemmaModel, t.GemmaForCausalLM, "given", False, {**LLAMA_TINY, **FEW_IDS, "head_dim": 12}
     ),
     "gemma 2": Variant(
-        GEMMA2, t.Gemma2Config, t.Gemma2Model, t.Gemma2ForCausalLM, "given", False,
-        {**LLAMA_TINY, **FEW_IDS, "head_dim": 12, "query_pre_attn_scalar": 5, "attn_logit_softcapping": 2.0,
-         "final_logit_softcapping": 3.0, "layer_types": ["full_attention"] * LAYERS},
+        "gemma-2-2b", t.Gemma2Config, t.Gemma2Model, t.Gemma2ForCausalLM, "given", False,
+        {**LLAMA_TINY, **FEW_IDS, "num_hidden_layers": 3, "head_dim": 12, "query_pre_attn_scalar": 5, "sliding_window": 3,
+         "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0},
+    ),
+    "gemma 3": Variant(
+        "gemma-3-1b", t.Gemma3TextConfig, t.Gemma3TextModel, t.Gemma3ForCausalLM, "given", False, GEMMA3_TINY,
+    ),
+    "gemma 3, longer": Variant(
+        "gemma-3-1b", t.Gemma3TextConfig, None, t.Gemma3ForCausalLM, "given", False,
+        {**GEMMA3_TINY, "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "final_logit_softcapping": 2.0,
+         "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
     ),
     "nemotron": Variant(
         NEMOTRON, t.NemotronConfig, t.NemotronModel, t.NemotronForCausalLM, "given", False, LLAMA_TINY
