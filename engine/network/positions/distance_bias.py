@@ -25,7 +25,6 @@ class BucketScores(ScoreTerms):
 
     def __init__(self, spec: Spec, position: axes.DistanceBiasPosition) -> None:
         super().__init__(spec)
-        self.position = position
         self.table = nn.Parameter(torch.empty(position.count, self.heads))
 
     @with_weights
@@ -33,30 +32,17 @@ class BucketScores(ScoreTerms):
         self, inputs: ScoreInputs, known: DistanceKeys | None
     ) -> tuple[DistanceTable, DistanceKeys | None]:
         """As in the interface."""
-        steps = inputs.distances.steps
-        if steps is None:
-            return DistanceTable(), known
-        buckets = bucket_of(steps, self.position)
-        return DistanceTable(bias=self.table.index_select(0, buckets).t()), known
+        return DistanceTable(bias=self.table.index_select(0, inputs.distances.rows).t()), known
 
 
 class SlopeScores(ScoreTerms):
-    """Distances times a slope a head."""
-
-    def __init__(self, spec: Spec, position: axes.DistanceBiasPosition) -> None:
-        super().__init__(spec)
-        self.slopes = slopes(self.heads, position.steepest)
+    """Distances times a slope a head, which the call has made."""
 
     def distance_table(
         self, inputs: ScoreInputs, known: DistanceKeys | None
     ) -> tuple[DistanceTable, DistanceKeys | None]:
         """As in the interface."""
-        steps = inputs.distances.steps
-        if steps is None:
-            return DistanceTable(), known
-        far = -steps.abs().to(inputs.distances.dtype)
-        by_head = torch.tensor(self.slopes, dtype=far.dtype, device=far.device)
-        return DistanceTable(bias=by_head[:, None] * far), known
+        return DistanceTable(bias=inputs.distances.bias), known
 
 
 class DistanceBiasPosition(Position):
@@ -72,12 +58,17 @@ class DistanceBiasPosition(Position):
     def score_terms(self) -> ScoreTerms:
         """The numbers of a block."""
         if self.axis.numbers == "slopes":
-            return SlopeScores(self.spec, self.axis)
+            return SlopeScores(self.spec)
         return BucketScores(self.spec, self.axis)
 
     def distances(self, pairs: Pairs, past: Memory | None, like: Tensor, rate: float) -> Distances:
-        """All of them, both ways."""
-        return Distances(steps=all_distances(pairs, like.device), dtype=like.dtype)
+        """All of them, both ways: the bucket of each, or its product with the slopes."""
+        steps = all_distances(pairs, like.device)
+        if self.axis.numbers == "buckets":
+            return Distances(rows=bucket_of(steps, self.axis))
+        of_heads = slopes(self.spec.dims.heads, self.axis.steepest)
+        by_head = torch.tensor(of_heads, dtype=like.dtype, device=like.device)
+        return Distances(bias=by_head[:, None] * -steps.abs().to(like.dtype))
 
 
 def bucket_of(steps: Tensor, position: axes.DistanceBiasPosition) -> Tensor:

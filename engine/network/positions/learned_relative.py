@@ -13,12 +13,10 @@ from engine.spec import Spec, axes
 
 
 class LearnedRelativeScores(ScoreTerms):
-    """A table a block; distances past it, or past `clamp`, share its farthest row."""
+    """A table a block, its last row that of distance zero."""
 
     def __init__(self, spec: Spec, position: axes.LearnedRelativePosition) -> None:
         super().__init__(spec)
-        self.size = position.size
-        self.reach = min(position.size, position.clamp or position.size)
         self.table = nn.Parameter(torch.empty(position.size, self.heads, self.head))
         self.table_bias = nn.Parameter(torch.empty(position.size, self.heads))
 
@@ -27,10 +25,7 @@ class LearnedRelativeScores(ScoreTerms):
         self, inputs: ScoreInputs, known: DistanceKeys | None
     ) -> tuple[DistanceTable, DistanceKeys | None]:
         """As in the interface."""
-        steps = inputs.distances.steps
-        if steps is None:
-            return DistanceTable(), known
-        rows = self.size - 1 - steps.clamp(0, self.reach - 1)
+        rows = inputs.distances.rows
         keys = self.table[rows].transpose(0, 1)[None] * self.scale
         return DistanceTable(keys, self.table_bias[rows].transpose(0, 1) * self.scale), known
 
@@ -48,5 +43,7 @@ class LearnedRelativePosition(Position):
         return LearnedRelativeScores(self.spec, self.axis)
 
     def distances(self, pairs: Pairs, past: Memory | None, like: Tensor, rate: float) -> Distances:
-        """All of them, both ways."""
-        return Distances(steps=all_distances(pairs, like.device))
+        """All of them; those past the table, or past `clamp`, share its farthest row."""
+        reach = min(self.axis.size, self.axis.clamp or self.axis.size)
+        steps = all_distances(pairs, like.device).clamp(0, reach - 1)
+        return Distances(rows=self.axis.size - 1 - steps)

@@ -26,7 +26,7 @@ class RelativeKeyScores(ScoreTerms):
 
     def __init__(self, spec: Spec, size: int, with_keys: bool) -> None:
         super().__init__(spec)
-        self.size, self.with_keys = size, with_keys
+        self.with_keys = with_keys
         self.table = nn.Parameter(torch.empty(2 * size - 1, self.head))
 
     @with_weights
@@ -34,10 +34,7 @@ class RelativeKeyScores(ScoreTerms):
         self, inputs: ScoreInputs, known: DistanceKeys | None
     ) -> tuple[DistanceTable, DistanceKeys | None]:
         """As in the interface."""
-        steps = inputs.distances.steps
-        if steps is None:
-            return DistanceTable(), known
-        keys = self.table[steps + self.size - 1] * self.scale
+        keys = self.table[inputs.distances.rows] * self.scale
         return DistanceTable(keys.expand(1, self.heads, -1, -1)), known
 
     def key_term(self, key: Tensor, table: Tensor, pairs: Pairs, tile: Tile) -> Tensor | None:
@@ -69,7 +66,7 @@ class RelativeKeyPosition(Position):
             raise InputError(
                 f"{pairs.columns} tokens reach past the {self.axis.size} distances of position.size"
             )
-        return Distances(steps=all_distances(pairs, like.device))
+        return Distances(rows=all_distances(pairs, like.device) + self.axis.size - 1)
 
 
 def all_distances(pairs: Pairs, device: torch.device) -> Tensor:

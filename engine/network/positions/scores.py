@@ -21,6 +21,9 @@ from engine.parameters.offloading import with_weights
 from engine.spec import Spec
 
 
+NO_ROWS = torch.empty(0, dtype=torch.long)
+
+
 @dataclass(frozen=True)
 class DistanceRange:
     """Distances `high` down to `low` that are to be projected."""
@@ -37,14 +40,14 @@ class DistanceRange:
 class Distances:
     """The distances of a call, farthest first."""
 
-    steps: Tensor | None = None
-    """(r): of learned distances, one less from each to the next."""
+    rows: Tensor = NO_ROWS
+    """(r): the row of a learned table for each."""
+    bias: Tensor | None = None
+    """(h r): what each adds by itself, where nothing of it is learned."""
     sinusoids: Tensor | None = None
     """(1 r d) of `lacking`, or (2 r d) where the second half of the batch is mirrored."""
     lacking: DistanceRange | None = None
     """What memory does not hold projected."""
-    dtype: torch.dtype = torch.float32
-    """Of numbers that are made of the steps."""
 
 
 @dataclass(frozen=True)
