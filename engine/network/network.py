@@ -3,7 +3,6 @@
 b batch, i tokens of the call, m remembered tokens, p predictions, d model width.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,9 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from engine.errors import InputError
 from engine.kernels.allocation import return_large_buffers
-from engine.kernels.attention import AdditiveMask, Tiling, additive, choose
 from engine.kernels.dropout import Dropout
-from engine.kernels.watched import transformed
 from engine.memory import (
     Form,
     Keeps,
@@ -30,12 +27,20 @@ from engine.network.block import Block, BlockResult
 from engine.network.embeddings import Embeddings
 from engine.network.head import Head, Pooler
 from engine.network.inputs import Inputs, Padding, check
-from engine.network.kinds import BlockKind, block_kinds, position_of
-from engine.network.masks import MaskRules, Pairs
+from engine.network.kinds import (
+    BlockKind,
+    CallStates,
+    block_kinds,
+    by_layer,
+    padding_columns,
+    position_of,
+    share,
+)
+from engine.network.masks import Pairs
 from engine.network.norms import build_norm
 from engine.network.outputs import Output
-from engine.network.positions import CallPositions, PositionInputs, ScoreInputs
-from engine.network.positions.scores import Distances, score_inputs
+from engine.network.positions import PositionInputs
+from engine.parameters.offloading import computing_device
 from engine.spec import Spec
 
 
@@ -107,12 +112,7 @@ class Network(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network computes: where its first parameter is, or is brought to."""
-        name, parameter = next(self.named_parameters())
-        if parameter.is_meta:  # accelerate holds it elsewhere, and brings it for a call
-            hook: Any = getattr(self.get_submodule(name.rpartition(".")[0]), "_hf_hook", None)
-            if getattr(hook, "execution_device", None) is not None:
-                return torch.device(hook.execution_device)
-        return parameter.device
+        return computing_device(self)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -160,7 +160,9 @@ class Network(nn.Module):
         shown = inputs.output_hidden_states or inputs.output_attentions
         # Then nobody reads the states of tokens after the last block.
         predicts_only = pairs.targets is not None and not shown
-        for index, (block, shared) in enumerate(self._blocks(start)):
+        for index, (block, shared) in enumerate(
+            zip(self.blocks, by_layer(self.kinds, start.shared), strict=True)
+        ):
             past = LayerMemory() if memory is None else memory.layers[index]
             if self.from_end is not None:
                 states, past = self.from_end(index, states, past, start.mask)
@@ -182,14 +184,6 @@ class Network(nn.Module):
             if result.cross_weights is not None:
                 found.cross_attentions.append(result.cross_weights)
         return states, found
-
-    def _blocks(self, start: Start) -> Iterator[tuple[nn.Module, SharedInputs]]:
-        """Each block with what it shares with those of its kind."""
-        shared = {}
-        for kind, one in zip(self.kinds, start.shared, strict=True):
-            shared.update(dict.fromkeys(kind.layers, one))
-        for index, block in enumerate(self.blocks):
-            yield block, shared[index]
 
     def kind_of(self, index: int) -> BlockKind:
         """The kind of a block."""
@@ -240,8 +234,8 @@ class Network(nn.Module):
         if memory is not None:
             mask = remembered_mask(memory, padding.real, states)
         targets = inputs.targets()
-        call = self._position_inputs(inputs, padding, memory, targets)
-        positions = self.position.locate(call)
+        counted = self._position_inputs(inputs, padding, memory, targets)
+        positions = self.position.locate(counted)
         if self.from_end is not None:
             states = self.from_end.bottom(states, mask)
         token_types, langs = inputs.token_type_ids, inputs.langs
@@ -253,28 +247,20 @@ class Network(nn.Module):
             states = torch.cat((states, rows), dim=1)
         remembered = 0 if memory is None else memory.length
         pairs = Pairs(inputs.shape[1], remembered, targets, ahead)
-        columns = self._columns(pairs, padding, mask)
-        vacant = None if memory is None else memory.vacant
-        real = None
-        if padding.real is not None:
-            real = pairs.by_row(padding.real[..., None], pairs.whole.rows).squeeze(-1)
-        shared = []
-        for kind in self.kinds:
-            rules = MaskRules(
-                kind.spec,
-                pairs,
-                padding=columns,
-                permutation=inputs.perm_mask,
-                device=states.device,
-                dtype=states.dtype,
-                vacant=vacant,
-            )
-            seen_by_kind = positions
-            if not kind.whole:
-                seen_by_kind = kind.position.locate(call)
-            one = self._share(kind, inputs, states, memory, seen_by_kind, rules)
-            shared.append(one if real is None else replace(one, real=real))
-        return Start(states, memory, mask, positions.seen, tuple(shared))
+        call = CallStates(
+            inputs=inputs,
+            states=states,
+            memory=memory,
+            pairs=pairs,
+            columns=padding_columns(pairs, padding, mask, self.memory_policy),
+            real=padding.real,
+            counted=counted,
+            positions=positions,
+            training=self.training,
+            recompute=self._recomputes and self.training,
+        )
+        shared = tuple(share(kind, call) for kind in self.kinds)
+        return Start(states, memory, mask, positions.seen, shared)
 
     def _memory(self, inputs: Inputs, states: Tensor, padding: Padding) -> Memory | None:
         """The memory of the call, or the one that the spec starts with."""
@@ -318,61 +304,6 @@ class Network(nn.Module):
             seen=seen,
         )
 
-    def _columns(self, pairs: Pairs, padding: Padding, mask: Tensor | None) -> Tensor | None:
-        """True for columns that are no padding, (b j) or (b i j), or None."""
-        columns = padding.by_pair
-        if columns is None:
-            attended = self.memory_policy.attends_padding and padding.remembered is None
-            columns = padding.real if attended else mask
-        # A mask of the new tokens alone says nothing of remembered ones: these are seen.
-        if columns is not None and columns.shape[-1] == pairs.tokens:
-            columns = nn.functional.pad(columns, (pairs.remembered, 0), value=True)
-        return columns
-
-    def _share(
-        self,
-        kind: BlockKind,
-        inputs: Inputs,
-        states: Tensor,
-        memory: Memory | None,
-        positions: CallPositions,
-        rules: MaskRules,
-    ) -> SharedInputs:
-        """Masks, distances and rotations, made once for all blocks of a kind."""
-        spec, pairs, dropout = kind.spec, rules.pairs, kind.spec.dropout
-        scores = (states.shape[0], spec.dims.heads, pairs.rows, pairs.columns)
-        drops = self.training and dropout.attention > 0
-        capped = spec.attention.softcap is not None
-        choice = choose(states, scores, rules.bytes, drops, capped)
-        causal = kind.content_only and rules.is_triangle(memory)
-        causal = causal and not (choice.unfused and choice.large)
-        fused = kind.content_only and not choice.large
-        # Weights that are returned are wanted whole, a triangle is known to the fused kernel, and a
-        # compiler would bind the number of tiles.
-        at_once = inputs.output_attentions or causal or transformed()
-        tiles = rules.tiles(at_once or fused)
-        rate = dropout.positions if self.training else 0.0
-        terms = ScoreInputs(pairs, Distances())
-        if not kind.content_only:
-            distances = kind.position.distances(pairs, kind.memory(memory), states, rate)
-            terms = score_inputs(spec, pairs, distances, inputs.token_type_ids, states.device)
-        encoder_mask = None
-        if inputs.encoder_attention_mask is not None:
-            encoder_mask = _encoder_mask(inputs.encoder_attention_mask, pairs, states.dtype)
-        return SharedInputs(
-            scores=terms,
-            tiling=Tiling(
-                rules.mask(causal, tiles), tiles, recompute=self._recomputes and self.training
-            ),
-            causal=causal,
-            unfused=choice.unfused,
-            query_rotation=positions.query_rotation,
-            key_rotation=positions.key_rotation,
-            encoder_states=inputs.encoder_hidden_states,
-            encoder_mask=encoder_mask,
-            keep_weights=inputs.output_attentions,
-        )
-
     def _run(
         self, block: nn.Module, states: Tensor, past: LayerMemory, shared: SharedInputs
     ) -> BlockResult:
@@ -394,15 +325,6 @@ class Network(nn.Module):
         if self.spec.attention.cross_head_mask != "shared":
             cross = _of_layer(inputs.cross_head_mask, index, self.dtype)
         return replace(shared, head_mask=mask, cross_head_mask=cross)
-
-
-def _encoder_mask(mask: Tensor, pairs: Pairs, dtype: torch.dtype) -> AdditiveMask | None:
-    """The mask of cross-attention from that of a call, (b s) or (b i s)."""
-    if mask.dim() == 3:
-        rows = pairs.by_row(mask, pairs.whole.rows)
-    else:
-        rows = mask[:, None]
-    return additive(rows[:, None] > 0, dtype)
 
 
 def _by_stream(values: Tensor, pairs: Pairs, axis: int) -> tuple[Tensor, ...]:

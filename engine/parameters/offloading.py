@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import torch
 from torch import nn
 
 P = ParamSpec("P")
@@ -41,6 +42,16 @@ class Parameters(nn.ParameterList):
     @with_weights
     def __getitem__(self, index: Any) -> Any:
         return super().__getitem__(index)
+
+
+def computing_device(module: nn.Module) -> torch.device:
+    """Where a network computes: where its first parameter is, or is brought to."""
+    name, parameter = next(module.named_parameters())
+    if parameter.is_meta:  # accelerate holds it elsewhere, and brings it for a call
+        hook: Any = getattr(module.get_submodule(name.rpartition(".")[0]), "_hf_hook", None)
+        if getattr(hook, "execution_device", None) is not None:
+            return torch.device(hook.execution_device)
+    return parameter.device
 
 
 def gather_for(module: nn.Module, *methods: str) -> None:

@@ -32,7 +32,8 @@ class BucketScores(ScoreTerms):
         self, inputs: ScoreInputs, known: DistanceKeys | None
     ) -> tuple[DistanceTable, DistanceKeys | None]:
         """As in the interface."""
-        return DistanceTable(bias=self.table.index_select(0, inputs.distances.rows).t()), known
+        rows = inputs.distances.table_rows()
+        return DistanceTable(bias=self.table.index_select(0, rows).t()), known
 
 
 class SlopeScores(ScoreTerms):

@@ -25,7 +25,7 @@ class LearnedRelativeScores(ScoreTerms):
         self, inputs: ScoreInputs, known: DistanceKeys | None
     ) -> tuple[DistanceTable, DistanceKeys | None]:
         """As in the interface."""
-        rows = inputs.distances.rows
+        rows = inputs.distances.table_rows()
         keys = self.table[rows].transpose(0, 1)[None] * self.scale
         return DistanceTable(keys, self.table_bias[rows].transpose(0, 1) * self.scale), known
 

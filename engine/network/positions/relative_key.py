@@ -34,7 +34,7 @@ class RelativeKeyScores(ScoreTerms):
         self, inputs: ScoreInputs, known: DistanceKeys | None
     ) -> tuple[DistanceTable, DistanceKeys | None]:
         """As in the interface."""
-        keys = self.table[inputs.distances.rows] * self.scale
+        keys = self.table[inputs.distances.table_rows()] * self.scale
         return DistanceTable(keys.expand(1, self.heads, -1, -1)), known
 
     def key_term(self, key: Tensor, table: Tensor, pairs: Pairs, tile: Tile) -> Tensor | None:

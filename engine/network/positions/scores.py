@@ -21,9 +21,6 @@ from engine.parameters.offloading import with_weights
 from engine.spec import Spec
 
 
-NO_ROWS = torch.empty(0, dtype=torch.long)
-
-
 @dataclass(frozen=True)
 class DistanceRange:
     """Distances `high` down to `low` that are to be projected."""
@@ -40,7 +37,7 @@ class DistanceRange:
 class Distances:
     """The distances of a call, farthest first."""
 
-    rows: Tensor = NO_ROWS
+    rows: Tensor | None = None
     """(r): the row of a learned table for each."""
     bias: Tensor | None = None
     """(h r): what each adds by itself, where nothing of it is learned."""
@@ -48,6 +45,11 @@ class Distances:
     """(1 r d) of `lacking`, or (2 r d) where the second half of the batch is mirrored."""
     lacking: DistanceRange | None = None
     """What memory does not hold projected."""
+
+    def table_rows(self) -> Tensor:
+        """Those of `rows`, which every kind with a learned table gives."""
+        assert self.rows is not None
+        return self.rows
 
 
 @dataclass(frozen=True)
