@@ -12,7 +12,7 @@ from engine.errors import InputError
 from engine.generation.predictions import output_layer
 from engine.network.network import Network
 from engine.parameters.offloading import gather_for
-from engine.spec import Spec, axes
+from engine.spec import Spec
 
 TextMethod = Literal["generate", "fill_mask", "mask_predict", "score", "stream"]
 
@@ -92,25 +92,6 @@ def hides_padding_before(network: Network) -> bool:
     starts_with_zeros = network.memory_policy.start(1, torch.empty(0, device="meta")) is not None
     moved = starts_with_zeros or network.position.padding_counts
     return "padding" in network.spec.attention.mask and not moved
-
-
-def position_limit(spec: Spec) -> int | None:
-    """How many positions a spec has, or None where length has no limit."""
-    limits = {_position_limit(one) for one in (spec, *spec.of_layers())} - {None}
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _position_limit(spec: Spec) -> int | None:
-    position = spec.position
-    if isinstance(position, axes.RelativeKeyPosition):
-        return position.size
-    if isinstance(position, axes.LearnedPosition):
-        if position.start != "after_padding":
-            return position.size - int(position.start)
-        return position.size - ((spec.embeddings.tables.tokens.padding or 0) + 1)
-    if isinstance(position, axes.SinusoidPosition) and position.size is not None:
-        return position.size - position.start
-    return None
 
 
 def mask_token(network: Network, given: int | None) -> int:

@@ -63,6 +63,13 @@ class Spec(Sections):
         kinds = {name: Spec.model_validate(kind_data(plain, name)) for name in self.layers.kinds}
         return tuple(kinds[name] for name in self.layers.expanded(self.dims.layers))
 
+    @property
+    def position_limit(self) -> int | None:
+        """How many positions the blocks with the fewest have, or None where there is no last one."""
+        padding = self.embeddings.tables.tokens.padding or 0
+        limits = [one.position.limit(padding) for one in (self, *self.of_layers())]
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain YAML-ready data that `Spec.model_validate` turns back into an equal spec."""
         return plain_data(self)

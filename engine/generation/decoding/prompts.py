@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.arguments import check_mask, expect, read_ids, read_mask, read_tensor
 from engine.errors import InputError
-from engine.generation.guards import hides_padding_before, position_limit
+from engine.generation.guards import hides_padding_before
 from engine.generation.reading import (
     check_given_memory,
     check_no_gap,
@@ -203,7 +203,7 @@ def groups(network: Network, prompts: Prompts) -> list[tuple[Tensor, Prompts]]:
 
 def check_positions(spec: Spec, prompts: Prompts, new: int) -> None:
     """Raise InputError where a prompt, or `new` tokens after it, reach past the last position."""
-    size = position_limit(spec)
+    size = spec.position_limit
     if size is None:
         return
     length = prompts.tokens.shape[1]

@@ -15,7 +15,6 @@ from engine.generation.guards import (
     has_two_streams,
     is_recurrent,
     mask_token,
-    position_limit,
 )
 from engine.generation.predictions import best_token, output_layer
 from engine.generation.scoring.scores import ScoreOptions, Scores
@@ -66,7 +65,7 @@ class Scorer:
         window, stride = options.window, options.stride
         if window is not None:
             check_count("window", window, least=2)
-        size = position_limit(spec)
+        size = spec.position_limit
         if size is not None and min(length, window or length) > size:
             raise InputError(
                 f"the text has {length} tokens but '{spec.name}' has {size} positions: give "

@@ -10,14 +10,24 @@ from engine.spec.axes.scaling import Scaling
 PositionCount = Literal["all", "real", "ids", "columns"]
 
 
-class NoPosition(Axis):
+class PositionAxis(Axis):
+    """What every kind of position says."""
+
+    def limit(self, padding: int) -> int | None:
+        """How many positions there are, or None where there is no last one; `padding` is the
+        padding id.
+        """
+        return None
+
+
+class NoPosition(PositionAxis):
     """No position signal."""
 
     kind: Literal["none"]
     """Kind of position."""
 
 
-class LearnedPosition(Axis):
+class LearnedPosition(PositionAxis):
     """A learned row a position."""
 
     kind: Literal["learned"]
@@ -34,8 +44,14 @@ class LearnedPosition(Axis):
     ids: Literal["counted", "rows"] = "counted"
     """What given position_ids are: positions `counted` from 0, or `rows` of the table (RoBERTa)."""
 
+    def limit(self, padding: int) -> int:
+        """The rows from the first position on."""
+        if self.start == "after_padding":
+            return self.size - (padding + 1)
+        return self.size - self.start
 
-class SinusoidPosition(Axis):
+
+class SinusoidPosition(PositionAxis):
     """Sines and cosines of the position (Vaswani et al. 2017, 3.5)."""
 
     kind: Literal["sinusoid"]
@@ -55,8 +71,12 @@ class SinusoidPosition(Axis):
     """`zero`: the row whose number is the padding id holds zeros, and the position that reads it
     adds nothing (XGLM)."""
 
+    def limit(self, padding: int) -> int | None:
+        """The rows from the first position on, where they are counted."""
+        return None if self.size is None else self.size - self.start
 
-class RelativePosition(Axis):
+
+class RelativePosition(PositionAxis):
     """Sinusoid distances, projected in every layer (Dai et al. 2019, 3.3)."""
 
     kind: Literal["relative"]
@@ -67,7 +87,7 @@ class RelativePosition(Axis):
     """Whether the second half of the batch has mirrored distances (XLNet's bi_data)."""
 
 
-class RelativeKeyPosition(Axis):
+class RelativeKeyPosition(PositionAxis):
     """A learned vector a distance, scored against queries, or queries and keys (Shaw 2018; Huang
     2020).
     """
@@ -77,8 +97,12 @@ class RelativeKeyPosition(Axis):
     size: Size
     """Distances in each direction that have a vector, 0 included."""
 
+    def limit(self, padding: int) -> int:
+        """The distances."""
+        return self.size
 
-class LearnedRelativePosition(Axis):
+
+class LearnedRelativePosition(PositionAxis):
     """A learned vector and bias a head and distance; distances past the table share its farthest
     row (type 1 of the authors' Transformer-XL code).
     """
@@ -91,7 +115,7 @@ class LearnedRelativePosition(Axis):
     """Uses only this many of the nearest rows; null: all."""
 
 
-class DistanceBiasPosition(Axis):
+class DistanceBiasPosition(PositionAxis):
     """A number a head and distance, added to the scores."""
 
     kind: Literal["distance_bias"]
@@ -111,7 +135,7 @@ class DistanceBiasPosition(Axis):
     """The slope of the last head is two to the minus this; those before it lie evenly between."""
 
 
-class FromEndPosition(Axis):
+class FromEndPosition(PositionAxis):
     """Positions counted back from the newest token, added to states and remembered states alike
     (types 2 and 3 of the authors' Transformer-XL code).
     """
@@ -126,7 +150,7 @@ class FromEndPosition(Axis):
     """The largest position: greater ones count as this one; null: no limit."""
 
 
-class RotaryPosition(Axis):
+class RotaryPosition(PositionAxis):
     """Queries and keys turned by their position (Su et al. 2021)."""
 
     kind: Literal["rotary"]

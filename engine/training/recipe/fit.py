@@ -115,7 +115,7 @@ def _permutation(recipe: Recipe, spec: Spec) -> Iterator[Problem]:
 
 def _lengths(recipe: Recipe, spec: Spec) -> Iterator[Problem]:
     """Rows are no longer than the positions that the network knows."""
-    most = positions(spec)
+    most = spec.position_limit
     if most is None:
         return
     lengths = [
@@ -136,21 +136,6 @@ def _counts_anew(part: ObjectivePart) -> bool:
     """Whether the second text of a pair is counted from 0 again."""
     objective = part.objective
     return isinstance(objective, sections.TranslationObjective) and objective.reset_positions
-
-
-def positions(spec: Spec) -> int | None:
-    """How many tokens a row can have (None: any number)."""
-    position = spec.position
-    if position.kind == "learned":
-        start = position.start
-        if start == "after_padding":
-            start = (spec.embeddings.tables.tokens.padding or 0) + 1
-        return position.size - start
-    if position.kind == "sinusoid" and position.stored and position.size is not None:
-        return position.size - position.start
-    if position.kind == "from_end" and position.table == "learned":
-        return position.size
-    return None
 
 
 def _tensor(recipe: Recipe, spec: Spec) -> Iterator[Problem]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from engine.spec import Spec
 from engine.training.recipe import sections
-from engine.training.recipe.fit import positions
 from engine.training.tasks.base import Columns, Task, write_predictions
 from engine.training.tasks.causal import CausalAnswers
 from engine.training.tasks.choices import Choices
@@ -33,7 +32,7 @@ def _make(
     section: sections.Task, spec: Spec, tokenizer: Tokenizer, texts: Any, head: str | None
 ) -> Task:
     columns = Columns(section.fields)
-    length = section.length or positions(spec)
+    length = section.length or spec.position_limit
     if isinstance(section, sections.ClassificationTask | sections.PairTask):
         names: tuple[str, ...] = ()
         if section.problem != "regression":
