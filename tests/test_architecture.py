@@ -1,13 +1,19 @@
-"""The guides of docs/architecture.md, followed step by step in a copy of the project."""
+"""The guides of docs/architecture.md, followed step by step in a copy of the project, and that of
+docs/variants.md.
+"""
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from engine.cli import main
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "architecture.md"
@@ -67,3 +73,17 @@ def test_every_folder_of_the_engine_is_a_room_of_the_picture() -> None:
     told = DOCS.read_text(encoding="utf-8")
     rooms = {path.parent.name for path in (ROOT / "engine").glob("*/__init__.py")}
     assert not {room for room in rooms if f"`engine/{room}/`" not in told}
+
+
+def test_a_variant_is_written_as_its_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for step, name, _, block in STEP.findall((ROOT / "docs" / "variants.md").read_text("utf-8")):
+        if step == "write":
+            Path(name).write_text(block, encoding="utf-8")
+        elif step == "run":
+            exec(compile(block, name, "exec"), {"__name__": name})
+        for line in block.splitlines() if step == "type" else ():
+            told = CliRunner().invoke(main, shlex.split(line)[1:])
+            assert told.exit_code == 0 and "left over" not in told.output, told.output

@@ -78,15 +78,15 @@ def slots_of(
     layout: Layout,
     prefix: str,
     *,
-    new_heads: bool = False,
+    partial: bool = False,
     owners: Mapping[str, str] | None = None,
 ) -> list[Slot]:
     """The slots that hold these tensors of ours (raises CheckpointError that lists all names
     without an entry).
 
-    `prefix` is put before every name that belongs to no head ("" or "transformer."). With
-    `new_heads` a head's tensors may have no entry and get no slot: the layout has no such head.
-    `owners` gives the first name of a tied parameter for each of its names: one entry is enough.
+    `prefix` is put before every name that belongs to no head ("" or "transformer."). With `partial`
+    tensors may have no entry and get no slot. `owners` gives the first name of a tied parameter for
+    each of its names: one entry is enough.
     """
     entries = [(_expression(ours), ours, theirs) for ours, theirs in layout.names.items()]
     slots: dict[tuple[str, str | None], dict[int, str]] = {}
@@ -99,8 +99,7 @@ def slots_of(
             if (match := expression.match(public))
         ]
         if not found:
-            if not (new_heads and name.startswith("head.")):
-                unknown.append(name)
+            unknown.append(name)
             continue
         known.add(owners.get(name, name))
         match, ours, theirs = max(found, key=_particular)
@@ -112,12 +111,18 @@ def slots_of(
         order = _members(ours).index(match.group("member")) if "member" in match.groupdict() else 0
         slots.setdefault((whole, pattern), {})[order] = name
     unknown = [name for name in unknown if owners.get(name, name) not in known]
-    if unknown:
-        raise CheckpointError(f"layout {layout.model_type} has no names for: {', '.join(unknown)}")
+    if unknown and not partial:
+        raise no_names_for(unknown, layout)
     return [
         Slot(whole, tuple(group[i] for i in sorted(group)), pattern)
         for (whole, pattern), group in slots.items()
     ]
+
+
+def no_names_for(names: Iterable[str], layout: Layout) -> CheckpointError:
+    """The error for tensors of ours that the map does not name; layers count once."""
+    layered = dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in names)
+    return CheckpointError(f"layout {layout.model_type} has no names for: {', '.join(layered)}")
 
 
 def _particular(entry: tuple[re.Match[str], str, object]) -> tuple[int, int, str]:

@@ -29,12 +29,12 @@ def between_heads(
     there = [name for name in present if name.startswith("head.")]
     published = {
         (slot.theirs, slot.pattern, place): name
-        for slot in slots_of(there, theirs, layout, "", new_heads=True)
+        for slot in slots_of(there, theirs, layout, "", partial=True)
         for place, name in enumerate(slot.ours)
     }
     return {
         name: given
-        for slot in slots_of(ours, head, layout, "", new_heads=True)
+        for slot in slots_of(ours, head, layout, "", partial=True)
         for place, name in enumerate(slot.ours)
         if (given := published.get((slot.theirs, slot.pattern, place))) is not None
         and _same_meaning(model, spec, name, given.removeprefix("head."))

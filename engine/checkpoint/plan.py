@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor
 
-from engine.checkpoint.names import Slot, axis_sizes, slots_of
+from engine.checkpoint.names import Slot, axis_sizes, no_names_for, slots_of
 from engine.checkpoint.opening import Source
 from engine.checkpoint.other_heads import between_heads, from_other_head
 from engine.checkpoint.stored import Stored
@@ -87,7 +87,11 @@ class Plan:
     def check(self) -> None:
         """Raise CheckpointError where the body of the network would not be filled."""
         where = self.source.folder
-        if lost := [name for name in self.unfilled if not name.startswith(OPTIONAL)]:
+        lost = [name for name in self.unfilled if not name.startswith(OPTIONAL)]
+        unnamed = [name for name in lost if name not in self.looked_for]
+        if unnamed and self.source.layout is not None:
+            raise no_names_for(unnamed, self.source.layout)
+        if lost:
             wanted = some([self._wanted(name) for name in lost[:8]], len(lost))
             raise CheckpointError(
                 f"{where} lacks {wanted}: it holds another network, or only a part of this one"
@@ -215,7 +219,7 @@ def _theirs(
     owner = {name: first for first, names in groups.items() for name in names}
     head = model.spec.heads.default
     found = _Found({}, {}, {}, ())
-    for slot in slots_of(owner, head, layout, prefix, new_heads=True, owners=owner):
+    for slot in slots_of(owner, head, layout, prefix, partial=True, owners=owner):
         stand_ins = [
             spelt
             for alias, name in layout.aliases.items()

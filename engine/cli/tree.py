@@ -88,12 +88,18 @@ def render_plan(plan: Plan) -> Iterator[RenderableType]:
             fate = f"of another shape, drawn anew: {_shape(row.found or ())}"
         elif row.ours in plan.zeros:
             fate = "zero"
+        elif not theirs:
+            fate = "no name in the map"
         else:
             fate = "missing, drawn anew" if row.ours.startswith(OPTIONAL) else "missing"
         table.add_row(f"  {row.ours}", _shape(row.shape), theirs, fate)
     for name, shape in plan.left_over.items():
         table.add_row("  ", _shape(shape), name, "left over")
     yield table
+    for said in plan.source.remarks:
+        yield f"  {said}"
+    if plan.source.config_left_over:
+        yield f"  fields of config.json left over: {', '.join(plan.source.config_left_over)}"
 
 
 def _shape(sizes: tuple[int, ...]) -> str:

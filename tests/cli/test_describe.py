@@ -220,6 +220,11 @@ def test_a_folder_by_another_spec(tmp_path):
     ]
     assert sum(row[-2:] == ["left", "over"] for row in listed) == 2
     path.write_text(
+        "extends: families/xglm\ncheckpoint: {huggingface: {names: {final_norm: null}}}\n"
+    )
+    told = described(str(tmp_path / "model"), "--spec", str(path), "--head", "none")
+    assert told.count("no name in the map") == 2
+    path.write_text(
         "extends: families/xglm\ncheckpoint: {huggingface: {names: {final_nrom: last_norm}}}\n"
     )
     error = run("describe", str(tmp_path / "model"), "--spec", str(path), code=2).stderr
