@@ -11,6 +11,7 @@ from torch import nn
 
 import heads
 from engine.arguments import check_dtype, check_head, check_seed, read_device
+from engine.encoder_decoder import EncoderDecoder
 from engine.errors import InputError, Problem, SpecError
 from engine.model import Model
 from engine.parameters.init import initialize
@@ -88,9 +89,10 @@ def assemble(
     name = spec.heads.default if head == "default" else head
     if head_options and name is None:
         raise InputError(f"a bare backbone has no option '{next(iter(head_options))}'")
+    front = Model if spec.encoder is None else EncoderDecoder
     with torch.device(device):
         if name is None:
-            return Model(
+            return front(
                 spec.model_copy(update={"heads": spec.heads.model_copy(update={"default": None})})
             )
         kind = heads.find_head(name)
@@ -103,7 +105,7 @@ def assemble(
             }
         )
         spec = spec.model_copy(update={"heads": chosen})
-        return Model(spec, kind(spec, checked))
+        return front(spec, kind(spec, checked))
 
 
 def _allocate(model: nn.Module, dtype: torch.dtype, device: torch.device) -> None:

@@ -41,7 +41,7 @@ class Config:
             "bos_token_id": tokens.bos,
             "eos_token_id": tokens.eos,
             "tie_word_embeddings": self.spec.heads.output.tied,
-            "is_encoder_decoder": False,
+            "is_encoder_decoder": self.spec.encoder is not None,
         }
 
     def to_json_string(self) -> str:

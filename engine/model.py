@@ -11,7 +11,6 @@ from engine.kernels.int8 import holds_int8
 from engine.kernels.linear import check_reorderable, make_contiguous
 from engine.kernels.reordered import forget, reorder
 from engine.memory import Form, Memory
-from engine.network.block import Block
 from engine.network.head import Head
 from engine.network.inputs import Inputs, read_inputs, says_nothing, unknown
 from engine.network.output_layer import LinearOutput
@@ -36,21 +35,6 @@ class Model(TextMethods):
         self.register_load_state_dict_pre_hook(fit_state)
         self.register_load_state_dict_post_hook(_tie_again)
         self.tie()
-
-    def tie(self) -> None:
-        """Make every parameter that the spec shares one and the same object again, after a copy,
-        load or resize.
-        """
-        shared = self.position.shared
-        if self.spec.attention.query_bias == "shared":
-            shared = (*shared, "content_bias", "position_bias", "segment_bias")
-        if shared:
-            scores = [block.attention.scores for block in self.blocks if isinstance(block, Block)]
-            for name in shared:
-                for layer in scores[1:]:
-                    setattr(layer, name, getattr(scores[0], name))
-        if self.head is not None:
-            self.head.tie(self.embeddings.tokens)
 
     def train(self, mode: bool = True) -> "Model":
         """Training or evaluation mode, as in PyTorch; InputError for training with 8-bit weights."""

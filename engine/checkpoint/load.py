@@ -258,7 +258,8 @@ def _narrows(model: nn.Module, name: str) -> bool:
     if isinstance(holder, nn.Linear):
         above = model.get_submodule(path.rpartition(".")[0])
         return last == "weight" and (
-            isinstance(above, LinearOutput) or path.startswith(("blocks.", "pooler."))
+            isinstance(above, LinearOutput)
+            or path.startswith(("blocks.", "encoder.blocks.", "pooler."))
         )
     takes = isinstance(holder, TokenEmbedding | LinearOutput | AdaptiveOutput)
     return takes and last in ("weight", "tables", "cluster_weight")

@@ -62,7 +62,7 @@ def open_source(
         raise nothing_to_open(folder, f"there is no config.json in {folder}")
     config = read_json(folder / "config.json")
     refuse_quantised(folder, config)
-    family = _family(config) if spec is None else _plain(spec)
+    family = family_of(config) if spec is None else _plain(spec)
     # A spec that is wrong by itself is told with its own lines.
     layout = load_spec(family if spec is None else spec).checkpoint.huggingface
     if layout is None:
@@ -136,7 +136,7 @@ def _authors_source(
 ) -> Source:
     """The spec and the tensors of a file that the authors' code wrote."""
     if spec is None:
-        known = families()
+        known = {name: several[0] for name, several in families().items()}
         specs = {name: load_spec(data) for name, data in known.items()}
     else:
         known, specs = {"": _plain(spec)}, {"": load_spec(spec)}
@@ -183,7 +183,11 @@ def _plain(spec: SpecSource) -> dict[str, Any]:
     return read(spec)
 
 
-def _family(config: Mapping[str, Any]) -> dict[str, Any]:
+def family_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain spec of the shipped family or variant that a config.json is of: of several with its
+    model_type the first that has its class and all of its values (raises CheckpointError for
+    another model_type).
+    """
     known = families()
     wanted = str(config.get("model_type"))
     if wanted not in known:
@@ -191,7 +195,25 @@ def _family(config: Mapping[str, Any]) -> dict[str, Any]:
             f"config.json has model_type '{wanted}', which no shipped spec describes"
             f"{nearest(wanted, known)}; give the spec of its family with spec="
         )
-    return known[wanted]
+    several = known[wanted]
+    if len(several) == 1:
+        return several[0]
+    return next((family for family in several if _describes(family, config)), several[0])
+
+
+def _describes(family: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether a family's layout has the class and the values of a config.json."""
+    layout = load_spec(family).checkpoint.huggingface
+    if layout is None:
+        return False
+    named = config.get("architectures")
+    if isinstance(named, list) and named and _head(config, layout)[1]:
+        return False
+    try:
+        read_config(config, layout, family)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _head(config: Mapping[str, Any], layout: Layout) -> tuple[str | None, list[str]]:

@@ -19,7 +19,7 @@ from engine.checkpoint.config import (
 )
 from engine.checkpoint.files import save_tensors, staged
 from engine.checkpoint.names import axis_sizes, slots_of
-from engine.checkpoint.opening import LABEL_FIELDS, labels_of
+from engine.checkpoint.opening import LABEL_FIELDS, family_of, labels_of
 from engine.errors import CheckpointError, InputError
 from engine.kernels.int8 import holds_int8
 from engine.model import Model
@@ -123,7 +123,11 @@ def checked_files(spec: Spec, layout: Layout) -> dict[str, dict[str, Any]]:
     generation = write_generation(foreign["generation"], plain, layout)
     config = with_words(writing.config, kept, generation, plain, layout)
     lost = list(writing.unsayable)
-    for base in () if lost else (plain, layout.home or families().get(layout.model_type, plain)):
+    home = layout.home
+    if home is None:
+        described = {**config, "architectures": [architecture]}
+        home = family_of(described) if layout.model_type in families() else plain
+    for base in () if lost else (plain, home):
         lost += _lost(config, generation, layout, plain, base)
     if lost:
         raise CheckpointError(

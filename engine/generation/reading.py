@@ -53,7 +53,7 @@ def _check_encoder(spec: Spec, states: Tensor, mask: Tensor | None, batch: int) 
     count = 0
     if states.dim() > 1:
         count = states.shape[1]
-    expect("encoder_hidden_states", states, (batch, count, spec.dims.model))
+    expect("encoder_hidden_states", states, (batch, count, spec.encoder_width))
     expect("encoder_attention_mask", mask, (batch, count))
 
 

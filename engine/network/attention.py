@@ -83,16 +83,18 @@ class SharedInputs:
 
 
 class _Projections(nn.Module):
-    """The four projections, and the numbers that self- and cross-attention share."""
+    """The four projections, and the numbers that self- and cross-attention share; keys and values
+    are made of states of another width where an encoder has one.
+    """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, source: int) -> None:
         super().__init__()
         dims, bias = spec.dims, spec.attention.bias
         if isinstance(bias, bool):
             bias = axes.AttentionBias(query=bias, key=bias, value=bias, output=bias)
         self.query = build_linear(dims.model, dims.heads * dims.head, bias=bias.query)
-        self.key = build_linear(dims.model, dims.kv_heads * dims.head, bias=bias.key)
-        self.value = build_linear(dims.model, dims.kv_heads * dims.head, bias=bias.value)
+        self.key = build_linear(source, dims.kv_heads * dims.head, bias=bias.key)
+        self.value = build_linear(source, dims.kv_heads * dims.head, bias=bias.value)
         self.output = build_linear(dims.heads * dims.head, dims.model, bias=bias.output)
         self.heads, self.kv_heads = dims.heads, dims.kv_heads
         self.scale, self.softcap = spec.attention_scale, spec.attention.softcap
@@ -118,7 +120,7 @@ class Attention(_Projections):
     """
 
     def __init__(self, spec: Spec) -> None:
-        super().__init__(spec)
+        super().__init__(spec, spec.dims.model)
         self.position = build_position(spec)
         norm, dims = spec.attention.head_norm, spec.dims
         self.query_norm: HeadsNorm | None = None
@@ -204,6 +206,9 @@ class Attention(_Projections):
 
 class CrossAttention(_Projections):
     """Attention from a decoder's rows to an encoder's states, whose keys and values memory keeps."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec, spec.encoder_width)
 
     def forward(
         self, rows: Tensor, past: LayerMemory, shared: SharedInputs

@@ -44,6 +44,11 @@ class TokenEmbedding(nn.Module):
             nn.Parameter(torch.empty(model)) if projected and tokens.projection_bias else None
         )
 
+    def share(self, other: "TokenEmbedding") -> None:
+        """Read every table of another one from here on."""
+        self.tables, self.projections = other.tables, other.projections
+        self.projection_bias = other.projection_bias
+
     def forward(self, ids: Tensor) -> Tensor:
         if len(self.tables) == 1:
             vectors = functional.embedding(ids, self.tables[0], padding_idx=self.padding_rows[0])

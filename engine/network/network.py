@@ -93,6 +93,9 @@ class Network(nn.Module):
         if spec.pooler is not None and (head is None or head.needs_pooler):
             self.pooler = Pooler(spec.dims.model, spec.pooler.activation)
         self.head = head
+        self.encoder: Network | None = None
+        if (inner := spec.of_encoder()) is not None:
+            self.encoder = Network(inner)
         self._recomputes = False
 
     @property
@@ -108,6 +111,27 @@ class Network(nn.Module):
         if recomputes:
             return_large_buffers()
         self._recomputes = recomputes
+        if self.encoder is not None:
+            self.encoder.gradient_checkpointing = recomputes
+
+    def tie(self) -> None:
+        """Make every parameter that the spec shares one and the same object again, after a copy,
+        load or resize.
+        """
+        shared = self.position.shared
+        if self.spec.attention.query_bias == "shared":
+            shared = (*shared, "content_bias", "position_bias", "segment_bias")
+        if shared:
+            scores = [block.attention.scores for block in self.blocks if isinstance(block, Block)]
+            for name in shared:
+                for layer in scores[1:]:
+                    setattr(layer, name, getattr(scores[0], name))
+        if self.head is not None:
+            self.head.tie(self.embeddings.tokens)
+        if self.encoder is not None:
+            self.encoder.tie()
+            if self.spec.encoder is not None and self.spec.encoder.shared_tokens:
+                self.encoder.embeddings.tokens.share(self.embeddings.tokens)
 
     @property
     def device(self) -> torch.device:

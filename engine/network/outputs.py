@@ -41,6 +41,9 @@ class Output(dict[str, Any]):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: Attentions | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: Attentions | None = None
 
     @property
     def states(self) -> Tensor:

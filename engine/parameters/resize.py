@@ -58,7 +58,7 @@ def _settle(model: Network, wanted: Network, spec: Spec) -> None:
     """What the modules know of their sizes, as in a model that was built with them."""
     model.spec = spec
     for path, module in wanted.named_modules():
-        if path.split(".")[0] in ("embeddings", "head"):
+        if path.removeprefix("encoder.").split(".")[0] in ("embeddings", "head"):
             known = {
                 name: value
                 for name, value in vars(module).items()

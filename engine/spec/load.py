@@ -58,16 +58,18 @@ def read(source: Source, origins: Origins | None = None) -> dict[str, Any]:
 
 
 @cache
-def families() -> Mapping[str, dict[str, Any]]:
-    """The plain specs of the shipped families and variants that declare a layout, by its
-    model_type in transformers, read once.
+def families() -> Mapping[str, tuple[dict[str, Any], ...]]:
+    """The plain specs of the shipped families and variants that declare a layout, or other names
+    in that of their parent, by its model_type in transformers, read once.
     """
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[str, tuple[dict[str, Any], ...]] = {}
     for name, path in shipped().items():
         if name.startswith(("families/", "variants/")):
-            model_type = _layout(LANGUAGE.parse(path, Origins())).get("model_type")
-            if model_type is not None:
-                known.setdefault(str(model_type), read(path))
+            own = _layout(LANGUAGE.parse(path, Origins()))
+            if own.keys() & {"model_type", "architectures", "names"}:
+                data = read(path)
+                model_type = str(_layout(data).get("model_type"))
+                known[model_type] = (*known.get(model_type, ()), data)
     return known
 
 

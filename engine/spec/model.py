@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from engine.spec.axes.encoder import encoder_data
 from engine.spec.axes.layers import kind_data
 from engine.spec.explain import explain
 from engine.spec.intact import Problem, intact_sections
@@ -38,7 +39,7 @@ class Spec(Sections):
         # What older specs say twice has agreed with what it follows from.
         object.__setattr__(self, "attention", self.attention.without_repetition())
         object.__setattr__(self, "streams", None)
-        if problems := [*self._kind_problems()]:
+        if problems := [*self._kind_problems(), *self._encoder_problems()]:
             raise _rule_errors(problems)
         return self
 
@@ -54,6 +55,29 @@ class Spec(Sections):
             except ValidationError as error:
                 for path, text in explain(error, data, Spec):
                     yield ".".join(("layers.kinds", name, *_within(changes, path))), text
+
+    def _encoder_problems(self) -> Iterator[Problem]:
+        """What is wrong with the encoder as a spec of its own, and with a table that both share."""
+        if self.encoder is None:
+            return
+        section, data = plain_data(self.encoder), encoder_data(plain_data(self))
+        try:
+            inner = Spec.model_validate(data)
+        except ValidationError as error:
+            for path, text in explain(error, data, Spec):
+                yield ".".join(("encoder", *_within(section, path))), text
+            return
+        if self.encoder.shared_tokens and _token_table(inner) != _token_table(self):
+            yield (
+                "encoder.shared_tokens",
+                "one table of tokens has one dims.vocab and one width: say shared_tokens false",
+            )
+
+    def of_encoder(self) -> "Spec | None":
+        """The encoder as a spec of its own, where there is one."""
+        if self.encoder is None:
+            return None
+        return Spec.model_validate(encoder_data(plain_data(self)))
 
     def of_layers(self) -> tuple["Spec", ...]:
         """The spec of each block, from the bottom; blocks of one kind have the same one."""
@@ -92,6 +116,11 @@ def rules_of_intact_axes(
     """
     intact = intact_sections(Spec, data, damaged)
     return [(tuple(path.split(".")), text) for path, text in broken_rules(intact)]
+
+
+def _token_table(spec: Spec) -> tuple[Any, ...]:
+    """What decides on the shapes of a token table."""
+    return spec.dims.vocab, spec.embedding_width, spec.embeddings.tables.tokens
 
 
 def _within(changes: Any, path: tuple[str, ...]) -> tuple[str, ...]:

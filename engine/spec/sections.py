@@ -36,6 +36,8 @@ class Sections(axes.Axis):
     """How the halves of a block are joined."""
     layers: axes.Layers | None = None
     """Blocks that differ; null: all are alike."""
+    encoder: axes.Encoder | None = None
+    """A network whose last states the blocks attend to; null: none."""
     pooler: axes.Pooler | None = None
     """What a bare backbone gives for the whole text; null: nothing."""
     dropout: axes.Dropout = axes.Dropout()
@@ -57,6 +59,12 @@ class Sections(axes.Axis):
         return self.embeddings.width or self.dims.model
 
     @property
+    def encoder_width(self) -> int:
+        """Width of the states that cross-attention reads."""
+        own = None if self.encoder is None else self.encoder.said("dims", "model")
+        return self.dims.model if own is None else int(own)
+
+    @property
     def attention_scale(self) -> float:
         """What scores are multiplied by."""
         scale = self.attention.scale
@@ -67,7 +75,7 @@ class Sections(axes.Axis):
     def scale_of(self, scale: str | float, width: int) -> float:
         """A multiplier as a number, where the model is so wide."""
         if isinstance(scale, str):
-            return width**0.5 if scale == "sqrt_model" else 1.0
+            return {"none": 1.0, "sqrt_model": width**0.5, "inverse_sqrt_model": width**-0.5}[scale]
         return scale
 
     @property

@@ -136,7 +136,7 @@ def _unknown(ours: str, heads: frozenset[str]) -> list[str]:
         return (
             [] if below else [f"say which parameter or module of the head, such as {ours}.output"]
         )
-    plain = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", ours)
+    plain = re.sub(r"(?<=\.)\d+(?=\.|$)", "*", ours).removeprefix("encoder.")
     if plain in _modules() or plain in PARAMETERS:
         return []
     return [f"no network has a parameter or module '{ours}'{_near(plain)}"]

@@ -122,13 +122,16 @@ def compare(
     tokens.
     """
     compared = 0
-    for name in ("loss", "logits", "last_hidden_state", "pooler_output", "hidden_states"):
-        expected = None if name in without else getattr(published, name, None)
+    for name in (
+        "loss", "logits", "last_hidden_state", "pooler_output", "hidden_states",
+        "encoder_last_hidden_state", "encoder_hidden_states",
+    ):  # fmt: skip
+        expected = None if name in without else _published(published, name)
         if expected is not None:
             assert_close_relative(_at(found[name], real), _at(expected, real), name, tolerance)
             compared += 1
-    for name in ("attentions", "cross_attentions"):
-        expected = getattr(published, name, None)
+    for name in ("attentions", "cross_attentions", "encoder_attentions"):
+        expected = _published(published, name)
         if expected is not None and any(part is not None for part in expected):
             rows = [_at(part.transpose(1, 2), real) for part in getattr(found, name) or ()]
             assert_close_relative(
@@ -136,6 +139,13 @@ def compare(
             )
             compared += 1
     assert compared, "the published output has nothing to compare"
+
+
+def _published(output: Any, name: str) -> Any:
+    """What a published output has under our name; beside an encoder what is the decoder's has a
+    longer one.
+    """
+    return getattr(output, name, getattr(output, f"decoder_{name}", None))
 
 
 def scalar(output: Any, real: Tensor | None = None) -> Tensor:

@@ -18,6 +18,8 @@ RELATIVE = {"position": {"kind": "relative"}}
 BUCKETS = {"kind": "distance_bias", "numbers": "buckets"}
 SLOPES = {"kind": "distance_bias", "numbers": "slopes"}
 CAUSAL = {"attention.mask": ["causal"]}
+TWO_STREAMS = {**RELATIVE, "attention.mask": ["permutation"], "attention.cross": True}
+DECODER = {"attention.mask": ["causal"], "attention.cross": True}
 
 
 def scaled(kind, **fields):
@@ -238,6 +240,27 @@ BROKEN = [
         "attention.cross",
         "block.order sequential",
     ),
+    ({"tokens.decoder_start": 1}, "tokens.decoder_start", "beside an encoder"),
+    ({"encoder": {}}, "attention.cross", "say cross true"),
+    ({"encoder": {}, **TWO_STREAMS}, "encoder", "takes no encoder"),
+    (
+        {**DECODER, "encoder": {"attention": {"cross": True}}},
+        "encoder.attention.cross",
+        "cross false",
+    ),
+    (
+        {**DECODER, "encoder": {"attention": {"mask": ["permutation"]}}},
+        "encoder.attention.mask",
+        "leave permutation out",
+    ),
+    (
+        {**DECODER, "encoder": {"dims": {"vocab": 9}}},
+        "encoder.shared_tokens",
+        "shared_tokens false",
+    ),
+    ({**DECODER, "encoder": {"dims": {"heads": 7}}}, "encoder.dims.heads", "say dims.head"),
+    ({**DECODER, "encoder": {"dims": {"heds": 4}}}, "encoder.dims.heds", "did you mean 'heads'?"),
+    ({**DECODER, "encoder": {"ffn": {"gated": 3}}}, "encoder.ffn.gated", "true or false"),
     ({"norm.query": False}, "norm.query", "need norm.placement pre"),
     ({"norm.kind": "rms"}, "norm.bias", "set norm.bias false"),
     ({"heads.output.cutoffs": [20]}, "heads.output.cutoffs", "kind adaptive"),

@@ -68,7 +68,7 @@ def _check_states(spec: Spec, inputs: Inputs, dtype: torch.dtype) -> None:
     states, mask = inputs.encoder_hidden_states, inputs.encoder_attention_mask
     if states is not None:
         count = states.shape[1] if states.dim() > 1 else 0
-        expect("encoder_hidden_states", states, (batch, count, spec.dims.model))
+        expect("encoder_hidden_states", states, (batch, count, spec.encoder_width))
     if mask is None:
         return
     held = None if inputs.memory is None else inputs.memory.layers[0].cross_keys

@@ -36,6 +36,7 @@ from engine.spec.axes.embeddings import (
     Tables,
     TokenTable,
 )
+from engine.spec.axes.encoder import Encoder
 from engine.spec.axes.layers import Layers
 from engine.spec.axes.memory import KeysValues, Memory, NoMemory, Recurrent
 from engine.spec.axes.output import Heads, OutputLayer, Tokens
@@ -76,6 +77,7 @@ __all__ = [
     "Dropout",
     "DynamicScaling",
     "Embeddings",
+    "Encoder",
     "FeedForward",
     "Foreign",
     "FromEndPosition",

@@ -28,9 +28,10 @@ class OutputLayer(Axis):
     samples: Size | None = None
     """Trains a linear layer against about twice that many drawn tokens instead of the whole
     vocabulary (documented and never built by transformers)."""
-    scale: Literal["none", "sqrt_model"] | Factor = "none"
+    scale: Literal["none", "sqrt_model", "inverse_sqrt_model"] | Factor = "none"
     """What products with its token vectors are multiplied by: a number, or with `sqrt_model` the
-    root of the model width, as in the authors' Transformer-XL."""
+    root of the model width, as in the authors' Transformer-XL; `inverse_sqrt_model` divides by it
+    (T5)."""
     softcap: Factor | None = None
     """Logits x become c tanh(x / c) with this c; null: they stay."""
 
@@ -66,6 +67,8 @@ class Tokens(Axis):
     """Begins a text."""
     eos: Index | Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     """Ends a text; may be several."""
+    decoder_start: Index | None = None
+    """Begins a text that is read off an encoder's states."""
     unknown: Index | None = None
     """Stands for what the vocabulary lacks."""
     mask: Index | None = None

@@ -3,7 +3,15 @@
 from collections.abc import Callable, Iterator
 
 from engine.spec.intact import Intact, Problem, told_by
-from engine.spec.rules import attention, blocks, embeddings, layers, output, positions
+from engine.spec.rules import (
+    attention,
+    blocks,
+    embeddings,
+    encoder,
+    layers,
+    output,
+    positions,
+)
 from engine.spec.sections import Sections
 
 RULES: tuple[Callable[[Sections], Iterator[Problem]], ...] = (
@@ -17,6 +25,7 @@ RULES: tuple[Callable[[Sections], Iterator[Problem]], ...] = (
     output.output,
     output.tokens,
     layers.layers,
+    encoder.encoder,
 )
 
 

@@ -1,0 +1,116 @@
+"""Networks with an encoder, written only in YAML: numbers, gradients, decoding and weights both ways."""
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as t
+
+from engine import load_model, save_model
+from tests.parity.both import agree, labels_of, padded, tokens
+from tests.parity.helpers import converted, randomise
+
+VOCAB, WIDTH = 53, 32
+SOURCE, TEXT = 7, 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """A spec, a published config, and the classes without and with a language-model head.
+
+    `columns`: the published encoder counts positions by columns, so that padding on the left moves
+    them.
+    """
+
+    spec: str
+    config: Any
+    bare: Any
+    head: Any
+    changes: dict[str, Any] = field(default_factory=dict)
+    columns: bool = False
+
+    def settings(self) -> Any:
+        """A tiny config without dropout."""
+        return self.config(attn_implementation="eager", vocab_size=VOCAB, **self.changes)
+
+
+T5_TINY = {"d_model": WIDTH, "d_kv": 6, "d_ff": 40, "num_layers": 2, "num_heads": 2,
+           "dropout_rate": 0.0, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 6,
+           "decoder_start_token_id": 0}  # fmt: skip
+ROWS = {
+    "t5": Row("t5-small", t.T5Config, t.T5Model, t.T5ForConditionalGeneration, T5_TINY),
+    "t5 1.1": Row(
+        "t5-v1.1-small", t.T5Config, t.T5Model, t.T5ForConditionalGeneration,
+        {**T5_TINY, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    ),
+}  # fmt: skip
+BOTH = [(name, head) for name in ROWS for head in (False, True)]
+
+
+def pair(name: str, head: bool = True) -> tuple[Any, Any]:
+    row = ROWS[name]
+    theirs = randomise((row.head if head else row.bare)(row.settings()))
+    return theirs, converted(theirs)
+
+
+def call(ours: Any, side: str | None = None) -> dict[str, Any]:
+    ids = tokens(3, SOURCE, VOCAB)
+    if side is None:
+        return {"input_ids": ids}
+    ids, mask = padded(ids, ours.spec.tokens.padding, [0, 2, 4], side)
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def until(texts: torch.Tensor, end: int) -> list[list[int]]:
+    """Texts up to their end, behind which published beam search writes its token where padding is 0."""
+    rows = [row.tolist() for row in texts]
+    return [row[: row.index(end, 1) + 1] if end in row[1:] else row for row in rows]
+
+
+@pytest.mark.parametrize(("name", "head"), BOTH)
+def test_numbers_and_gradients(name: str, head: bool) -> None:
+    theirs, ours = pair(name, head)
+    assert not ours.load_report.config_left_over and not ours.load_report.remarks, ours.load_report
+    text = tokens(3, TEXT, VOCAB, seed=1)
+    given = {"labels": labels_of(text)} if head else {"decoder_input_ids": text}
+    sides = [None, "right"] if ROWS[name].columns else [None, "right", "left"]
+    for side in sides:
+        agree(theirs, ours, call(ours, side) | given)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_decoding(name: str) -> None:
+    theirs, ours = pair(name)
+    inputs, theirs = call(ours, "right"), theirs.eval()
+    for beams in ({}, {"num_beams": 3}, {"num_beams": 3, "num_return_sequences": 2}):
+        asked = {**inputs, **beams, "max_new_tokens": 8, "min_new_tokens": 3}
+        expected = theirs.generate(**asked, do_sample=False, forced_eos_token_id=None)
+        found = ours.generate(**asked)
+        end = ours.spec.tokens.eos
+        assert until(found, end) == until(expected, end), beams
+    again = ours.generate(**inputs, max_new_tokens=8, decoding="recompute")
+    assert torch.equal(again, ours.generate(**inputs, max_new_tokens=8))
+
+
+@pytest.mark.parametrize(("name", "head"), BOTH)
+def test_export_opens_elsewhere_with_the_same_numbers(
+    name: str, head: bool, tmp_path: Path
+) -> None:
+    theirs, ours = pair(name, head)
+    save_model(ours, tmp_path, format="huggingface")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        back, report = type(theirs).from_pretrained(
+            tmp_path, attn_implementation="eager", output_loading_info=True
+        )
+    assert not any(report.values()), report
+    inputs = call(ours) | {"decoder_input_ids": tokens(3, TEXT, VOCAB, seed=1)}
+    with torch.no_grad():
+        assert torch.equal(back.eval()(**inputs)[0], theirs.eval()(**inputs)[0])
+        assert torch.equal(load_model(tmp_path)(**inputs)[0], ours(**inputs)[0])
+    kept = theirs.config.to_dict()
+    changed = {key for key, value in back.config.to_dict().items() if value != kept.get(key, value)}
+    assert changed <= {"architectures", "dtype", "torch_dtype", "_name_or_path"}
