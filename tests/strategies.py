@@ -100,6 +100,7 @@ def valid_specs(  # noqa: PLR0913
     weighted = pick(True, True, False)
     parallel = "after" not in slots and not attention["cross"] and pick(False, False, True)
     kind = pick("layer", "rms")
+    attending = pick(True, True, False)
     data = {
         "name": "drawn",
         "dims": dims,
@@ -120,6 +121,7 @@ def valid_specs(  # noqa: PLR0913
             "offset": pick(0.0, 0.0, 1.0) if weighted else 0.0,
             "bias": weighted and kind == "layer" and pick(*both),
             "query": "before" not in slots or pick(True, False),
+            "attention": attending,
         },
         "final_norm": pick(*both),
         "ffn": {
@@ -129,7 +131,7 @@ def valid_specs(  # noqa: PLR0913
         },
         "block": {
             "order": "parallel" if parallel else "sequential",
-            "shared_norm": parallel and "before" in slots and pick(*both),
+            "shared_norm": parallel and "before" in slots and attending and pick(*both),
             "residual_scale": pick(1.0, 1.0, 0.4),
             "zero_padding": padded and pick(*both),
         },
@@ -318,6 +320,7 @@ def _attention(  # noqa: PLR0913
         "bias": pick(True, False, {"query": True, "key": False, "value": True, "output": False}),
         "scale": pick(True, False, 0.3),
         "softcap": pick(None, None, 2.0),
+        "sinks": pick(False, False, True),
         "head_norm": _head_norm(pick, position),
         "mask": mask,
         "same_length": same_length,
@@ -380,6 +383,7 @@ def _heads(
         "kind": kind,
         "tied": (kind == "adaptive" or not divided) and pick(True, False),
         "bias": pick(True, False),
+        "dense_bias": kind != "transform" or pick(True, False),
     }
     if kind != "adaptive":
         output |= {"scale": pick("none", "sqrt_model", 0.5), "softcap": pick(None, None, 3.0)}

@@ -79,6 +79,8 @@ class Softmax:
     """Scores are made where a fused kernel could do without them."""
     softcap: float | None = None
     """The magnitude that scores approach and never reach; None: they may be any."""
+    sinks: Tensor | None = None
+    """(h): a score more for each row of a head, whose weight goes to no column."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ def attend_whole(
         return plain(query, key, value, bias, mask, softmax)
     # The processor's fused kernel has neither dropout nor a gradient for the bias.
     learns = bias is not None and bias.requires_grad
-    made = softmax.unfused or softmax.softcap is not None
+    fusible = softmax.softcap is None and softmax.sinks is None
+    made = softmax.unfused or not fusible
     if made or (query.device.type == "cpu" and (softmax.dropout > 0 or learns)):
         return unfused(query, key, value, bias, mask, softmax), None
     return fused(query, key, value, bias, mask, softmax), None
@@ -214,7 +217,11 @@ def softcapped(scores: Tensor, cap: float) -> Tensor:
 
 def _weights(scores: Tensor, mask: AdditiveMask | None, softmax: Softmax) -> Tensor:
     """What becomes of scores (b h i j) that the mask was added to."""
-    weights = scores.softmax(dim=-1)
+    if softmax.sinks is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        sinks = softmax.sinks[:, None, None].expand(*scores.shape[:-1], 1)
+        weights = torch.cat((scores, sinks), dim=-1).softmax(dim=-1)[..., :-1]
     if mask is not None and mask.sees is not None:
         weights = weights * mask.sees
     weights = dropout(weights, softmax.dropout)
@@ -307,20 +314,21 @@ def choose(
     score_shape: tuple[int, int, int, int],
     mask_bytes: int,
     drops: bool,
-    capped: bool,
+    fusible: bool,
 ) -> Choice:
     """The way that is fastest for scores (b h i j) of states (b i d) on their device.
 
-    On the processor scores are made where weights are dropped, and in bfloat16 from half a tile of
-    rows on: its fused kernel is slower there.
+    Scores are made where a fused kernel does not know what becomes of them (`fusible`). On the
+    processor also where weights are dropped, and in bfloat16 from half a tile of rows on: its fused
+    kernel is slower there.
     """
     if transformed():
         on_cpu = drops and states.device.type == "cpu"
-        return Choice(unfused=on_cpu or capped, large=False)
+        return Choice(unfused=on_cpu or not fusible, large=False)
     batch, heads, rows, columns = score_shape
     processor, most = states.device.type == "cpu", tuning().scores_at_once_bytes
     half = processor and states.dtype == torch.bfloat16 and not torch.is_grad_enabled()
     half = half and rows >= tuning().tile_rows // 2
-    made = capped or (processor and (drops or half))
+    made = not fusible or (processor and (drops or half))
     large = made and batch * heads * rows * columns * states.itemsize > most
     return Choice(unfused=made, large=large or half or mask_bytes > most)

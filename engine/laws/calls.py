@@ -88,7 +88,8 @@ def changed_from(inputs: dict[str, Any], spec: Spec, place: int) -> dict[str, An
     padding = spec.embeddings.tables.tokens.padding
     ids = inputs["input_ids"].clone()
     ids[:, place:] = (ids[:, place:] + 1) % spec.dims.vocab
-    ids[ids == padding] = next(token for token in range(spec.dims.vocab) if token != padding)
+    if padding is not None:
+        ids[ids == padding] = (padding + 1) % spec.dims.vocab
     result = {**inputs, "input_ids": ids}
     for name in ("token_type_ids", "langs"):
         if name in inputs:

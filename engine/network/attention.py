@@ -7,6 +7,7 @@ heads, g key/value heads, k head width.
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from engine.kernels.attention import (
@@ -98,12 +99,14 @@ class _Projections(nn.Module):
         self.output = build_linear(dims.heads * dims.head, dims.model, bias=bias.output)
         self.heads, self.kv_heads = dims.heads, dims.kv_heads
         self.scale, self.softcap = spec.attention_scale, spec.attention.softcap
+        self.sinks: nn.Parameter | None = None
         self.dropout = spec.dropout.attention
 
     def _softmax(self, shared: SharedInputs) -> Softmax:
         return Softmax(
             scale=self.scale,
             softcap=self.softcap,
+            sinks=self.sinks,
             causal=shared.causal,
             dropout=self.dropout if self.training else 0.0,
             head_mask=shared.head_mask,
@@ -131,6 +134,8 @@ class Attention(_Projections):
         # What becomes of queries and keys before positions turn them, and after.
         late = norm is not None and norm.when == "after_position"
         self.flat, self.turned = (unnormed, normed) if late else (normed, unnormed)
+        if spec.attention.sinks:
+            self.sinks = nn.Parameter(torch.empty(dims.heads))
         self.scores: ScoreTerms | None = None
         if set(spec.score_terms) != {"content"}:
             self.scores = self.position.score_terms() or ScoreTerms(spec)

@@ -61,8 +61,9 @@ class Block(nn.Module):
         super().__init__()
         self.attention = Attention(spec)
         slots = spec.norm.slots
-        self.attention_norm = _slot(spec, slots & {"before", "after"})
-        self.attention_output_norm = _slot(spec, slots & {"output"})
+        attending = slots if spec.norm.attention else frozenset()
+        self.attention_norm = _slot(spec, attending & {"before", "after"})
+        self.attention_output_norm = _slot(spec, attending & {"output"})
         self.cross_attention = CrossAttention(spec) if spec.attention.cross else None
         crossed = slots if spec.attention.cross else frozenset()
         self.cross_attention_norm = _slot(spec, crossed & {"before", "after"})

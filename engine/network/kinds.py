@@ -113,7 +113,7 @@ def share(kind: BlockKind, call: CallStates) -> SharedInputs:
     dropout = kind.spec.dropout
     size = (states.shape[0], kind.spec.dims.heads, pairs.rows, pairs.columns)
     drops = call.training and dropout.attention > 0
-    choice = choose(states, size, rules.bytes, drops, kind.spec.attention.softcap is not None)
+    choice = choose(states, size, rules.bytes, drops, kind.spec.attention.plain_softmax)
     causal = kind.content_only and rules.is_triangle(call.memory)
     causal = causal and not (choice.unfused and choice.large)
     fused = kind.content_only and not choice.large

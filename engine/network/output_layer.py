@@ -35,7 +35,7 @@ class LinearOutput(nn.Module):
         self.dense: nn.Linear | None = None
         self.norm: nn.Module | None = None
         if output.kind == "transform":
-            self.dense = build_linear(model, width)
+            self.dense = build_linear(model, width, bias=output.dense_bias)
             self.norm = build_norm(spec.norm, width, "output")
         self.activation = ACTIVATIONS[output.activation]
         projected = width != model and output.kind != "transform"

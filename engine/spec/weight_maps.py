@@ -31,6 +31,7 @@ PARAMETERS = frozenset(
         "embeddings.segments",
         "embeddings.languages",
         "embeddings.query_start",
+        "blocks.*.attention.sinks",
         "embeddings.positions.weight",
         "from_end.tables.*",
         *(f"embeddings.{name}.{last}" for name in ("norm", "projection") for last in _AFFINE),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import transformers as t
+from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.models.smollm3.configuration_smollm3 import SmolLM3Config
 from transformers.models.smollm3.modeling_smollm3 import SmolLM3ForCausalLM, SmolLM3Model
 
@@ -23,7 +24,7 @@ class Variant:
     `counts` says how the published code finds positions under padding on the left: it wants them
     `given`, has its `own` rule (the same as ours), counts `columns`, or takes the `longest` row for
     all (ours: each its own). `projects_last`: what it
-    shows as last hidden state went through the head's projection. `tolerance` in float64 is given
+    shows as last hidden state went through the head's projection, or did not go through the final norm. `tolerance` in float64 is given
     where published code has a constant of eight digits.
     """
 
@@ -379,6 +380,43 @@ checkpoint:
       blocks.*.attention.key_norm: layers.*.self_attn.k_norm
 """
 
+# Its attention; experts stand in a spec of their own.
+SINKS = """
+extends: llama-small
+name: sinks
+attention: {bias: true, sinks: true}
+layers: {pattern: [local, global], kinds: {local: {attention.window: 128}, global: {}}}
+checkpoint:
+  huggingface:
+    model_type: gpt_oss
+    architectures: {none: DenseGptOss}
+    config:
+      layer_types: {path: layers.pattern, entries: {sliding_attention: local, full_attention: global}}
+      sliding_window: layers.kinds.local.attention.window
+    defaults: {attention_bias: true}
+    ignored: [num_local_experts, num_experts_per_tok, output_router_logits, router_aux_loss_coef, experts_per_token]
+    names:
+      blocks.*.attention.sinks: layers.*.self_attn.sinks
+"""
+
+
+class Alone(LlamaMLP):
+    """A feed-forward network where a mixture, which gives its choices too, is expected."""
+
+    def forward(self, x: Any) -> Any:
+        return super().forward(x), None
+
+
+class DenseGptOss(t.GptOssModel):
+    """The attention of GPT-OSS around a plain feed-forward network."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        config.mlp_bias = False
+        for layer in self.layers:
+            layer.mlp = Alone(config)
+
+
 BERT_TINY = {
     **NAMES,
     "hidden_dropout_prob": 0.0,
@@ -396,6 +434,9 @@ OPT_TINY = {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_hidden_layers": LAYE
             "ffn_dim": 40, "word_embed_proj_dim": WIDTH, "dropout": 0.0, "max_position_embeddings": 40}  # fmt: skip
 FEW_IDS = {"bos_token_id": 0, "eos_token_id": 0}
 LLAMA_TINY = {**NAMES, "num_attention_heads": 4, "num_key_value_heads": 2}
+MODERN_TINY = {**NAMES, "num_hidden_layers": 5, "global_attn_every_n_layers": 2, "local_attention": 4,
+               "global_rope_theta": 500.0, "local_rope_theta": 50.0, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+               "cls_token_id": 1, "reference_compile": False}  # fmt: skip
 # The root of its width is a whole number: theirs is of single precision.
 GEMMA3_TINY = {**LLAMA_TINY, **FEW_IDS, "hidden_size": 16, "num_hidden_layers": 3, "head_dim": 12, "sliding_window": 3,
                "query_pre_attn_scalar": 5, "rope_theta": 500.0, "rope_local_base_freq": 50.0,
@@ -527,6 +568,17 @@ VARIANTS: dict[str, Variant] = {
         "gemma-3-1b", t.Gemma3TextConfig, None, t.Gemma3ForCausalLM, "given", False,
         {**GEMMA3_TINY, "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "final_logit_softcapping": 2.0,
          "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
+    ),
+    "modernbert": Variant(
+        "modernbert-base", t.ModernBertConfig, t.ModernBertModel, t.ModernBertForMaskedLM, "given", True, MODERN_TINY
+    ),
+    "modernbert, options": Variant(
+        "modernbert-base", t.ModernBertConfig, None, t.ModernBertForMaskedLM, "given", True,
+        {**MODERN_TINY, "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True,
+         "decoder_bias": False, "hidden_activation": "silu", "global_attn_every_n_layers": 3, "tie_word_embeddings": False},
+    ),
+    "sinks": Variant(
+        SINKS, t.GptOssConfig, DenseGptOss, None, "given", False, {**LLAMA_TINY, **FEW_IDS, "rope_scaling": None, "sliding_window": 3}
     ),
     "nemotron": Variant(
         NEMOTRON, t.NemotronConfig, t.NemotronModel, t.NemotronForCausalLM, "given", False, LLAMA_TINY

@@ -249,7 +249,7 @@ def test_sinusoids_from_the_end_are_sinusoids_counted_backwards(spec: Spec, seed
     bottom = {**spec.to_dict()["embeddings"], "width": None}
     data = {**spec.to_dict(), "embeddings": bottom, "layers": None}
     output = {**data["heads"]["output"], "tied": False, "tied_projections": False, "kind": "linear",
-              "cutoffs": None, "divisor": None}  # fmt: skip
+              "dense_bias": True, "cutoffs": None, "divisor": None}  # fmt: skip
     data["heads"] = {**data["heads"], "output": output}
     ahead = Spec.model_validate({**data, "position": {"kind": "sinusoid", "basis": "half_split"}})
     behind = Spec.model_validate({**data, "position": {"kind": "from_end", "table": "sinusoid"}})

@@ -317,6 +317,15 @@ BROKEN = [
         "norm.placement",
         "one norm for both halves",
     ),
+    (
+        {
+            "block": {"order": "parallel", "shared_norm": True},
+            "norm": {"placement": "pre", "attention": False},
+        },
+        "norm.attention",
+        "leave it true",
+    ),
+    ({"heads.output.dense_bias": False}, "heads.output.dense_bias", "only heads.output.kind"),
     ({"norm.placement": ["before", "after"]}, "norm.placement", "not both"),
     ({"norm.placement": ["output", "output"]}, "norm.placement", "each place stands once"),
     ({"norm.weight": False}, "norm.bias", "without weight has no bias"),

@@ -2,7 +2,7 @@
 in the spec.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.checkpoint.config.everywhere import EVERYWHERE
@@ -71,22 +71,54 @@ def _all_hold(spec: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return True
 
 
-def to_ours(name: str, value: Any, entry: ConfigField) -> Any:
-    """Our value for one of theirs (raises CheckpointError for one that the layout has not)."""
+def to_ours(name: str, value: Any, entry: ConfigField, layers: Any) -> Any:
+    """Our value for one of theirs, of a network with so many layers (raises CheckpointError for one
+    that the layout has not).
+    """
     if entry.entries:
         return _our_list(name, value, entry)
     if entry.period is not None and isinstance(value, int):
-        return [entry.period[0]] * (value - 1) + [entry.period[1]]
+        if value < 1:
+            raise CheckpointError(f"config.json: {name} should be 1 or more, found {value}")
+        return _in_turn(value, entry.period, layers)
     for theirs, ours in entry.values.items():
         if type(theirs) is type(value) and theirs == value:
             return ours
     if entry.only or _chooses_section(entry):
         raise foreign_value(name, value, entry)
+    if entry.factor != 1.0 and _is_number(value):
+        value = type(value)(value * entry.factor)
     if entry.offset and isinstance(value, int):
         return value + entry.offset
     if entry.power != 1.0 and _is_number(value):
         return float(value) ** entry.power
     return value
+
+
+def is_list(entry: ConfigField) -> bool:
+    """Whether what a field says is a list with an entry a layer."""
+    return bool(entry.entries) or entry.period is not None
+
+
+def for_each(names: Sequence[str], layers: int) -> list[str]:
+    """A list begun anew until it has an entry a layer."""
+    return [names[at % len(names)] for at in range(layers)]
+
+
+def _in_turn(number: int, names: tuple[str, ...], layers: Any) -> list[str]:
+    """The kinds of layers, of which every so many is another one."""
+    often, once, *lowest = names
+    if not lowest:
+        return [often] * (number - 1) + [once]
+    turn = [once] + [often] * (number - 1)
+    return lowest + [turn[at % number] for at in range(1, layers)]
+
+
+def _number_of_turn(value: Any, names: tuple[str, ...], layers: Any) -> Any:
+    """The number of which `_in_turn` makes a list."""
+    every = for_each(value, layers)
+    fitting = (at for at in range(1, layers + 1) if _in_turn(at, names, layers) == every)
+    return next(fitting, MISSING)
 
 
 def _our_list(name: str, value: Any, entry: ConfigField) -> list[str]:
@@ -104,7 +136,7 @@ def _their_list(value: Any, entry: ConfigField, layers: Any) -> Any:
     theirs = {ours: given for given, ours in reversed(entry.entries.items())}
     if not isinstance(value, list | tuple) or any(one not in theirs for one in value):
         return MISSING
-    return [theirs[value[at % len(value)]] for at in range(layers)]
+    return [theirs[name] for name in for_each(value, layers)]
 
 
 def to_theirs(
@@ -115,6 +147,8 @@ def to_theirs(
     """
     if entry.entries:
         return _their_list(value, entry, layers)
+    if entry.period is not None:
+        return _number_of_turn(value, entry.period, layers)
     fitting = [
         (theirs, ours)
         for theirs, ours in entry.values.items()
@@ -126,7 +160,9 @@ def to_theirs(
     if entry.only or _chooses_section(entry):
         return MISSING
     if entry.offset and isinstance(value, int):
-        return value - entry.offset
+        value = value - entry.offset
+    if entry.factor != 1.0 and _is_number(value):
+        return type(value)(value / entry.factor)
     if entry.power != 1.0 and _is_number(value):
         found = round(float(value) ** (1 / entry.power), 9)
         return int(found) if found.is_integer() else found

@@ -9,6 +9,7 @@ from engine.checkpoint.config.fields import (
     foreign_value,
     in_order,
     is_idle,
+    is_list,
     paths_of,
     to_ours,
     within_vocabulary,
@@ -61,16 +62,20 @@ class _Reader:
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
     """For every path that was read, the first field on it and our value of it."""
 
+    @property
+    def layers(self) -> Any:
+        """How many layers there are, as far as was read."""
+        return value_at(self.data, "dims.layers")
+
     def read_field(self, name: str, entry: ConfigField) -> None:
         """Lay one field over the spec, at each of its paths."""
         found = _first_name(self.config, name, entry)
         if found is None:
             return
         key, given = found
-        listed = bool(entry.entries) or entry.period is not None
-        if listed and (given is None or self.read.keys() & set(paths_of(entry))):
+        if is_list(entry) and (given is None or self.read.keys() & set(paths_of(entry))):
             return  # the class makes the list, or another field has said it
-        value = to_ours(key, given, entry)
+        value = to_ours(key, given, entry, self.layers)
         self.remarks += self._other_names(entry, key, value)
         for path in paths_of(entry):
             if not path and not isinstance(value, Mapping):
@@ -88,7 +93,7 @@ class _Reader:
             silent = given is MISSING or given is None or self._is_default(other, given)
             if other == key or silent:
                 continue
-            if to_ours(other, given, entry) != value:
+            if to_ours(other, given, entry, self.layers) != value:
                 yield _differ(key, value_at(self.config, key), other, given)
 
     def _is_default(self, name: str, value: Any) -> bool:

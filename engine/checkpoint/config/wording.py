@@ -6,9 +6,11 @@ from typing import Any
 from engine.checkpoint.config.everywhere import OF_THE_FOLDER
 from engine.checkpoint.config.fields import (
     NETWORK_PADDING,
+    for_each,
     holds,
     in_order,
     is_idle,
+    is_list,
     path_written,
     paths_of,
     to_ours,
@@ -97,14 +99,17 @@ def _with_inner_names(
 
 def _says_the_same(name: str, value: Any, entry: ConfigField, spec: Mapping[str, Any]) -> bool:
     """Whether a field with this value would be read as what the spec has."""
+    layers = value_at(spec, "dims.layers")
     try:
-        ours = to_ours(name, value, entry)
+        ours = to_ours(name, value, entry, layers)
     except CheckpointError:
         return False
     path = path_written(entry, spec)
     now = value_at(spec, path)
     if now is MISSING:
         return path.startswith("heads.options.")
+    if is_list(entry):
+        return for_each(now, layers) == for_each(ours, layers)
     if path.startswith("tokens.") or path == NETWORK_PADDING:
         ours = within_vocabulary(ours, value_at(spec, "dims.vocab"))
     return holds(now, ours, path)

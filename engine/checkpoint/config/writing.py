@@ -15,7 +15,7 @@ from engine.checkpoint.config.fields import (
     within_vocabulary,
 )
 from engine.checkpoint.config.places import MISSING, flattened, nested, sections_of, value_at
-from engine.spec.axes import Layout
+from engine.spec.axes import ConfigField, Layout
 
 
 @dataclass
@@ -40,7 +40,7 @@ def write_config(spec: Mapping[str, Any], layout: Layout) -> Writing:
     for name, entry in fields.items():
         path = path_written(entry, spec)
         value = value_at(spec, path)
-        if is_idle(entry, spec) or value is MISSING or entry.period is not None:
+        if is_idle(entry, spec) or value is MISSING or _is_read_only(entry):
             continue
         elsewhere = {at for other, one in fields.items() if other != name for at in paths_of(one)}
         theirs = to_theirs(value, entry, path, elsewhere, value_at(spec, "dims.layers"))
@@ -52,6 +52,11 @@ def write_config(spec: Mapping[str, Any], layout: Layout) -> Writing:
             writing.unsayable.append(path or name)
     writing.config = _in_sections(writing.config, layout)
     return writing
+
+
+def _is_read_only(entry: ConfigField) -> bool:
+    """Whether a list of theirs says the same, which is written in place of a number."""
+    return entry.period is not None and len(entry.period) == 2
 
 
 def _in_sections(config: Mapping[str, Any], layout: Layout) -> dict[str, Any]:

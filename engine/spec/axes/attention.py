@@ -52,6 +52,9 @@ class Attention(Axis):
     """What scores are multiplied by: a number, or 1 over the root of the head width; false: nothing."""
     softcap: Factor | None = None
     """Scores s become c tanh(s / c) with this c, before the mask (Gemma 2); null: they stay."""
+    sinks: bool = False
+    """Whether each head has a learned number beside the scores in its softmax, whose weight goes to
+    no token (GPT-OSS)."""
     mask: tuple[MaskRule, ...] = ()
     """The rules that a pair of query and key must all pass. `permutation` also makes a second
     stream of query states beside the content (Yang et al. 2019, 2.3). `window` need not be named:
@@ -71,6 +74,11 @@ class Attention(Axis):
     """Whether each block also attends to states of an encoder."""
     cross_head_mask: Literal["own", "shared"] = "own"
     """Whether cross-attention has a head mask of its own, or shares that of self-attention."""
+
+    @property
+    def plain_softmax(self) -> bool:
+        """Whether weights are the softmax of scores and nothing else."""
+        return self.softcap is None and not self.sinks
 
     @property
     def rules(self) -> tuple[MaskRule, ...]:

@@ -65,6 +65,8 @@ class Norm(Axis):
     """Whether norms have a bias vector."""
     query: bool = True
     """False leaves queries as they are under `pre` (Transformer-XL 2, 3)."""
+    attention: bool = True
+    """Whether the attention half of a block has its norms (ModernBERT's first layer has none)."""
 
     @field_validator("placement")
     @classmethod

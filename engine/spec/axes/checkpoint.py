@@ -47,11 +47,14 @@ class ConfigField(Axis):
     entries: dict[Any, str] = {}
     """Where the field is a list with an entry a layer, their entries with ours; our list may be
     shorter and begin anew."""
-    period: tuple[str, str] | None = None
-    """Where the field is a number n, which is read and not written: our list has the first of these
-    n - 1 times and the second once."""
+    period: tuple[str, str] | tuple[str, str, str] | None = None
+    """Where the field is a number n: our list has the first of these n - 1 times and the second
+    once, which is read and not written. With a third every n-th layer is counted from the lowest
+    one, which alone is the third."""
+    factor: float = 1.0
+    """Multiplied with their number to make ours, of which a whole number keeps the whole part."""
     offset: int = 0
-    """Added to their number to make ours."""
+    """Added to their number, behind `factor`, to make ours."""
     power: float = 1.0
     """To which their number is raised to make ours: -1 where they divide by what is multiplied here."""
     under: str | dict[DottedPath, Any] | tuple[dict[DottedPath, Any], ...] | None = None

@@ -19,6 +19,8 @@ class OutputLayer(Axis):
     """Whether each token has a bias."""
     activation: Activation = "gelu"
     """The function of `transform`."""
+    dense_bias: bool = True
+    """Whether the dense layer of `transform` has a bias vector."""
     cutoffs: tuple[Size, ...] | None = None
     """Clusters of `adaptive`; null: those of the token table."""
     divisor: Size | None = None

@@ -36,6 +36,8 @@ def _norms(spec: Sections) -> Iterator[Problem]:
     shared = spec.block.shared_norm and spec.block.order == "parallel"
     if shared and not {"before", "after"} & slots:
         yield "norm.placement", "one norm for both halves stands before them: use pre"
+    if shared and not norm.attention:
+        yield "norm.attention", "one norm for both halves is that of attention: leave it true"
     if {"before", "after"} <= slots:
         yield "norm.placement", "a norm stands before a half or after its sum, not both"
     if not isinstance(norm.placement, str) and len(slots) != len(norm.placement):

@@ -56,6 +56,8 @@ def output(spec: Sections) -> Iterator[Problem]:
             "heads.output.samples",
             f"{output.samples} of {spec.dims.vocab} tokens are all of them: leave it out",
         )
+    if not output.dense_bias and output.kind != "transform":
+        yield "heads.output.dense_bias", "only heads.output.kind transform has a dense layer"
     yield from _numbers(spec)
 
 
