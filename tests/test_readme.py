@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engine import build_model, load_spec, save_model
+from engine import build_model, save_model
 from engine.cli import main
-from engine.demo.corpus import make_corpus
-from engine.demo.teach import lesson_for
-from tokenization import train_tokenizer
+from engine.demo.networks import bundled
+from engine.demo.run import keep
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -37,20 +36,10 @@ SMALL_LLAMA = {
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder with what `make demo` leaves behind, untrained."""
+    """A folder with what `make demo` leaves behind."""
     folder = tmp_path_factory.mktemp("readme")
     for family in {match for line in COMMANDS for match in re.findall(r"\.demo/([\w-]+)", line)}:
-        spec = load_spec(f"tiny/{family}")
-        assert spec.tokenizer is not None
-        texts = list(lesson_for(spec).texts(make_corpus(0, 300, 50), 0))
-        tokenizer = train_tokenizer(
-            spec.tokenizer,
-            [text for text, _ in texts],
-            spec.dims.vocab,
-            languages=[locale for _, locale in texts],
-        )
-        save_model(build_model(spec, seed=0), folder / ".demo" / family)
-        tokenizer.save(folder / ".demo" / family)
+        keep(bundled(family), folder / ".demo", family)
     (folder / "mine.yaml").write_text(spec_of_the_reader(), encoding="utf-8")
     llama = build_model("llama-small", overrides=SMALL_LLAMA, seed=0)
     save_model(llama, folder / "path/to/llama", format="huggingface")
@@ -86,8 +75,6 @@ def test_commands_run(command, workplace, monkeypatch):
     monkeypatch.chdir(workplace)
     program, *words = shlex.split(command)
     assert program == "engine"
-    if words[0] == "demo":
-        monkeypatch.setattr("engine.demo.causal.CausalLesson.steps", 16)
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert result.output.strip()

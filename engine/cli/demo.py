@@ -1,4 +1,4 @@
-"""`engine demo`: five tiny networks trained on real text, each shown doing what its family is for."""
+"""`engine demo`: five tiny trained networks, each shown doing what its family is for."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,22 +13,22 @@ def demo(
         list[str] | None,
         typer.Option(help="A family to show, such as xglm; may be given again. All by default."),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(help="The seed of the text, the weights and the training.")
-    ] = 0,
-    quick: Annotated[
-        bool, typer.Option(help="Train an eighth of the steps: to see that everything runs.")
-    ] = False,
+    train: Annotated[
+        str, typer.Option(help="The family that is trained anew; `none` trains nothing.")
+    ] = "xglm",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of that training.")] = 150,
+    seed: Annotated[int, typer.Option(help="The seed of its weights and its training.")] = 0,
     folder: Annotated[
-        Path, typer.Option(help="Where to leave the trained networks with their tokenizers.")
+        Path, typer.Option(help="Where to leave the networks with their tokenizers.")
     ] = Path(".demo"),
 ) -> None:
-    """Train five tiny networks on real sentences in twelve languages, and show what each family is
-    for.
+    """Show what each of five tiny trained networks is for, on real sentences in twelve languages,
+    and train one of them from random weights.
     """
     from engine.demo.run import FAMILIES, run
 
-    for name in only or ():
-        if name not in FAMILIES:
+    for name in (*(only or ()), train):
+        if name not in FAMILIES and name != "none":
             raise InputError(f"the demonstration has no family '{name}'{nearest(name, FAMILIES)}")
-    run(only or FAMILIES, seed=seed, quick=quick, folder=folder)
+    chosen = None if train == "none" else train
+    run(only or FAMILIES, train=chosen, steps=steps, seed=seed, folder=folder)

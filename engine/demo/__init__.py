@@ -1,3 +1,3 @@
-"""A demonstration on real text: five tiny networks, trained in a minute or two, each doing what its
-family is for.
+"""A demonstration on real text: five tiny trained networks, each doing what its family is for, and
+one of them trained anew.
 """

@@ -79,6 +79,7 @@ def diary(seed: int, locale: str, days: int) -> Iterator[str]:
         yield f"{_date(first.day + datetime.timedelta(step), locale)}: {price}."
 
 
+@cache
 def sentence(fact: Fact, locale: str) -> str:
     """The fact as one sentence of a language (raises MissingExtraError where Babel is not
     installed).
@@ -123,6 +124,7 @@ def _names(run: Run, locale: str) -> list[str]:
     return [_plain(wide[start + (run.first + step) % length]) for step in range(run.count)]
 
 
+@cache
 def _date(day: datetime.date, locale: str) -> str:
     return _plain(_babel("dates").format_date(day, _day_pattern(locale), locale=locale))
 

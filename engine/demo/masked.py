@@ -1,50 +1,17 @@
-"""Lessons in masked words: one language alone, and with the translation beside it."""
-
-from collections.abc import Iterator
-from typing import Any, ClassVar
+"""Masked words: in one language alone, and with the translation beside it."""
 
 import torch
-from torch import Tensor
 
 from engine.demo.corpus import sentence
-from engine.demo.lesson import Finding, Gap, Lesson, share
-from engine.training import mask_tokens, reset_positions
+from engine.demo.showing import Finding, Gap, Showing, share
+from engine.training import reset_positions
 
 
-class MaskedLesson(Lesson):
-    """Masked language modelling over sentences of all languages."""
+class Masked(Showing):
+    """Hidden words filled in, whatever the language."""
 
     purpose = "fills a masked word, whatever the language"
-    steps = 800
-    rows = 32
-    locales: ClassVar[tuple[str, ...]] = ("el", "en", "fr", "ru", "tr")
-    probability = 0.3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.weights = self.rarity()
-
-    def batches(self) -> Iterator[dict[str, Any]]:
-        while True:
-            texts = [sentence(fact, locale) for fact, locale in self.draw()]
-            encoding = self.tokenizer(texts, padding=True, return_tensors="pt")
-            yield {
-                **self.masked(encoding.input_ids, encoding.attention_mask),
-                "attention_mask": encoding.attention_mask,
-            }
-
-    def masked(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """Ids (b i) with some hidden, and their labels."""
-        ids, labels = mask_tokens(
-            input_ids,
-            self.plain(input_ids, attention_mask),
-            mask_id=self.tokenizer.mask_id,
-            vocab=len(self.tokenizer),
-            generator=self.generator,
-            probability=self.probability,
-            weights=self.weights,
-        )
-        return {"input_ids": ids, "labels": labels}
+    locales = ("el", "en", "fr", "ru", "tr")
 
     @torch.no_grad()
     def show(self) -> Finding:
@@ -70,40 +37,12 @@ class MaskedLesson(Lesson):
         return self.tokenizer.decode(guessed).strip()
 
 
-class TranslationLesson(MaskedLesson):
-    """Translation language modelling: a word hidden in one language is read off the other."""
+class Translated(Showing):
+    """A word hidden in one language is read off the other."""
 
     purpose = "predicts a masked word from the same sentence in another language"
-    rows = 24
     locales = ("de", "en", "es")
     parts = ("weekday", "month", "price")
-
-    def batches(self) -> Iterator[dict[str, Any]]:
-        step = 0
-        while True:
-            facts = [fact for fact, _ in self.draw()]
-            pairs = [self.chance.sample(self.locales, 2) for _ in facts]
-            first = [sentence(fact, locale) for fact, (locale, _) in zip(facts, pairs, strict=True)]
-            second = [
-                sentence(fact, locale) for fact, (_, locale) in zip(facts, pairs, strict=True)
-            ]
-            # Now and then one sentence stands alone, so that the network knows both cases.
-            if step % 6 == 5:
-                encoding = self.tokenizer(
-                    first, padding=True, return_tensors="pt", lang=[one for one, _ in pairs]
-                )
-            else:
-                lang = [(one, two) for one, two in pairs]
-                encoding = self.tokenizer(
-                    first, second, padding=True, return_tensors="pt", lang=lang
-                )
-            step += 1
-            yield {
-                **self.masked(encoding.input_ids, encoding.attention_mask),
-                "attention_mask": encoding.attention_mask,
-                "langs": encoding.langs,
-                "position_ids": reset_positions(encoding.token_type_ids),
-            }
 
     @torch.no_grad()
     def show(self) -> Finding:

@@ -1,42 +1,18 @@
-"""A lesson in permutation language modelling: a gap is filled through the query stream, which sees
-both sides.
-"""
-
-from collections.abc import Iterator
-from typing import Any
+"""Permutation language modelling: a gap is filled through the query stream, which sees both sides."""
 
 import torch
 
-from engine.demo.corpus import sentence
-from engine.demo.lesson import Finding, Gap, Lesson, share
-from engine.training import (
-    Factorization,
-    draw_factorization,
-    permutation_mask,
-    permutation_targets,
-    target_mapping,
-)
+from engine.demo.showing import Finding, Gap, Showing, share
+from engine.training import Factorization, permutation_mask, target_mapping
 
 LAST = 10**6
 
 
-class PermutationLesson(Lesson):
-    """Permutation language modelling over sentences of all languages."""
+class Permuted(Showing):
+    """A gap filled from both sides, and from the left alone."""
 
     purpose = "fills a gap through its query stream, which sees both sides and never the gap"
-    steps = 400
-    rows = 32
-    learning_rate = 5e-3
     locales = ("de", "en", "es", "fr")
-
-    def batches(self) -> Iterator[dict[str, Any]]:
-        while True:
-            texts = [sentence(fact, locale) for fact, locale in self.draw()]
-            encoding = self.tokenizer(texts, padding=True, return_tensors="pt")
-            order = draw_factorization(
-                self.plain(encoding.input_ids, encoding.attention_mask), self.generator, context=2
-            )
-            yield {**encoding, **permutation_targets(encoding.input_ids, order)}
 
     @torch.no_grad()
     def show(self) -> Finding:

@@ -1,18 +1,16 @@
-"""A lesson: what one kind of network is trained on, and how it shows what it learned."""
+"""What one kind of network is for, shown on held-out text."""
 
-import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from engine.demo.corpus import LOCALES, Corpus, Fact, Part, Purchase, Run, part, sentence
 from engine.model import Model
-from engine.training import frequency_weights
 from tokenization import Tokenizer
 
 
@@ -29,66 +27,21 @@ class Finding:
 
 
 @dataclass
-class Lesson(ABC):
-    """A network, its tokenizer and the corpus; `rows` sentences a batch, `steps` batches,
-    `evaluated` held-out gaps.
-    """
+class Showing(ABC):
+    """A network, its tokenizer and the corpus; `evaluated` held-out gaps are asked."""
 
     model: Model
     tokenizer: Tokenizer
     corpus: Corpus
-    seed: int = 0
-    chance: random.Random = field(init=False)
-    generator: torch.Generator = field(init=False)
 
     purpose: ClassVar[str]
     locales: ClassVar[tuple[str, ...]] = LOCALES
     parts: ClassVar[tuple[Part, ...]] = ("territory", "language")
-    steps: ClassVar[int] = 250
-    rows: ClassVar[int] = 24
-    evaluated: ClassVar[int] = 120
-    learning_rate: ClassVar[float] = 3e-3
-    carry_memory: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        self.chance = random.Random(self.seed)
-        self.generator = torch.Generator().manual_seed(self.seed)
-
-    @classmethod
-    def texts(cls, corpus: Corpus, seed: int) -> Iterator[tuple[str, str]]:
-        """Texts with their language, to make a vocabulary of."""
-        for fact in corpus.train[::3]:
-            for locale in cls.locales:
-                yield sentence(fact, locale), locale
-
-    @abstractmethod
-    def batches(self) -> Iterator[Mapping[str, Any]]:
-        """Endless batches: keyword arguments of the model, labels among them."""
+    evaluated: ClassVar[int] = 60
 
     @abstractmethod
     def show(self) -> Finding:
-        """What the trained network does with held-out text."""
-
-    def draw(self) -> list[tuple[Fact, str]]:
-        """Facts to learn from, each with a language, for one batch."""
-        return [
-            (self.chance.choice(self.corpus.train), self.chance.choice(self.locales))
-            for _ in range(self.rows)
-        ]
-
-    def plain(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """True for tokens (b i) of the text itself: neither padding nor special."""
-        special = torch.tensor(sorted(set(self.tokenizer.added.special_texts.values())))
-        return (attention_mask > 0) & ~torch.isin(input_ids, special)
-
-    def rarity(self) -> Tensor:
-        """How much rather a rare token is asked than a common one, (v)."""
-        texts, languages = zip(*self.texts(self.corpus, self.seed))
-        rows = self.tokenizer(
-            list(texts), lang=list(languages) if self.tokenizer.options.languages else None
-        ).input_ids
-        ids = torch.tensor([index for row in rows for index in row])
-        return frequency_weights(torch.bincount(ids, minlength=len(self.tokenizer)))
+        """What the network does with held-out text."""
 
     def gaps(self) -> "list[Gap]":
         """Held-out sentences in turn through languages and parts, that part of each hidden."""
