@@ -149,25 +149,34 @@ class EncoderDecoder(Model):
         """Whether labels are the tokens that the decoder predicts."""
         return self.head is not None and "shift_labels" in self.head.inputs
 
-    def _first_token(self) -> int:
-        start = self.spec.tokens.decoder_start
-        if start is None:
-            raise InputError(
-                f"'{self.spec.name}' does not say which token begins a text "
-                "(tokens.decoder_start): give decoder_input_ids"
-            )
-        return start
-
     def texts_before(self, labels: Tensor) -> Tensor:
         """What the decoder reads where it predicts labels (b i): `tokens.decoder_start`, then each
         label but the last; padding where they are -100.
         """
-        labels, spec = read_ids("labels", labels, self.device), self.spec
-        if labels.dim() != 2:
+        labels = read_ids("labels", labels, self.device)
+        if labels.dim() != 2 or not labels.numel():
             raise InputError(f"labels have shape {tuple(labels.shape)}, expected (batch, length)")
-        padding = spec.tokens.padding or 0
-        before = torch.where(labels == IGNORED, padding, labels)[:, :-1]
-        return torch.nn.functional.pad(before, (1, 0), value=self._first_token())
+        tokens = self._without_ignored(labels)
+        if self.spec.tokens.decoder_start == "last":
+            padding = self.spec.tokens.padding or 0
+            last = torch.arange(labels.shape[1], device=labels.device) * (tokens != padding)
+            first = tokens.gather(1, last.amax(1, keepdim=True))
+        else:
+            first = self._starts(len(labels))
+        return torch.cat((first, tokens[:, :-1]), dim=1)
+
+    def _without_ignored(self, labels: Tensor) -> Tensor:
+        return torch.where(labels == IGNORED, self.spec.tokens.padding or 0, labels)
+
+    def _starts(self, batch: int) -> Tensor:
+        """The first token (b 1) of texts of which nothing is known."""
+        start = self.spec.tokens.decoder_start
+        if not isinstance(start, int):
+            raise InputError(
+                f"'{self.spec.name}' does not say which token begins a text "
+                "(tokens.decoder_start): give decoder_input_ids"
+            )
+        return torch.full((batch, 1), start, device=self.device)
 
     def generate(self, input_ids: Tensor | None = None, **arguments: Any) -> Any:
         """Texts read off sources (b s): (b t), or a Generation, as `Model.generate` gives them.
@@ -192,9 +201,8 @@ class EncoderDecoder(Model):
         """
         labels = read_ids("labels", labels, self.device)
         tokens = self.texts_before(labels)
-        last = torch.where(labels == IGNORED, self.spec.tokens.padding or 0, labels)[:, -1:]
         given = self._prompts(input_ids, {**arguments, "decoder_input_ids": tokens})
-        given["input_ids"] = torch.cat((tokens, last), dim=1)
+        given["input_ids"] = torch.cat((tokens, self._without_ignored(labels[:, -1:])), dim=1)
         given["attention_mask"] = torch.nn.functional.pad(
             (labels != IGNORED).long(), (1, 0), value=1
         )
@@ -219,7 +227,7 @@ class EncoderDecoder(Model):
             states = self.encode(**source, attention_mask=mask).states
         begun = given.pop("decoder_input_ids", None)
         if begun is None and states is not None:
-            begun = torch.full((len(states), 1), self._first_token(), device=self.device)
+            begun = self._starts(len(states))
         before = given.pop("decoder_attention_mask", None)
         return {
             **given,

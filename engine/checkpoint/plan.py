@@ -64,8 +64,18 @@ class Plan:
     def unfilled(self) -> tuple[str, ...]:
         """Parameters for which there is no tensor."""
         return tuple(
-            row.ours for row in self.rows if row.theirs is None and row.ours not in self.zeros
+            row.ours
+            for row in self.rows
+            if row.theirs is None and row.ours not in self.zeros and not self._is_constant(row.ours)
         )
+
+    def _is_constant(self, name: str) -> bool:
+        """Whether a parameter is a table that does not learn, which the layout lets a file leave
+        out.
+        """
+        layout = self.source.layout
+        wanted = self.looked_for.get(name)
+        return layout is not None and wanted is not None and _matches(wanted, layout.buffers)
 
     @property
     def zeros(self) -> frozenset[str]:

@@ -42,7 +42,10 @@ class LinearOutput(nn.Module):
         self.projection = nn.Parameter(torch.empty(model, width)) if projected else None
         self.tied_projection = output.tied_projections is True or output.tied_projections == (True,)
         self.weight = nn.Parameter(torch.empty(spec.dims.vocab, width))
-        self.bias = nn.Parameter(torch.empty(spec.dims.vocab)) if output.bias else None
+        self.bias: nn.Parameter | None = None
+        if output.bias:
+            learns = output.bias != "fixed"
+            self.bias = nn.Parameter(torch.empty(spec.dims.vocab), requires_grad=learns)
         self.scale, self.softcap = spec.scale_of(output.scale, model), output.softcap
         self.samples = output.samples
 

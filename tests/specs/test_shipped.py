@@ -83,6 +83,12 @@ def test_says_only_what_differs_from_its_family(name):
         return
     beside = FILES[name].parent / parent
     inherited = load_spec(FILES.get(f"variants/{parent}", beside)).to_dict()
+    for section in ("position", "memory"):  # one of another kind takes nothing over
+        if (
+            own.get(section, {}).get("kind", inherited[section]["kind"])
+            != inherited[section]["kind"]
+        ):
+            del inherited[section]
     for path, value in leaves(own):
         node: Any = inherited
         for part in path:

@@ -13,18 +13,21 @@ from engine.spec import Spec, axes
 
 
 def sinusoid(positions: Tensor, width: int, basis: str) -> Tensor:
-    """Sines and cosines of positions (...) as (... width), float32 (Vaswani et al. 2017, 3.5).
+    """Sines and cosines of positions (...) as (... width), float32, or float64 of positions in
+    float64 (Vaswani et al. 2017, 3.5).
 
     `interleaved` alternates sine and cosine; `half_split` puts all sines first; `tensor2tensor`
     does so with frequencies spread to the last one.
     """
-    half = width // 2
-    steps = torch.arange(half, dtype=torch.float32, device=positions.device)
+    half, dtype = width // 2, torch.float32
+    if positions.dtype == torch.float64:
+        dtype = positions.dtype
+    steps = torch.arange(half, dtype=dtype, device=positions.device)
     if basis == "tensor2tensor":
         frequencies = torch.exp(steps * -(math.log(10000) / (half - 1)))
     else:
         frequencies = 1 / torch.pow(10000, 2 * steps / width)
-    angles = positions.float()[..., None] * frequencies
+    angles = positions.to(dtype)[..., None] * frequencies
     if basis == "interleaved":
         return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
     return torch.cat((angles.sin(), angles.cos()), dim=-1)
@@ -65,7 +68,9 @@ class SinusoidTable(nn.Module):
     def fill(self) -> None:
         """Write the sines and cosines into the frozen table."""
         if self.weight is not None:
-            rows = torch.arange(len(self.weight), device=self.weight.device)
+            # Published tables were rounded once, at the end.
+            device = self.weight.device
+            rows = torch.arange(len(self.weight), dtype=torch.float64, device=device)
             self.weight.copy_(sinusoid(rows, self.width, self.basis))
             if self.zero_row is not None and self.zero_row < len(rows):
                 self.weight[self.zero_row] = 0
@@ -138,6 +143,7 @@ class SinusoidPosition(_TablePosition):
     def table(self) -> nn.Module:
         """Sines and cosines; the row of the padding id holds zeros where the spec says so (XGLM)."""
         zero_row = self.padding if self.axis.padding_row == "zero" else None
-        if zero_row is not None and zero_row < self.start and not self.axis.stored:
+        counted = self.count in ("all", "columns")
+        if zero_row is not None and zero_row < self.start and counted and not self.axis.stored:
             zero_row = None  # no position reads it
         return SinusoidTable(self.axis, self.spec.embedding_width, zero_row)

@@ -15,8 +15,8 @@ class OutputLayer(Axis):
     softmax of Grave et al. (2017)."""
     tied: bool = True
     """Whether its weight is the token table."""
-    bias: bool = False
-    """Whether each token has a bias."""
+    bias: bool | Literal["fixed"] = False
+    """Whether each token has a bias; `fixed`: one that no training changes (BART, Marian)."""
     activation: Activation = "gelu"
     """The function of `transform`."""
     dense_bias: bool = True
@@ -69,8 +69,9 @@ class Tokens(Axis):
     """Begins a text."""
     eos: Index | Annotated[tuple[Index, ...], Field(min_length=1)] | None = None
     """Ends a text; may be several."""
-    decoder_start: Index | None = None
-    """Begins a text that is read off an encoder's states."""
+    decoder_start: Index | Literal["last"] | None = None
+    """Begins a text that is read off an encoder's states; `last`: the last real token of its labels
+    does, that of its language (mBART)."""
     unknown: Index | None = None
     """Stands for what the vocabulary lacks."""
     mask: Index | None = None

@@ -93,5 +93,5 @@ def tokens(spec: Sections) -> Iterator[Problem]:
     for name, value in spec.tokens.model_dump().items():
         ids = value if isinstance(value, tuple) else (value,)
         for one in ids:
-            if one is not None and one >= spec.dims.vocab:
+            if isinstance(one, int) and one >= spec.dims.vocab:
                 yield f"tokens.{name}", f"id {one} is outside the vocabulary of {spec.dims.vocab}"
