@@ -183,7 +183,10 @@ class Model(TextMethods):
         if self.head is None:
             return self.body(inputs)
         result = self.body(self.head.prepare(inputs))
-        return self.head(result, inputs, **head_inputs)
+        result = self.head(result, inputs, **head_inputs)
+        if result.loss is not None and result.aux_loss is not None:
+            result.loss = result.loss + result.aux_loss
+        return result
 
 
 def _tie_again(model: Model, _: object) -> None:

@@ -51,9 +51,13 @@ def run_unpadded(model: Network, tokens_at_once: int = 4096, **call: Any) -> Out
         raise InputError(f"labels at padding must be {IGNORED}")
     shifted = labels is not None and bool(getattr(model.head, "shifted", False))
     whole: dict[str, Tensor] = {}
+    balance: list[Tensor] = []
     edges = _edges(model, real, shifted, inputs.ahead > 0)
     for rows, columns in _groups(edges, tokens_at_once):
         part = model(**_part(model.spec, call, rows, columns, real), use_memory=False)
+        if part.aux_loss is not None:
+            share = real[rows].sum() / real.sum()
+            balance.append(part.aux_loss * share)
         for name in ("last_hidden_state", "logits", "losses"):
             found = getattr(part, name)
             if found is not None:
@@ -70,6 +74,9 @@ def run_unpadded(model: Network, tokens_at_once: int = 4096, **call: Any) -> Out
         labels = labels[:, 1:] if shifted else labels
         output.losses = output.losses[:, : labels.shape[1]]
         output.loss = output.losses.sum() / (labels != IGNORED).sum().clamp(min=1)
+        if balance:
+            output.aux_loss = torch.stack(balance).sum()
+            output.loss = output.loss + output.aux_loss
     return output
 
 

@@ -15,7 +15,7 @@ from engine.network.outputs import Output
 from engine.spec import Spec
 from engine.spec.axes import Probability
 from heads.labels import LabelOptions
-from heads.losses import mean_cross_entropy, one_a_row, wide
+from heads.losses import mean_cross_entropy, one_a_row, scale_aux_loss, wide
 from heads.pooling import masked_tokens
 from heads.registry import register_head
 from heads.summary import Summary, SummaryOptions, dropout_of
@@ -130,4 +130,6 @@ class TokenClassification(Head):
             result.loss = mean_cross_entropy(
                 result.logits.flatten(0, 1), labels.flatten(), count=num_items_in_batch
             )
+            if num_items_in_batch is not None:
+                scale_aux_loss(result, labels, num_items_in_batch)
         return result

@@ -15,7 +15,7 @@ from engine.network.inputs import Inputs
 from engine.network.output_layer import build_output_layer
 from engine.network.outputs import Output
 from engine.spec import Spec
-from heads.losses import read_total
+from heads.losses import read_total, scale_aux_loss
 from heads.registry import Head, HeadOptions, register_head
 
 
@@ -76,6 +76,8 @@ class LanguageModelHead(Head):
             result.losses, result.loss = self._losses(states, labels, whole, shifts)
             if num_items_in_batch is not None:
                 result.loss = result.losses.sum() / read_total(num_items_in_batch)
+                asked = labels[:, 1:] if shifts else labels
+                scale_aux_loss(result, asked, num_items_in_batch)
         return result
 
     def _losses(

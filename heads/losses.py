@@ -9,6 +9,7 @@ from torch.nn import functional
 from engine.arguments import expect, read_tensor
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
+from engine.network.outputs import Output
 
 
 def one_a_row(name: str, values: Any, like: Tensor) -> Tensor:
@@ -60,3 +61,9 @@ def wide(values: Tensor) -> Tensor:
     if values.dtype in (torch.float16, torch.bfloat16):
         return values.float()
     return values
+
+
+def scale_aux_loss(result: Output, labels: Tensor, count: int | Tensor) -> None:
+    """Make what experts add to the loss this call's share of a step over `count` labels."""
+    if result.aux_loss is not None:
+        result.aux_loss = result.aux_loss * ((labels != IGNORED).sum() / read_total(count))

@@ -128,6 +128,7 @@ def valid_specs(  # noqa: PLR0913
             "activation": pick(*get_args(axes.Activation)),
             "gated": pick(*both),
             "bias": pick(*both),
+            "experts": _experts(pick),
         },
         "block": {
             "order": "parallel" if parallel else "sequential",
@@ -330,6 +331,28 @@ def _attention(  # noqa: PLR0913
     }
 
 
+def _experts(pick: Pick) -> dict[str, Any] | None:
+    """Experts; weights that one alone has and that sum to one teach the router nothing."""
+    if pick(True, True, False):
+        return None
+    active = pick(2, 1)
+    return {
+        "count": 4,
+        "active": active,
+        "inner": pick(None, 6),
+        "score": pick("softmax", "sigmoid"),
+        "normalize": active > 1 and pick(True, False),
+        "scale": pick(1.0, 2.5),
+        "router_bias": pick(False, True),
+        "correction_bias": pick(False, True),
+        "groups": pick(None, {"count": 2, "active": 1, "score": pick("best", "best_two")}),
+        "shared": pick(
+            None, {"count": pick(1, 2), "inner": pick(None, 5), "gate": pick(False, True)}
+        ),
+        "load_balance": pick(None, {"coefficient": 0.1}),
+    }
+
+
 def _layers(
     pick: Pick,
     dims: Mapping[str, Any],
@@ -342,6 +365,7 @@ def _layers(
         {"attention.window": pick(None, 2, 4)},
         {"attention": {"bias": pick(True, False)}, "norm.eps": 1e-3},
         {"ffn": {"activation": "gelu_tanh", "gated": pick(True, False)}},
+        {"ffn": {"experts": pick(None, {"count": 3, "active": 2})}},
     ]
     if position["kind"] in SEEN_BY_ATTENTION and not two and attention["query_bias"] == "none":
         others.append({"position": {"kind": "none"}})

@@ -22,6 +22,7 @@ from engine.errors import CheckpointError, InputError, SpecError
 from engine.kernels.int8 import Int8Weight
 from engine.model import Model
 from engine.network.embeddings import TokenEmbedding
+from engine.network.experts import ExpertLinear
 from engine.network.output_layer import AdaptiveOutput, LinearOutput
 from engine.parameters.init import initialize
 from engine.spec import SpecSource
@@ -257,10 +258,14 @@ def _narrows(model: nn.Module, name: str) -> bool:
     holder = model.get_submodule(path)
     if isinstance(holder, nn.Linear):
         above = model.get_submodule(path.rpartition(".")[0])
-        return last == "weight" and (
-            isinstance(above, LinearOutput)
-            or path.startswith(("blocks.", "encoder.blocks.", "pooler."))
+        # A choice turns on differences that 8 bits do not hold.
+        if last != "weight" or path.endswith(".router"):
+            return False
+        return isinstance(above, LinearOutput) or path.startswith(
+            ("blocks.", "encoder.blocks.", "pooler.")
         )
+    if isinstance(holder, ExpertLinear):
+        return last == "weight"
     takes = isinstance(holder, TokenEmbedding | LinearOutput | AdaptiveOutput)
     return takes and last in ("weight", "tables", "cluster_weight")
 
@@ -269,7 +274,8 @@ def _rounded(name: str, blank: Int8Weight, read: Callable[[], Tensor]) -> Int8We
     """A weight as it is read, a run of rows at a time, so that the pages of the runs before can
     leave memory.
     """
-    rows = max(1, REMAP_BYTES // max(1, blank.shape[1] * blank.element_size()))
+    width = math.prod(blank.shape[1:])
+    rows = max(1, REMAP_BYTES // max(1, width * blank.element_size()))
     for start in range(0, len(blank), rows):
         blank.quantize_rows(start, read()[start : start + rows].to(blank.device))
     if not bool(blank.scale.isfinite().all()):

@@ -5,13 +5,15 @@ they fuse.
     blocks.*.attention.query.weight: [layer.*.rel_attn.q, "d h k -> (h k) d"]  their axes → ours
     blocks.*.attention.(query key value).bias: [h.*.attn.c_attn.bias, "(c o) -> c o"]
                                                                  c counts the group
+    blocks.*.feed_forward.experts.up: layers.*.mlp.experts.*.up_proj           a tensor an expert
 
-`*` stands for a number. Names of a head begin with `heads.NAME` and are whole; all others stand
+`*` stands for a number; the last of theirs, where they have one more, for each expert of ours, whose
+tensors lie in one. Names of a head begin with `heads.NAME` and are whole; all others stand
 below the layout's prefix.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +30,8 @@ GROUP = re.compile(r"\(([^)]*)\)")
 @dataclass(frozen=True)
 class Slot:
     """One of their tensors, the tensors of ours that it holds, and the pattern between them (theirs
-    -> ours).
+    -> ours). A name of theirs with `*` is that of a tensor for each expert; they count as one, with
+    experts as its first axis.
     """
 
     theirs: str
@@ -53,16 +56,27 @@ class Slot:
             tensor = rearrange(tensor, back, **_used(back, self._sizes(sizes)))
         return tensor.contiguous()
 
+    def named(self, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Their tensor as it is named in a file, or those of each expert."""
+        if "*" not in self.theirs:
+            yield self.theirs, tensor
+            return
+        for number, part in enumerate(tensor):
+            yield self.theirs.replace("*", str(number)), part
+
     def _sizes(self, sizes: Mapping[str, int]) -> dict[str, int]:
         return {**sizes, "c": len(self.ours)}
 
 
 def axis_sizes(spec: Spec) -> dict[str, int]:
     """Lengths of the axis letters that patterns may use: d model, h heads, g key and value heads, k
-    head, f inner, v vocab.
+    head, f inner, v vocab, e experts.
     """
-    dims = spec.dims
-    return {
+    dims, sizes = spec.dims, {}
+    for one in spec.of_layers():
+        if one.ffn.experts is not None:
+            sizes["e"] = one.ffn.experts.count
+    return sizes | {
         "d": dims.model,
         "h": dims.heads,
         "g": dims.kv_heads,

@@ -146,11 +146,12 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
     for name in groups:
         slot = found.slots.get(name)
         rows.append(Row(name, shapes[name], slot.theirs if slot else None, read.get(name)))
-    used = {stored.place(name) for name in (*(slot.theirs for slot in slots), *found.copies)}
+    taken = (*(slot.theirs for slot in slots), *found.copies)
+    used = {place for name in taken for place in stored.places(name)}
     rest = [
         name
         for name in stored.names()
-        if stored.place(name) not in used and not _matches(name, buffers)
+        if used.isdisjoint(stored.places(name)) and not _matches(name, buffers)
     ]
     idle = tuple(name for name in rest if _matches(name, unused))
     left = [name for name in rest if name not in idle]
@@ -161,7 +162,7 @@ def make_plan(model: Model, stored: Stored, source: Source) -> Plan:
         copies={
             copy: theirs
             for copy, theirs in found.copies.items()
-            if stored.place(copy) != stored.place(theirs)
+            if stored.places(copy) != stored.places(theirs)
         },
         looked_for=found.looked_for,
         left_over={name: stored.shape(name) for name in left},
@@ -223,7 +224,6 @@ def _theirs(
 ) -> _Found:
     """In a published layout the map says which tensor fills which of ours, aliases among them."""
     present = stored.names()
-    here = set(present)
     prefixed = layout.prefix and any(name.startswith(f"{layout.prefix}.") for name in present)
     prefix = f"{layout.prefix}." if prefixed else ""
     owner = {name: first for first, names in groups.items() for name in names}
@@ -236,7 +236,7 @@ def _theirs(
             for spelt in (alias, prefix + alias)
             if slot.theirs in (name, prefix + name)
         ]
-        names = [name for name in (slot.theirs, *stand_ins) if name in here]
+        names = [name for name in (slot.theirs, *stand_ins) if stored.holds(name)]
         owners = tuple(owner[name] for name in slot.ours)
         for name in owners:
             found.looked_for.setdefault(name, slot.theirs)

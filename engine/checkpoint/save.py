@@ -218,7 +218,7 @@ def _their_tensors(model: Model, layout: Layout) -> Iterator[tuple[str, Tensor]]
         for slot in slots:
             tensor = slot.write(tensors, sizes)
             if shared[body[slot.ours[0]]] == 1:
-                yield slot.theirs, tensor
+                yield from slot.named(tensor)
                 continue
             yield slot.theirs, tensor.clone()
             for alias, name in layout.aliases.items():

@@ -1,9 +1,11 @@
 """The tensors of a checkpoint under the names that its network gave them."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from engine.errors import CheckpointError
@@ -85,17 +87,53 @@ class Stored:
         """Names of all tensors, further names of the same one among them."""
         return list(self._place)
 
-    def place(self, name: str) -> str:
-        """The name in the file."""
-        return self._place[name]
+    def holds(self, name: str) -> bool:
+        """Whether there is a tensor of that name; `*` in it stands for the number of an expert."""
+        return name in self._place or name in self._of_experts
+
+    def places(self, name: str) -> tuple[str, ...]:
+        """The names in the file: of one tensor, or of that of each expert."""
+        if name in self._place:
+            return (self._place[name],)
+        return tuple(self._of_experts[name])
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor without reading it."""
-        return self._tensors.shape(self._place[name])
+        """Shape of a tensor without reading it; of experts' tensors as of one."""
+        places = self.places(name)
+        first, *others = (self._tensors.shape(place) for place in places)
+        if name in self._place:
+            return first
+        for place, other in zip(places[1:], others, strict=True):
+            if other != first:
+                raise CheckpointError(
+                    f"{self.folder}: {places[0]} is {first} and {place} {other}; experts are alike"
+                )
+        return (len(places), *first)
 
     def read(self, name: str) -> Tensor:
-        """One tensor."""
-        return self._tensors.read(self._place[name])
+        """One tensor; those of experts in one."""
+        parts = [self._tensors.read(place) for place in self.places(name)]
+        if name in self._place:
+            return parts[0]
+        return torch.stack(parts)
+
+    @cached_property
+    def _of_experts(self) -> dict[str, list[str]]:
+        """Names in the file that differ in one number, which counts from 0, by the name with `*` in
+        its place.
+        """
+        numbered: dict[str, dict[int, str]] = {}
+        for name, place in self._place.items():
+            parts = name.split(".")
+            for at, part in enumerate(parts):
+                if part.isdecimal():
+                    whole = ".".join([*parts[:at], "*", *parts[at + 1 :]])
+                    numbered.setdefault(whole, {})[int(part)] = place
+        return {
+            name: [found[number] for number in range(len(found))]
+            for name, found in numbered.items()
+            if found.keys() == set(range(len(found)))
+        }
 
 
 def unwrapped_names(names: Iterable[str], where: Path) -> dict[str, str]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engine.checkpoint.plan import OPTIONAL, Plan
 from engine.model import Model
+from engine.network.experts import active_parameters
 from engine.spec import Spec
 
 ITEM_BYTES = {"float32": 4, "bfloat16, float16": 2}
@@ -135,7 +136,7 @@ def axis_facts(spec: Spec) -> Iterator[tuple[str, str]]:
         "norm",
         f"{norm.kind}, {places}, eps {norm.eps_at('blocks'):g}{', final norm' if spec.final_norm else ''}",
     )
-    yield "feed-forward", f"{spec.ffn.activation}{', gated' if spec.ffn.gated else ''}"
+    yield "feed-forward", _feed_forward(spec)
     yield (
         "head",
         f"{spec.heads.default}, output layer {spec.heads.output.kind}"
@@ -150,9 +151,23 @@ def sizes(model: Model) -> Iterator[tuple[str, str]]:
     count = sum(parameter.numel() for parameter in parameters)
     fixed = sum(parameter.numel() for parameter in parameters if not parameter.requires_grad)
     yield "parameters", f"{count:,}" + (f", of which {fixed:,} are fixed" if fixed else "")
+    if (active := active_parameters(model)) != count:
+        yield "active a token", f"{active:,}"
     yield "weights", _by_type(count)
     for kind, held in model.spec.memory_per_token().items():
         yield "memory a token", f"{_by_type(held)} as {kind}"
+
+
+def _feed_forward(spec: Spec) -> str:
+    words: list[str] = [spec.ffn.activation]
+    if spec.ffn.gated:
+        words.append("gated")
+    for one in dict.fromkeys(layer.ffn.experts for layer in spec.of_layers()):
+        if one is not None:
+            words.append(f"{one.active} of {one.count} experts of {one.inner or spec.dims.inner}")
+        if one is not None and one.shared is not None:
+            words.append(f"{one.shared.count} shared")
+    return ", ".join(words)
 
 
 def _grid(columns: int, gap: int = 2) -> Table:

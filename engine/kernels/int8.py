@@ -16,7 +16,7 @@ _aten = torch.ops.aten
 
 class Int8Weight(Tensor):
     """A matrix (r w) as 8-bit integers `integers` (r w) with a float32 `scale` (r): an entry is its
-    integer times its scale.
+    integer times its scale. Or several matrices (e r w) with scales (e r).
 
     It takes the place of a parameter of the `dtype` in which it is read.
     `torch.nn.functional.linear` multiplies with it, `torch.nn.functional.embedding` reads rows of
@@ -49,20 +49,20 @@ class Int8Weight(Tensor):
     ) -> "Int8Weight":
         """One whose rows are still to be quantized."""
         integers = torch.empty(*shape, dtype=torch.int8, device=device)
-        scale = torch.empty(shape[0], dtype=torch.float32, device=device)
+        scale = torch.empty(*shape[:-1], dtype=torch.float32, device=device)
         return cls(integers, scale, dtype)
 
     def quantize_rows(self, start: int, weight: Tensor) -> None:
-        """Quantize a weight (n w) into the rows from `start` on; a row's largest magnitude becomes
-        127.
+        """Quantize a weight (n w), or matrices (n r w), into the rows or matrices from `start` on; a
+        row's largest magnitude becomes 127.
         """
-        weight, size, rows = (
-            weight.detach(),
-            _rows_in(weight, tuning().quantized_entries),
-            slice(start, start + len(weight)),
+        place = slice(start, start + len(weight))
+        weight, integers = (
+            tensor.flatten(0, -2) for tensor in (weight.detach(), self.integers[place])
         )
+        scale, size = self.scale[place].flatten(), _rows_in(weight, tuning().quantized_entries)
         wide = torch.empty(size, weight.shape[1], dtype=torch.float32, device=weight.device)
-        parts = (tensor.split(size) for tensor in (weight, self.integers[rows], self.scale[rows]))
+        parts = (tensor.split(size) for tensor in (weight, integers, scale))
         for given, integers, scales in zip(*parts, strict=True):
             part = wide[: len(given)].copy_(given)
             largest = torch.maximum(part.amax(dim=1), -part.amin(dim=1))
@@ -147,7 +147,7 @@ def holds_int8(module: nn.Module) -> bool:
 
 
 def _rows_in(weight: Tensor, entries: int) -> int:
-    return max(1, entries // max(1, weight.shape[1]))
+    return max(1, entries // max(1, weight.shape[-1]))
 
 
 def _convert(
@@ -171,6 +171,13 @@ def _cut(
     return Int8Weight(weight.integers[start:end:step], weight.scale[start:end:step], weight.dtype)
 
 
+def _unbind(weight: Int8Weight, axis: int = 0) -> list[Int8Weight]:
+    if axis != 0 or weight.dim() < 3:
+        raise InputError("8-bit weights come apart into matrices only: a row shares its scale")
+    parts = zip(weight.integers.unbind(), weight.scale.unbind(), strict=True)
+    return [Int8Weight(integers, scale, weight.dtype) for integers, scale in parts]
+
+
 def _join(weights: Sequence[Tensor], axis: int = 0) -> Int8Weight:
     if axis != 0:
         raise InputError("8-bit weights are joined along their rows only: a row shares its scale")
@@ -191,6 +198,7 @@ _OPERATORS: dict[Any, Callable[..., Any]] = {
     _aten.clone.default: lambda weight, **_: _convert(weight),
     _aten._to_copy.default: _convert,
     _aten.slice.Tensor: _cut,
+    _aten.unbind.int: _unbind,
     _aten.cat.default: _join,
     _aten.embedding.default: lambda weight, ids, *_: weight.dequantize(ids),
 }

@@ -13,6 +13,7 @@ from torch.utils._pytree import register_pytree_node
 from engine.kernels.dropout import Dropout
 from engine.memory import LayerMemory
 from engine.network.attention import Attention, CrossAttention, SharedInputs
+from engine.network.experts import Experts, Load
 from engine.network.feed_forward import FeedForward
 from engine.network.norms import build_norm, normed, unnormed
 from engine.network.positions.position import Rotation
@@ -31,6 +32,8 @@ class BlockResult:
     """(b h i+p j), where they are kept."""
     cross_weights: Tensor | None = None
     """(b h i+p s), where they are kept."""
+    load: Load | None = None
+    """How tokens were spread over experts, where training asks."""
 
 
 # Sharding (FSDP2) finds the tensors that a block gives as those of a tree.
@@ -68,7 +71,8 @@ class Block(nn.Module):
         crossed = slots if spec.attention.cross else frozenset()
         self.cross_attention_norm = _slot(spec, crossed & {"before", "after"})
         self.cross_attention_output_norm = _slot(spec, crossed & {"output"})
-        self.feed_forward = FeedForward(spec)
+        self.feed_forward = _feed_forward(spec)
+        self.feed = _feed if spec.ffn.experts is None else _feed_experts
         fed = frozenset() if spec.block.shared_norm else slots
         self.feed_forward_norm = _slot(spec, fed & {"before", "after"})
         self.feed_forward_output_norm = _slot(spec, slots & {"output"})
@@ -91,18 +95,20 @@ class Block(nn.Module):
         states, cross_weights = shared.query_rows(states), None
         if self.parallel:
             entered = self.before(self.feed_forward_norm or self.attention_norm, states)
-            fed = normed(self.feed_forward_output_norm, self.feed_forward(entered))
+            fed, load = self.feed(self.feed_forward, entered, shared)
+            fed = normed(self.feed_forward_output_norm, fed)
             states = states + attended + self.feed_forward_dropout(fed)
         else:
             states = self.after(self.attention_norm, states + attended)
             if self.cross_attention is not None:
                 states, memory, cross_weights = self._cross_attend(states, past, shared, memory)
-            fed = self.feed_forward(self.before(self.feed_forward_norm, states))
+            entered = self.before(self.feed_forward_norm, states)
+            fed, load = self.feed(self.feed_forward, entered, shared)
             fed = normed(self.feed_forward_output_norm, fed)
             states = self.after(self.feed_forward_norm, states + self.feed_forward_dropout(fed))
         if self.zero_padding and shared.real is not None:
             states = states * shared.real[..., None].to(states.dtype)
-        return BlockResult(states, memory, weights, cross_weights)
+        return BlockResult(states, memory, weights, cross_weights, load)
 
     def _attend(
         self, states: Tensor, past: LayerMemory, shared: SharedInputs
@@ -147,6 +153,25 @@ class Scaled(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         return states * self.scale
+
+
+def _feed_forward(spec: Spec) -> nn.Module:
+    if spec.ffn.experts is None:
+        return FeedForward(spec, spec.dims.inner)
+    return Experts(spec, spec.ffn.experts)
+
+
+def _feed(layer: nn.Module, states: Tensor, shared: SharedInputs) -> tuple[Tensor, None]:
+    """What a feed-forward layer gives."""
+    return layer(states), None
+
+
+def _feed_experts(
+    layer: nn.Module, states: Tensor, shared: SharedInputs
+) -> tuple[Tensor, Load | None]:
+    """What experts give, and how tokens were spread over them."""
+    found: tuple[Tensor, Load | None] = layer(states, shared.real)
+    return found
 
 
 def _slot(spec: Spec, slots: Collection[str]) -> nn.Module | None:

@@ -12,16 +12,16 @@ class FeedForward(nn.Module):
     """down(dropout(activation(up(x)))), with activation(gate(x)) * up(x) where gated (Shazeer
     2020).
 
-    States (b i d) to (b i d).
+    States (b i d) to (b i d); `inner` is the width between the maps.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, inner: int) -> None:
         super().__init__()
-        self.up = build_linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias)
+        self.up = build_linear(spec.dims.model, inner, bias=spec.ffn.bias)
         self.gate: nn.Linear | None = None
         if spec.ffn.gated:
-            self.gate = build_linear(spec.dims.model, spec.dims.inner, bias=spec.ffn.bias)
-        self.down = build_linear(spec.dims.inner, spec.dims.model, bias=spec.ffn.bias)
+            self.gate = build_linear(spec.dims.model, inner, bias=spec.ffn.bias)
+        self.down = build_linear(inner, spec.dims.model, bias=spec.ffn.bias)
         self.activation = ACTIVATIONS[spec.ffn.activation]
         self.exact_gelu = spec.ffn.activation == "gelu"
         self.dropout = Dropout(spec.dropout.inner)

@@ -25,6 +25,7 @@ from engine.memory import (
 from engine.network.attention import SharedInputs
 from engine.network.block import Block, BlockResult
 from engine.network.embeddings import Embeddings
+from engine.network.experts import Load, load_balancing_loss
 from engine.network.head import Head, Pooler
 from engine.network.inputs import Inputs, Padding, check
 from engine.network.kinds import (
@@ -71,6 +72,8 @@ class BlocksFound:
     """(b h i j), under two streams a pair, likewise."""
     cross_attentions: list[Tensor] = field(default_factory=list)
     """(b h i s), likewise."""
+    loads: list[Load] = field(default_factory=list)
+    """How tokens were spread over experts, where training asks."""
 
 
 class Network(nn.Module):
@@ -172,6 +175,7 @@ class Network(nn.Module):
             hidden_states=tuple(found.hidden) or None,
             attentions=tuple(found.attentions) or None,
             cross_attentions=tuple(found.cross_attentions) or None,
+            aux_loss=load_balancing_loss(found.loads),
         )
 
     def _run_blocks(
@@ -207,6 +211,8 @@ class Network(nn.Module):
                 found.attentions.append(parts[0] if len(parts) == 1 else parts)
             if result.cross_weights is not None:
                 found.cross_attentions.append(result.cross_weights)
+            if result.load is not None:
+                found.loads.append(result.load)
         return states, found
 
     def kind_of(self, index: int) -> BlockKind:

@@ -9,7 +9,7 @@ from torch.utils._pytree import GetAttrKey, register_pytree_node
 
 from engine.memory import Memory
 
-WITHOUT_NUMBER = ("losses", "memory")
+WITHOUT_NUMBER = ("losses", "memory", "aux_loss")
 Attentions = tuple[Tensor | tuple[Tensor, Tensor], ...]
 
 
@@ -21,8 +21,8 @@ class Output(dict[str, Any]):
     are batch first.
 
     Reads like transformers' outputs: by attribute, by name, or by number. As a mapping it holds the
-    fields that are set, in the order of the fields; `losses` and `memory`, which transformers'
-    outputs lack there, have no number.
+    fields that are set, in the order of the fields; `losses`, `memory` and `aux_loss`, which
+    transformers' outputs lack there, have no number. `aux_loss` is what experts add to `loss`.
     """
 
     loss: Tensor | None = None
@@ -44,6 +44,7 @@ class Output(dict[str, Any]):
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: tuple[Tensor, ...] | None = None
     encoder_attentions: Attentions | None = None
+    aux_loss: Tensor | None = None
 
     @property
     def states(self) -> Tensor:

@@ -11,7 +11,14 @@ from engine.network.positions.table import LearnedTable, SinusoidTable
 from engine.spec import Spec
 from engine.spec.axes import Init
 
-ZERO_NAMES = ("bias", "biases", "table_bias", "cluster_bias", "projection_bias")
+ZERO_NAMES = (
+    "bias",
+    "biases",
+    "table_bias",
+    "cluster_bias",
+    "projection_bias",
+    "correction_bias",
+)
 
 
 @torch.no_grad()

@@ -43,10 +43,14 @@ PARAMETERS = frozenset(
             for last in _AFFINE
         ),
         *(
-            f"blocks.*.feed_forward.{name}.{last}"
+            f"blocks.*.feed_forward.{within}{name}.{last}"
+            for within in ("", "experts.", "shared.")
             for name in ("up", "gate", "down")
             for last in _AFFINE
         ),
+        *(f"blocks.*.feed_forward.router.{last}" for last in _AFFINE),
+        "blocks.*.feed_forward.correction_bias",
+        "blocks.*.feed_forward.shared_gate.weight",
         *(
             f"blocks.*.{attention}.{name}.{last}"
             for attention in ("attention", "cross_attention")
@@ -66,7 +70,7 @@ PARAMETERS = frozenset(
     ]
 )
 # Axis letters that have a size of their own: see engine.checkpoint.names.axis_sizes.
-LETTERS = frozenset("dhgkfvc")
+LETTERS = frozenset("dhgkfvce")
 GROUP = re.compile(r"\(([^)]*)\)")
 Path = tuple[str, ...]
 
@@ -117,7 +121,8 @@ def _entry_problems(ours: str, theirs: Any, heads: frozenset[str]) -> tuple[str,
         )
     for member in members or [""]:
         problems += _unknown(GROUP.sub(member, ours), heads)
-    if ours.count("*") != name.count("*"):
+    several = ".feed_forward.experts" in ours and name.count("*") == ours.count("*") + 1
+    if ours.count("*") != name.count("*") and not several:
         problems.append(
             f"each * of ours stands for one of theirs: {ours.count('*')} here, {name.count('*')} in '{name}'"
         )

@@ -24,12 +24,16 @@ from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
 
 UNTIED = "transformer-xl, untied"
 ONE_TABLE = "transformer-xl, one table cut into clusters"
-CASES = (*FAMILIES, UNTIED, ONE_TABLE)
+EXPERTS = "xglm, experts"
+CASES = (*FAMILIES, UNTIED, ONE_TABLE, EXPERTS)
 CHANGES: dict[str, dict[str, Any]] = {
     UNTIED: {"heads.output.tied": False, "heads.output.tied_projections": False},
     ONE_TABLE: {
         "embeddings.tables.tokens": {"width": 16, "cutoffs": [10, 20], "divisor": 1},
         "heads.output.tied_projections": False,
+    },
+    EXPERTS: {
+        "ffn": {"gated": True, "experts": {"count": 4, "active": 2, "shared": {"gate": True}}}
     },
 }
 

@@ -20,6 +20,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "ffn": {"activation": "silu", "gated": True},
     },
     "window": {"attention.mask": ["padding", "causal"], "attention.window": 3},
+    "experts": {"ffn": {"gated": True, "experts": {"count": 4, "active": 2, "shared": {"gate": True}}}},
     "one way, zeros first": {
         "attention.mask": ["padding", "causal", "permutation"], "memory.length": 4, "memory.initial": "zeros",
     },
@@ -27,12 +28,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "same length": {"attention.mask": ["padding", "causal", "same_length"]},
 }  # fmt: skip
 OWNERS = {
-    "rotary, grouped, gated": "xglm", "window": "xglm", "one way, zeros first": "xlnet", "decoder": "xlm-roberta-xl",
+    "rotary, grouped, gated": "xglm", "window": "xglm", "experts": "xglm", "one way, zeros first": "xlnet", "decoder": "xlm-roberta-xl",
     "same length": "transformer-xl",
 }  # fmt: skip
 # Every change is exported; those that memory meets with memory.
-EXPORTED = [*FAMILIES, "rotary, grouped, gated", "window"]
-COMPILED = [*FAMILIES, "rotary, grouped, gated", "window", "one way, zeros first"]
+EXPORTED = [*FAMILIES, "rotary, grouped, gated", "window", "experts"]
+COMPILED = [*FAMILIES, "rotary, grouped, gated", "window", "experts", "one way, zeros first"]
 REMEMBERING = ["xlnet", "transformer-xl", "xglm", "one way, zeros first", "decoder", "same length"]
 
 

@@ -2,6 +2,7 @@
 every gradient.
 """
 
+import itertools
 import os
 import tempfile
 import warnings
@@ -115,8 +116,8 @@ def assert_same_gradients(
     first = {name: names[0] for names in shared_names(ours).values() for name in names}
     compared, met = set(), set()
     for slot, name in _slots(ours, theirs, layout):
-        met.add(name)
-        gradient = theirs[name]
+        met |= set(_of_experts(name, theirs))
+        gradient = _gradient(name, theirs)
         members = (
             dict.fromkeys(slot.ours)
             if gradient is None
@@ -152,8 +153,27 @@ def _slots(ours: Model, theirs: Mapping[str, Any], layout: Layout) -> Iterator[t
     for slot in slots_of(names, ours.spec.heads.default, layout, prefix, owners=owners):
         aliases = [a for a, name in layout.aliases.items() if slot.theirs in (name, prefix + name)]
         for name in (slot.theirs, *aliases, *(prefix + alias for alias in aliases if prefix)):
-            if name in theirs:
+            if _of_experts(name, theirs):
                 yield slot, name
+
+
+def _of_experts(name: str, theirs: Mapping[str, Any]) -> list[str]:
+    """The published name itself, or with `*` those of each expert."""
+    if "*" not in name:
+        return [name] if name in theirs else []
+    numbered = itertools.takewhile(
+        theirs.__contains__, (name.replace("*", str(number)) for number in itertools.count())
+    )
+    return list(numbered)
+
+
+def _gradient(name: str, theirs: Mapping[str, Tensor | None]) -> Tensor | None:
+    """The published gradient of that name; those of experts in one, zeros for one without tokens."""
+    parts = [theirs[one] for one in _of_experts(name, theirs)]
+    given = [part for part in parts if part is not None]
+    if "*" not in name or not given:
+        return parts[0]
+    return torch.stack([torch.zeros_like(given[0]) if part is None else part for part in parts])
 
 
 def compare_gradients(

@@ -10,8 +10,14 @@ import pytest
 import torch
 
 from engine import InputError, load_model, save_model
-from tests.parity.both import agree, labels_of, padded, tokens
-from tests.parity.helpers import assert_close_relative, converted, randomise
+from tests.parity.both import Wide, agree, labels_of, padded, tokens, widened
+from tests.parity.helpers import (
+    assert_close_relative,
+    assert_same_gradients,
+    converted,
+    randomise,
+    their_gradients,
+)
 from tests.parity.variants import LENGTH, VARIANTS, VOCAB, Variant
 
 BOTH = [
@@ -28,6 +34,9 @@ DECODERS = [
 
 # A longer text turns the keys of its first tokens otherwise.
 OUTGROWN = ("llama, dynamic", "phi-3, longrope")
+
+# Networks of experts, whose published loss spreads tokens over them.
+BALANCED = ("mixtral",)
 
 
 def spec_of(variant: Variant, folder: Path) -> str:
@@ -94,6 +103,26 @@ def test_padding(name: str, side: str, tmp_path: Path) -> None:
         without=without,
         tolerance=VARIANTS[name].tolerance,
     )
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_load_balancing_is_part_of_the_loss_in_training(name: str, tmp_path: Path) -> None:
+    """Theirs is in evaluation too, which ours measures by labels alone."""
+    variant = VARIANTS[name]
+    config = variant.settings()
+    config.output_router_logits, config.router_aux_loss_coef = True, 0.3
+    theirs = widened(randomise(variant.head(config))).train()
+    ours = widened(converted(theirs, spec=spec_of(variant, tmp_path))).train()
+    ids, mask = padded(tokens(3, LENGTH, VOCAB), 0, [0, 2, 4], "right")
+    inputs = {"input_ids": ids, "attention_mask": mask, "labels": labels_of(ids, mask)}
+    with Wide():
+        one, other = theirs(**inputs), ours(**inputs)
+        for output in (one, other):
+            torch.autograd.backward(output.loss)
+    # Their shares of tokens are of single precision.
+    assert_close_relative(other.loss, one.loss, "loss", 1e-7)
+    assert_close_relative(other.aux_loss, 0.3 * one.aux_loss, "loss of experts", 1e-7)
+    assert_same_gradients(ours, their_gradients(theirs), 1e-7)
 
 
 @pytest.mark.parametrize("name", OUTGROWN)

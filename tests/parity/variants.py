@@ -543,6 +543,10 @@ VARIANTS: dict[str, Variant] = {
     "mistral, no window": Variant(
         MISTRAL, t.MistralConfig, None, t.MistralForCausalLM, "given", False, {**LLAMA_TINY, "sliding_window": None}
     ),
+    "mixtral": Variant(
+        "mixtral-8x7b", t.MixtralConfig, t.MixtralModel, t.MixtralForCausalLM, "given", False,
+        {**LLAMA_TINY, "num_local_experts": 4, "num_experts_per_tok": 2},
+    ),
     "gpt-neox": Variant(GPT_NEOX, t.GPTNeoXConfig, t.GPTNeoXModel, t.GPTNeoXForCausalLM, "given", False, NAMES),
     "gpt-neox, sequential": Variant(
         GPT_NEOX, t.GPTNeoXConfig, None, t.GPTNeoXForCausalLM, "given", False, {**NAMES, "use_parallel_residual": False}

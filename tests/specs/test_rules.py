@@ -261,6 +261,24 @@ BROKEN = [
     ({**DECODER, "encoder": {"dims": {"heads": 7}}}, "encoder.dims.heads", "say dims.head"),
     ({**DECODER, "encoder": {"dims": {"heds": 4}}}, "encoder.dims.heds", "did you mean 'heads'?"),
     ({**DECODER, "encoder": {"ffn": {"gated": 3}}}, "encoder.ffn.gated", "true or false"),
+    (
+        {"ffn.experts": {"count": 4, "active": 5}},
+        "ffn.experts.active",
+        "5 of 4 experts (ffn.experts.count)",
+    ),
+    *(
+        (
+            {"ffn.experts": {"count": 6, "active": 3, "groups": groups}},
+            f"ffn.experts.groups.{field}",
+            sentence,
+        )
+        for groups, field, sentence in (
+            ({"count": 4, "active": 2}, "count", "are no 4 groups of one size"),
+            ({"count": 2, "active": 3}, "active", "3 of 2 groups"),
+            ({"count": 3, "active": 1}, "active", "hold fewer than 3 experts"),
+            ({"count": 6, "active": 3, "score": "best_two"}, "score", "use best"),
+        )
+    ),
     ({"norm.query": False}, "norm.query", "need norm.placement pre"),
     ({"norm.kind": "rms"}, "norm.bias", "set norm.bias false"),
     ({"heads.output.cutoffs": [20]}, "heads.output.cutoffs", "kind adaptive"),

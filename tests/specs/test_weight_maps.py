@@ -41,6 +41,7 @@ def problems(entry, tmp_path):
             "each * of ours stands for one of theirs: 0 here, 1 in",
         ),
         ("blocks.*.attention.query: layers.q_proj", "1 here, 0 in 'layers.q_proj'"),
+        ("blocks.*.feed_forward.experts.up: l.*.e.*.w.*", "1 here, 3 in 'l.*.e.*.w.*'"),
         ("final_nrom: layer_norm", "did you mean 'final_norm'?"),
         ("heads.casual_lm.output: lm_head", "no head named 'casual_lm', did you mean 'causal_lm'?"),
         ("heads.causal_lm: lm_head", "say which parameter or module of the head"),
@@ -49,7 +50,7 @@ def problems(entry, tmp_path):
         ('final_norm.weight: [layer_norm, "d e -> d"]', "has e on one side only"),
         (
             'blocks.*.feed_forward.up.weight: [l.*.w, "(a b) -> a b"]',
-            "leaves the sizes of a, b open; known: c, d, f",
+            "leaves the sizes of a, b open; known: c, d, e, f",
         ),
         ("blocks.*.attention.(query key).weight: l.*.qk", "need a pattern, in which c counts them"),
         (

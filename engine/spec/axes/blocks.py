@@ -92,6 +92,67 @@ class Norm(Axis):
         return self.eps.blocks if found is None else found
 
 
+class ExpertGroups(Axis):
+    """Groups of experts, of which each token goes to some (DeepSeek-V2, arXiv:2405.04434)."""
+
+    count: Size
+    """Groups, of as many experts each."""
+    active: Size
+    """Groups to whose experts a token may go."""
+    score: Literal["best", "best_two"] = "best"
+    """What a group is chosen by: the score of its best expert, or the sum of its best two
+    (DeepSeek-V3)."""
+
+
+class SharedExperts(Axis):
+    """Experts to which every token goes, as one feed-forward layer beside the others."""
+
+    count: Size = 1
+    """How many."""
+    inner: Size | None = None
+    """Width between the maps of each; null: as in the others."""
+    gate: bool = False
+    """Whether what they give is multiplied by a sigmoid of the states (Qwen2-MoE)."""
+
+
+class LoadBalance(Axis):
+    """A loss in training that falls as tokens spread over experts (Fedus et al. 2022,
+    arXiv:2101.03961): added to that of the labels."""
+
+    coefficient: Factor = 0.001
+    """What it is multiplied by."""
+
+
+class Experts(Axis):
+    """Feed-forward layers of which a router sends each token to some (Shazeer et al. 2017,
+    arXiv:1701.06538)."""
+
+    count: Size
+    """Experts of a layer."""
+    active: Size
+    """Experts to which a token goes."""
+    inner: Size | None = None
+    """Width between the maps of an expert; null: dims.inner."""
+    score: Literal["softmax", "sigmoid"] = "softmax"
+    """What makes scores of the router's logits."""
+    normalize: bool = True
+    """Whether the weights of a token's experts, which are their scores, are divided by their
+    sum."""
+    scale: Factor = 1.0
+    """What the weights are multiplied by after that."""
+    router_bias: bool = False
+    """Whether the router has a bias vector."""
+    correction_bias: bool = False
+    """Whether a vector, which takes no gradient, is added to scores where experts are chosen, and
+    not in their weights (DeepSeek-V3, arXiv:2412.19437)."""
+    groups: ExpertGroups | None = None
+    """Groups among which a token's experts are chosen first; null: all are one."""
+    shared: SharedExperts | None = None
+    """Experts to which every token goes; null: none."""
+    load_balance: LoadBalance | None = None
+    """The loss that spreads tokens over experts; null: none."""
+
+
 class FeedForward(Axis):
     """Two linear maps around an activation."""
 
@@ -101,6 +162,8 @@ class FeedForward(Axis):
     """Whether the activation is multiplied with a second projection (Shazeer 2020)."""
     bias: bool = True
     """Whether the maps have bias vectors."""
+    experts: Experts | None = None
+    """Several such layers, of which each token goes through some; null: one."""
 
 
 class BlockAxis(Axis):

@@ -22,6 +22,7 @@ RULES: tuple[Callable[[Sections], Iterator[Problem]], ...] = (
     attention.head_norm,
     attention.streams,
     blocks.block,
+    blocks.experts,
     output.output,
     output.tokens,
     layers.layers,

@@ -50,3 +50,36 @@ def _norms(spec: Sections) -> Iterator[Problem]:
         yield "norm.bias", "a norm without weight has no bias either: set norm.bias false"
     if not norm.weight and norm.offset:
         yield "norm.offset", "a norm without weight has nothing to add it to: leave it out"
+
+
+def experts(spec: Sections) -> Iterator[Problem]:
+    """What is wrong with the experts of the feed-forward half."""
+    experts = spec.ffn.experts
+    if experts is None:
+        return
+    if experts.active > experts.count:
+        yield (
+            "ffn.experts.active",
+            f"{experts.active} of {experts.count} experts (ffn.experts.count)",
+        )
+    groups = experts.groups
+    if groups is None:
+        return
+    here = "ffn.experts.groups"
+    if experts.count % groups.count:
+        yield (
+            f"{here}.count",
+            f"{experts.count} experts (ffn.experts.count) are no {groups.count} groups of one size",
+        )
+        return
+    size = experts.count // groups.count
+    if groups.active > groups.count:
+        yield f"{here}.active", f"{groups.active} of {groups.count} groups ({here}.count)"
+    if groups.active * size < experts.active:
+        yield (
+            f"{here}.active",
+            f"{groups.active} groups of {size} hold fewer than {experts.active} experts "
+            "(ffn.experts.active)",
+        )
+    if groups.score == "best_two" and size < 2:
+        yield f"{here}.score", "groups of one expert have no best two: use best"
