@@ -15,9 +15,10 @@ from engine.build import build_model
 from engine.checkpoint import load_model
 from engine.checkpoint.files import resolve_folder
 from engine.checkpoint.opening import open_source
-from engine.errors import InputError, TrainingError
+from engine.errors import InputError
 from engine.model import Model
 from engine.spec import Spec
+from engine.training.adapters import Adapter, require_peft
 from engine.training.data.draws import Draws
 from engine.training.data.layouts import Rows, lay_out
 from engine.training.data.order import Order, mix_weights
@@ -86,7 +87,7 @@ def make_plan(
     processes = processes or Processes()
     recipe = opened.recipe
     if recipe.adapter is not None:
-        raise TrainingError("adapter: adapters cannot be trained by a recipe yet: leave it out")
+        require_peft()
     datas = {"data": recipe.data, **{part.data_path: part.data for part in parts_of(recipe)}}
     texts = {path: read_data(data, recipe.seed) for path, data in datas.items()}
     tokenizer = make_tokenizer(recipe, opened.spec, texts.values(), output)
@@ -96,6 +97,10 @@ def make_plan(
     if recipe.task is not None:
         task = make_task(recipe.task, spec, tokenizer, texts["data"].train, recipe.model.head)
     model = make_model(recipe, task)
+    adapter, about = None, {}
+    if recipe.adapter is not None:
+        adapter = Adapter(model, recipe.adapter, recipe.seed, recipe.model.load)
+        about["frozen weights"] = adapter.frozen
     keep = partial(tokenise, tokenizer=tokenizer, cache=cache or token_cache(), encode=task)
     tokens = {path: keep(found.train) for path, found in texts.items()}
     for path, found in tokens.items():
@@ -128,7 +133,8 @@ def make_plan(
         devices=recipe.devices,
         precision=recipe.precision,
         seed=recipe.seed,
-        about={"tokens": [found.key for found in tokens.values()]},
+        adapter=adapter,
+        about={"tokens": [found.key for found in tokens.values()], **about},
         beside=partial(_write_beside, tokenizer=tokenizer, recipe=recipe),
     )
 

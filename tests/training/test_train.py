@@ -132,6 +132,11 @@ TASKS = {
         "{kind: classification, problem: multiple, fields: {label: several}}",
         "f1_micro",
     ),
+    "adapter": (
+        "xlm-roberta-xl",
+        "{kind: classification}\nadapter: {kind: lora, rank: 2, dropout: 0.1}",
+        "accuracy",
+    ),
     "regression": (
         "xglm",
         "{kind: classification, problem: regression, fields: {label: number}}",

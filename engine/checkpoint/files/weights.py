@@ -1,7 +1,7 @@
 """Weight files, opened lazily and read tensor by tensor."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ REMAP_BYTES = 2**26
 
 
 class Weights:
-    """The tensors of a checkpoint folder by name, each read from disk when asked for."""
+    """The tensors of a checkpoint folder, or of some files in it, by name, each read from disk when
+    asked for.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Sequence[Path] | None = None) -> None:
         self.folder = folder
         self._files: dict[str, _File] = {}
-        for path in weight_files(folder):
+        for path in files or weight_files(folder):
             file = _File(path)
             self._files.update(dict.fromkeys(file.shapes, file))
 

@@ -72,7 +72,8 @@ class Opened:
         """The same recipe over the network that a checkpoint of its run holds."""
         model = self.recipe.model
         loaded = ModelSource(load=str(folder), head=model.head, options=model.options)
-        recipe = self.recipe.model_copy(update={"model": loaded, "tokenizer": TokenizerSource()})
+        merged = {"model": loaded, "tokenizer": TokenizerSource(), "adapter": None}
+        recipe = self.recipe.model_copy(update=merged)
         return replace(self, recipe=recipe, spec=load_spec(folder))
 
 

@@ -29,7 +29,7 @@ class Recipe(Section):
     task: sections.Task | None = None
     """What is predicted in fine-tuning; a recipe has an objective or a task."""
     adapter: sections.LoraAdapter | None = None
-    """Small matrices that are trained in place of the network's own weights; a run refuses them so far."""
+    """Small matrices that are trained in place of the network's own weights."""
     batch: sections.Batch = sections.Batch()
     """How much is read in one step, over all processes."""
     optimizer: sections.Optimizer = sections.Optimizer()

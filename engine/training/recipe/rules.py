@@ -9,7 +9,7 @@ from typing import Any
 from engine.errors import nearest
 from engine.spec import Spec
 from engine.spec.intact import Intact, Problem, told_by
-from engine.training.recipe import fit, sections
+from engine.training.recipe import adapted, fit, sections
 from engine.training.recipe.metrics import metrics_of
 from engine.training.recipe.model import Recipe
 from engine.training.recipe.parts import parts_of
@@ -28,7 +28,7 @@ def broken_rules(
     if processes is not None:
         problems += told_by([partial(_processes, processes=processes)], recipe)
     if spec is not None:
-        with_spec = [partial(rule, spec=spec) for rule in fit.RULES]
+        with_spec = [partial(rule, spec=spec) for rule in (*fit.RULES, adapted.adapter)]
         problems += told_by(with_spec, recipe)
     if spec is not None and vocabulary is not None:
         problems += told_by([partial(fit.ids, spec=spec, vocabulary=vocabulary)], recipe)

@@ -24,6 +24,7 @@ from engine.checkpoint.files import Weights, read_json, save_tensors
 from engine.errors import CheckpointError, InputError, TrainingError
 from engine.memory import Memory
 from engine.model import Model
+from engine.training.adapters import Adapter
 from engine.training.distribute import Processes
 from tokenization.files.plain_yaml import write_yaml
 
@@ -44,6 +45,8 @@ class Saved:
     state: Mapping[str, Any]
     beside: Callable[[Path], None] | None = None
     """Writes further files, such as the tokenizer's."""
+    adapter: Adapter | None = None
+    """What of the model is learned, where its own weights are frozen."""
 
 
 class RunFolder:
@@ -87,11 +90,19 @@ class RunFolder:
         failures = []
         description = {"spec.yaml": write_yaml(saved.model.spec.to_dict())}
         weights = self._gathered(saved.model.named_parameters())
+        adapter = saved.adapter
+        if adapter is not None:
+            weights = adapter.merged(self.processes.whole)
         failures.append(
             self._write_gathered(
                 weights, lambda tensors: save_tensors(tensors, stage, SHARD_BYTES, description)
             )
         )
+        if adapter is not None:
+            learned = adapter.learned(self.processes.whole)
+            failures.append(
+                self._write_gathered(learned, lambda tensors: adapter.save(tensors, stage))
+            )
         moments = self._gathered(_moments(saved.model, saved.optimizer))
         failures.append(
             self._write_gathered(moments, lambda tensors: _save_moments(tensors, stage))
@@ -185,22 +196,33 @@ def read_state(folder: Path) -> dict[str, Any]:
     return read_json(folder / STATE)
 
 
-def restore(folder: Path, model: Model, optimizer: Optimizer, processes: Processes) -> None:
-    """Fill a model and its optimizer with what a checkpoint holds.
+def restore(
+    folder: Path,
+    model: Model,
+    optimizer: Optimizer,
+    processes: Processes,
+    adapter: Adapter | None = None,
+) -> None:
+    """Fill a model, or what an adapter learns of it, and its optimizer with what a checkpoint holds.
 
     Raises CheckpointError for tensors that are missing or of another shape.
     """
-    weights = Weights(folder)
+    slots = {name: name for name, _ in model.named_parameters()}
+    if adapter is None:
+        weights = Weights(folder)
+    else:
+        weights, slots = adapter.open(folder), adapter.files
     held = set(weights.names())
     moments = _read_moments(folder)
-    for name, parameter in model.named_parameters():
-        if name not in held or weights.shape(name) != tuple(parameter.shape):
+    for name, stored in slots.items():
+        parameter = model.get_parameter(name)
+        if stored not in held or weights.shape(stored) != tuple(parameter.shape):
             raise CheckpointError(
-                f"{folder}: {name} {tuple(parameter.shape)} is missing or of another shape; was the "
-                "run begun with another model?"
+                f"{folder}: {stored} {tuple(parameter.shape)} is missing or of another shape; was "
+                "the run begun with another model?"
             )
         with torch.no_grad():
-            parameter.copy_(processes.cut_like(weights.read(name), parameter))
+            parameter.copy_(processes.cut_like(weights.read(stored), parameter))
         if f"{name}.step" not in moments:
             continue
         optimizer.state[parameter] = {

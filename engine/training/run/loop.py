@@ -11,6 +11,7 @@ import torch
 from engine.errors import TrainingError
 from engine.memory import Memory
 from engine.model import Model
+from engine.training.adapters import Adapter
 from engine.training.distribute import Processes
 from engine.training.optimizers import freeze, make_optimizer
 from engine.training.recipe.metrics import SMALLER_IS_BETTER
@@ -52,6 +53,8 @@ class Plan:
     """What state.json says besides: versions and hashes."""
     beside: Callable[[Path], None] | None = None
     """Writes further files into each checkpoint, such as the tokenizer's and the recipe."""
+    adapter: Adapter | None = None
+    """What learns in place of the network's own weights."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,7 @@ class Run:
         state = {**vars(self.progress), "processes": self.processes.count, **self.plan.about}
         self.folder.save(
             self.progress.step,
-            Saved(self.model, self.optimizer, memories, state, self.plan.beside),
+            Saved(self.model, self.optimizer, memories, state, self.plan.beside, self.plan.adapter),
             best=best,
             keep=self.plan.save.keep,
         )
@@ -225,10 +228,10 @@ class Run:
             if name in state and state[name] != now:
                 raise TrainingError(
                     f"{name} were {state[name]} when the run was saved and are {now} now: it goes on "
-                    "with the same texts and tokenizer, or begins anew in another folder"
+                    "with the same texts, tokenizer and loaded weights, or begins anew in another folder"
                 )
         self.progress = Progress(**{name: state[name] for name in vars(Progress())})
-        restore(last, self.model, self.optimizer, self.processes)
+        restore(last, self.model, self.optimizer, self.processes, self.plan.adapter)
         if self.plan.carries and self.progress.step < self.plan.steps:
             portions = self.plan.feed.at(self.progress.step, self.processes)
             runs = [(portion.first, len(portion.rows)) for portion in portions]

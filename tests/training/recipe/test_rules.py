@@ -139,6 +139,24 @@ BROKEN = [
     ),
     ("fine-tune/questions", {"task.stride": 128}, "task.stride", "never move on"),
     ("fine-tune/names", {"tokenizer.train": {}}, "tokenizer.train", "leave it out"),
+    (
+        "pretrain/xlnet",
+        {"adapter": {"kind": "lora", "on": ["query", "valeu"]}},
+        "adapter.on.1",
+        "no linear layer of tiny-xlnet is called 'valeu', did you mean 'value'?",
+    ),
+    (
+        "pretrain/xglm",
+        {"adapter": {"kind": "lora", "also": ["final_nrm"]}},
+        "adapter.also.0",
+        "did you mean 'final_norm'?",
+    ),
+    (
+        "pretrain/xglm",
+        {"adapter": {"kind": "lora", "also": ["blocks"]}},
+        "adapter.on",
+        "train as they are",
+    ),
 ]
 
 

@@ -14,10 +14,18 @@ import numpy as np
 import torch
 
 from engine import build_model
+from engine.training.adapters import Adapter
 from engine.training.data.rows import Row, Rows
 from engine.training.distribute import close_processes, open_processes
 from engine.training.objectives.base import make_batch
-from engine.training.recipe.sections import Devices, Evaluate, Optimizer, Save, Schedule
+from engine.training.recipe.sections import (
+    Devices,
+    Evaluate,
+    LoraAdapter,
+    Optimizer,
+    Save,
+    Schedule,
+)
 from engine.training.run import loop
 from engine.training.run.evaluation import HeldOut
 from engine.training.run.feed import Feed, InTurn
@@ -26,6 +34,7 @@ from engine.training.run.loop import Plan, run
 SMALL = {"dims.layers": 2, "dims.model": 16, "dims.inner": 32, "dims.vocab": 60, "dims.heads": 2}
 STREAM = {**SMALL, "dims.head": 8, "memory.length": 6, "embeddings.tables.tokens": {"width": 16}}
 STREAM |= {"embeddings.tables.tokens.cutoffs": [20, 40], "embeddings.tables.tokens.divisor": 1}
+LORA = LoraAdapter(kind="lora", rank=2, dropout=0.2, also=("final_norm",))
 DROPOUT = {"dropout.residual": 0.2}
 
 
@@ -98,6 +107,9 @@ def plan(output, *, stream=False, steps=8, rows=4, split=None, seed=0, dropout=T
     model = build_model(
         f"tiny/{name}", seed=0, overrides={**(STREAM if stream else SMALL), **drops}
     )
+    section = changes.pop("adapter", None)
+    if section is not None:
+        changes["adapter"] = Adapter(model, section, seed, None)
     train = RandomRows(streams=rows if stream else None)
     held_out = RandomRows(count=8, streams=4 if stream else None, seed=1)
     turns = InTurn(held_out, 4)

@@ -6,6 +6,7 @@ import pickle
 import signal
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from engine.errors import TrainingError
 from engine.training.recipe.sections import Evaluate, Optimizer, Save
 from engine.training.run.checkpoint import read_state
 from engine.training.run.loop import run
-from tests.training.run.runs import Ends, ending, launch, losses, plan, weights
+from tests.training.run.runs import LORA, Ends, ending, launch, losses, plan, weights
 
 
 def same(one, other):
@@ -161,9 +162,10 @@ def test_a_second_run_in_one_folder_is_refused(tmp_path):
         run(plan(tmp_path))
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "ragged": {"rows": 3, "split": 1},
     "stream": {"rows": 4, "split": 2, "stream": True},
+    "adapter": {"rows": 4, "split": 2, "adapter": LORA.model_copy(update={"dropout": 0.0})},
 }
 
 

@@ -93,7 +93,9 @@ Task = Annotated[
 
 
 class LoraAdapter(Section):
-    """Low-rank updates beside frozen weights (Hu et al. 2021), by peft."""
+    """Low-rank updates beside frozen weights (Hu et al. 2021), by peft; checkpoints hold the plain
+    network with its updates added, and, in the folder `adapter`, what peft opens.
+    """
 
     kind: Literal["lora"]
     """Which of the kinds this is."""
@@ -104,4 +106,6 @@ class LoraAdapter(Section):
     dropout: Probability = 0.0
     """The probability of dropout before the updates."""
     on: tuple[Name, ...] = ("query", "value")
-    """The ends of the names of the layers that have updates."""
+    """The linear layers that have updates: ends of their names."""
+    also: tuple[Name, ...] | None = None
+    """Parts that train as they are, such as head; null: what the loaded network has no weights for."""
