@@ -5,7 +5,9 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 # Tests whose numbers depend on the instructions or the threads of products and sums.
 KERNELS := tests/test_machine.py tests/kernels $(addprefix tests/model/test_,int8_weights.py long_inputs.py packing.py \
 	prepack.py threads.py) tests/training/test_loop.py tests/training/run
-NUMERIC := $(KERNELS) tests/parity tests/properties
+NUMERIC := $(KERNELS) tests/parity $(addprefix tests/properties/test_,gradient_law.py paths_law.py)
+# Tests that say the same on every processor run in `make test` alone.
+NUMBERS := -m 'not anywhere'
 QUICK := tests/test_imports.py tests/test_machine.py tests/test_mutations.py tests/specs tests/kernels
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 # What sources are built with: our own, and seqeval, which has no wheel and takes its version from setuptools-scm.
@@ -13,7 +15,7 @@ BUILD := setuptools setuptools-scm
 TORCH := torch==2.13.0
 COMPILE := compile --quiet --no-header --annotation-style line pyproject.toml
 
-.PHONY: demo demo-train test check test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format docs bench lock clean
+.PHONY: demo demo-train test thorough check test-avx2 test-threads test-oldest test-newest wheel-test mutations lint format docs bench lock clean
 
 demo: .venv/ready
 	$(BIN)/engine demo
@@ -30,6 +32,10 @@ demo-train: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+# Every test of drawn examples on four times as many as it names, fresh ones each time.
+thorough: .venv/ready
+	THOROUGH=4 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 # A first look after a change, in under a minute: style, places of imports, specs, kernels, one machine.
 check: .venv/ready
 	$(BIN)/ruff check --quiet .
@@ -37,10 +43,10 @@ check: .venv/ready
 
 # Numbers as a processor without AVX-512 computes them.
 test-avx2: .venv/ready
-	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(NUMERIC)
+	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(NUMBERS) $(NUMERIC)
 
 test-threads: .venv/ready
-	OMP_NUM_THREADS=4 $(BIN)/python -m pytest $(KERNELS)
+	OMP_NUM_THREADS=4 $(BIN)/python -m pytest $(NUMBERS) $(KERNELS)
 
 # Breaks the engine in thirty ways, and shows which of them no test notices.
 mutations: .venv/ready

@@ -5,23 +5,16 @@ combination that they accept must work, so a law that breaks on it points at the
 missing rule.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import torch
-from hypothesis import assume, settings
+from hypothesis import assume
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engine import Model, Spec, build_model
-from engine.laws.calls import answer as answer
-from engine.laws.calls import inputs_for as inputs_for
-from engine.laws.calls import order_mask as order_mask
-from engine.laws.calls import randomise as randomise
-from engine.laws.compare import agree as agree
-from engine.laws.order import goes_by_length as goes_by_length
-from engine.laws.remembered import widest_window as widest_window
+from engine.laws.calls import randomise
 from engine.spec import axes
 from engine.spec.rules.layers import SEEN_BY_ATTENTION
 
@@ -40,16 +33,8 @@ POSITIONS = ("none", *ABSOLUTE, *SHIFTABLE[1:], "from_end")
 MEMORIES = ("none", "keys_values", "recurrent")
 FAMILIES = ("xlnet", "xlm", "xlm-roberta-xl", "transformer-xl", "xglm")
 
-SEARCH = int(os.environ.get("LAW_EXAMPLES", "1"))  # times as many examples, and fresh ones
 Pick = Callable[..., Any]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
-
-
-def examples(count: int) -> settings:
-    """Settings of a law over `count` examples, the same on every run; LAW_EXAMPLES=n tries n times
-    as many fresh ones.
-    """
-    return settings(max_examples=count * SEARCH, derandomize=SEARCH == 1)
 
 
 @st.composite

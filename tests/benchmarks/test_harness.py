@@ -18,6 +18,7 @@ from benchmarks.__main__ import chosen, main
 from benchmarks.flops import useful_operations
 from benchmarks.measure import Result, measure
 from benchmarks.own import Own
+from benchmarks.peer import Peer
 from benchmarks.section import Section, in_turns, median_ratio
 from benchmarks.serving import Side
 from benchmarks.sides import Process, SideError
@@ -53,8 +54,8 @@ class Beside:
 
 
 def test_sides_agree_and_take_turns(monkeypatch):
-    """The peer in a process of its own."""
     monkeypatch.setattr(measuring, "own", lambda threads: Beside(Own()))
+    monkeypatch.setattr(measuring, "peer", lambda python, threads: Beside(Peer()))
     monkeypatch.setattr("benchmarks.own.SHAPES", ((64, 64, 64),))
     turns = []
     result = measure(TINY, [sys.executable], threads=2, rounds=2, on_turn=turns.append)

@@ -12,8 +12,8 @@ import torch
 import transformers as t
 
 from engine import SpecError, load_model, save_model
+from engine.laws.calls import randomise
 from tests.checkpoint.folders import as_bin, loaded, refused, small, tensors
-from tests.parity.helpers import randomise
 
 IDS = torch.tensor([[4, 17, 23, 42, 9], [8, 30, 11, 5, 6]])
 XLM = {

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, load_model, save_model
-from tests.parity.helpers import randomise
-from tests.strategies import examples
+from engine.laws.calls import randomise
+from tests.searching import examples
 
 Fields = dict[str, Any]
 SHARE = st.sampled_from([0.0, 0.1, 0.25])

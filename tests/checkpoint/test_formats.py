@@ -9,6 +9,7 @@ import torch
 import transformers as t
 
 from engine import load_model, save_model
+from engine.laws.calls import randomise
 from tests.checkpoint.folders import (
     as_bin,
     edit_config,
@@ -18,7 +19,6 @@ from tests.checkpoint.folders import (
     small,
     tensors,
 )
-from tests.parity.helpers import randomise
 
 IDS = torch.tensor([[4, 17, 23, 42, 9], [8, 30, 11, 5, 6]])
 

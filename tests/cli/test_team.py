@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine import build_model, load_spec, save_model
-from tests.strategies import randomise
+from engine.laws.calls import randomise
 from tokenization import train_tokenizer
 
 WORDS = ["the", "red", "house", "stands", "here", "a", "small", "dog", "runs", "home", "number"]

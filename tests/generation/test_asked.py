@@ -8,9 +8,10 @@ from torch import Tensor
 
 from engine import InputError, Model
 from engine.generation.guards import TextMethod
+from engine.laws.compare import agree
 from engine.network.inputs.names import ELSEWHERE
 from tests.generation.cases import BOTH_WAYS, CONTINUED, ids, masked, network, unequal
-from tests.strategies import agree, built, family
+from tests.strategies import built, family
 
 FULL: dict[str, Any] = {"max_new_tokens": 6, "eos_token_id": ()}
 

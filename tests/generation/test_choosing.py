@@ -16,10 +16,13 @@ from engine import InputError, Spec
 from engine.generation.decoding.sampling import Sampler, filter_candidates
 from engine.generation.options import GenerationOptions
 from engine.generation.predictions import best_token, best_tokens, log_probabilities
+from engine.laws.calls import inputs_for
+from engine.laws.compare import agree
 from engine.network.inputs import Inputs
 from engine.network.output_layer import AdaptiveOutput
 from tests.generation.cases import ids, network
-from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
+from tests.searching import examples
+from tests.strategies import built, family, valid_specs
 
 
 def scores(batch: int = 4, vocabulary: int = 30, seed: int = 0) -> Tensor:

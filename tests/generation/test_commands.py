@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from engine import build_model, load_model, load_spec, save_model
 from engine.cli import main
-from tests.strategies import randomise
+from engine.laws.calls import randomise
 from tokenization import load_tokenizer, train_tokenizer
 
 TEXTS = [

@@ -15,10 +15,13 @@ from engine.generation.decoding.prompts import GivenPrompts, groups, read_prompt
 from engine.generation.decoding.state import DecodingState
 from engine.generation.generate import Generation
 from engine.generation.options import Decoding
+from engine.laws.calls import inputs_for
+from engine.laws.compare import agree
 from engine.network.inputs import Inputs
 from engine.spec import axes
 from tests.generation.cases import CONTINUED, alone, ids, network, unequal
-from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
+from tests.searching import examples
+from tests.strategies import built, family, valid_specs
 
 NEVER: dict[str, Any] = {"eos_token_id": ()}
 LENGTH = 9

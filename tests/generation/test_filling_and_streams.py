@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from engine import InputError, Memory
+from engine.laws.calls import answer
+from engine.laws.compare import agree
 from tests.generation.cases import BOTH_WAYS, ids, masked, network, unequal
-from tests.strategies import agree, answer, built, family
+from tests.strategies import built, family
 
 HIDDEN = 5
 

@@ -14,18 +14,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine import InputError, Memory, Model, Spec
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
 from engine.memory.layer import LayerMemory
 from engine.spec.axes import Recurrent
 from tests.generation.cases import CONTINUED, ids, network
-from tests.strategies import (
-    agree,
-    answer,
-    built,
-    examples,
-    family,
-    inputs_for,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import built, family, valid_specs
 
 CACHED = [name for name in CONTINUED if name != "xlnet"]
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from engine import Model, load_model
 from engine.generation.generate import Generation
-from tests.parity.helpers import assert_close_relative, converted, randomise
+from engine.laws.calls import randomise
+from tests.parity.helpers import assert_close_relative, converted
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "transformer_xl"
 SIZES = {"dropout": 0.0, "attention_dropout": 0.0}

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from engine import InputError, Model
+from engine.laws.compare import agree
 from tests.generation.cases import BOTH_WAYS, CONTINUED, alone, ids, masked, network, unequal
-from tests.strategies import agree, family
 from tests.strategies import built as build
+from tests.strategies import family
 
 ONE_STREAM = [name for name in CONTINUED if name != "xlnet"]
 

@@ -8,11 +8,11 @@ import transformers
 from torch import Tensor
 
 from engine import Model
+from engine.laws.calls import randomise
 from tests.parity.both import Wide, fresh, in_dtype, widened
 from tests.parity.helpers import (
     assert_close_relative,
     assert_same_gradients,
-    randomise,
     their_gradients,
     weighted,
 )

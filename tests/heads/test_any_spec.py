@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import InputError, Model, Spec
+from engine.laws.calls import inputs_for
+from engine.laws.compare import agree
 from engine.spec.axes import Dropout
 from heads import registered_heads
-from tests.strategies import FAMILIES, agree, built, family, inputs_for, valid_specs
+from tests.searching import examples
+from tests.strategies import FAMILIES, built, family, valid_specs
 
 OWN = {
     name: head for name, head in registered_heads().items() if head.__module__.startswith("heads.")
@@ -141,7 +144,7 @@ def check(spec: Spec, head: str, options: dict[str, Any], seed: int, padded: boo
 
 
 @pytest.mark.parametrize("head", sorted(OWN))
-@settings(max_examples=8)
+@examples(8)
 @given(data=st.data())
 def test_a_few_steps_lower_the_loss(head, data):
     def pick(*values: Any) -> Any:

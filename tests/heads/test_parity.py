@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from engine import load_model, save_model
 from tests.heads.published import CLASSES, agree, published, tokens
-from tests.parity.helpers import assert_close_relative, converted, sweep
+from tests.parity.helpers import assert_close_relative, converted
+from tests.searching import examples
 
 FAMILIES = ("XLNet", "XLM", "XLMRobertaXL")
 BEAM = ("XLNet", "XLM")
@@ -66,7 +67,7 @@ def test_sequence_classification(family, padding, count, labels, problem):
 
 
 @given(data=st.data())
-@sweep(16)
+@examples(16)
 def test_every_summary(data):
     def pick(*values):
         return data.draw(st.sampled_from(values))

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from engine import build_model
+from engine.laws.calls import randomise
 from heads.pooling import LearnedQuery
-from tests.parity.helpers import assert_close_relative, randomise
+from tests.parity.helpers import assert_close_relative
 from tests.strategies import built, family
 
 TOKEN, PADDING = 3, 5  # of XLNet

@@ -15,8 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from engine import Spec
 from engine.kernels import losses
 from engine.kernels.tuning import tuned
+from engine.laws.calls import inputs_for
+from engine.laws.compare import agree
 from heads.language_modeling import LanguageModelHead
-from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
+from tests.searching import examples
+from tests.strategies import built, family, valid_specs
 
 
 @pytest.fixture

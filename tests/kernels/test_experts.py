@@ -7,10 +7,12 @@ import torch
 
 from engine import build_model, load_spec, run_unpadded
 from engine.kernels.experts import Choice, grouped, plain
+from engine.laws.calls import randomise
+from engine.laws.compare import agree
 from engine.network.experts import ExpertMaps, Experts
 from engine.training.objectives.base import Batch
 from engine.training.run.step import forward
-from tests.strategies import agree, family, randomise
+from tests.strategies import family
 
 EXPERTS: dict[str, Any] = {
     "ffn": {

@@ -19,7 +19,9 @@ from engine.kernels.dropout import dropout
 from engine.kernels.linear import build_linear, linear, linear_gelu, onednn_forms
 from engine.kernels.losses import score_losses, token_losses
 from engine.kernels.tuning import tuned
-from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
+from tests.strategies import FAMILIES, built, family
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +95,7 @@ def test_every_linear_layer_may_be_wrapped(name: str) -> None:
         agree(told(live), told(merged), "answer", 1e-5)
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("name", FAMILIES)
 def test_peft_on_every_linear_layer(name: str) -> None:
     peft = pytest.importorskip("peft")

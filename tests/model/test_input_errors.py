@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from engine import InputError, Model, Spec
-from tests.strategies import agree, built, family, inputs_for
+from engine.laws.calls import inputs_for
+from engine.laws.compare import agree
+from tests.strategies import built, family
 
 LENGTH = 5
 IDS = torch.ones(2, LENGTH, dtype=torch.long)

@@ -16,8 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine import Spec, build_model
 from engine.kernels.tuning import tuned
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
 from engine.spec.axes import Dropout
-from tests.strategies import agree, answer, built, examples, family, inputs_for, valid_specs
+from tests.searching import examples
+from tests.strategies import built, family, valid_specs
 
 QUIET = {"dropout": dict.fromkeys(Dropout.model_fields, 0.0)}
 
@@ -139,6 +142,7 @@ def held(
     return memory.most, memory.largest
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", ["xlnet", "transformer-xl", "xglm", "xlm-roberta-xl"])
 def test_memory_grows_with_the_length(name: str, training: bool) -> None:
@@ -154,6 +158,7 @@ def test_memory_grows_with_the_length(name: str, training: bool) -> None:
     assert largest < 768 * 768
 
 
+@pytest.mark.anywhere
 def test_segments_and_padding_of_a_long_text() -> None:
     """XLNet with every argument that speaks of pairs, made from what is known of single tokens."""
     with tiles_of(32):
@@ -184,6 +189,7 @@ def resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+@pytest.mark.anywhere
 @pytest.mark.skipif(sys.platform != "linux", reason="counts in kibibytes, and glibc keeps memory")
 def test_freed_buffers_go_back_to_the_system() -> None:
     """Kept in pieces, they come to ten times the memory of the tensors."""

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import InputError, Model, Spec
+from engine.laws.calls import inputs_for
+from engine.laws.compare import agree
 from engine.spec import axes
 from engine.unpadded import run_unpadded
-from tests.strategies import agree, built, examples, family, inputs_for, valid_specs
+from tests.searching import examples
+from tests.strategies import built, family, valid_specs
 
 BATCH, LENGTH = 5, 9
 

@@ -15,8 +15,10 @@ from engine import InputError, Model, load_model, save_model
 from engine.kernels.linear import build_linear, linear, linear_gelu, onednn_forms
 from engine.kernels.reordered import reorder, reordered
 from engine.kernels.tuning import tuned
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
 from engine.memory.layer import DistanceKeys
-from tests.strategies import FAMILIES, agree, answer, built, family, inputs_for
+from tests.strategies import FAMILIES, built, family
 
 DISTANCES = "blocks.0.attention.scores.projection.weight"
 

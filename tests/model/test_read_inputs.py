@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from engine import InputError, Model
-from tests.strategies import agree, built, family
+from engine.laws.compare import agree
+from tests.strategies import built, family
 
 IDS = torch.tensor([[5, 7, 9, 11], [6, 8, 10, 12]])
 TYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from engine import Spec
-from tests.strategies import agree, built, family
+from engine.laws.compare import agree
+from tests.strategies import built, family
 
 RELATIVE = {"position": {"kind": "relative"}}
 

@@ -3,7 +3,6 @@ every gradient.
 """
 
 import itertools
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -11,30 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 from engine import Model, load_model
 from engine.checkpoint.names import Slot, axis_sizes, slots_of
 from engine.parameters.ties import shared_names
 from engine.spec.axes import Layout
-from tests.strategies import randomise as randomise
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
-
-
-def sweep(examples: int) -> settings:
-    """Settings of a test over random configs: the same examples every time, or PARITY_EXAMPLES
-    fresh ones.
-    """
-    wanted = os.environ.get("PARITY_EXAMPLES")
-    return settings(
-        max_examples=int(wanted or examples),
-        derandomize=wanted is None,
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 def converted(

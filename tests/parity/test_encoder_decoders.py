@@ -10,8 +10,9 @@ import torch
 import transformers as t
 
 from engine import load_model, save_model
+from engine.laws.calls import randomise
 from tests.parity.both import agree, padded, tokens
-from tests.parity.helpers import converted, randomise
+from tests.parity.helpers import converted
 
 VOCAB, WIDTH = 53, 32
 SOURCE, TEXT = 7, 5

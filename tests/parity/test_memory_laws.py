@@ -14,11 +14,13 @@ from torch import Tensor
 from transformers import XLNetConfig, XLNetModel
 
 from engine import Memory, Model
+from engine.laws.calls import randomise
 from tests.parity.both import in_dtype
 from tests.parity.golden import golden
-from tests.parity.helpers import assert_close_relative, converted, randomise, sweep
+from tests.parity.helpers import assert_close_relative, converted
 from tests.parity.test_transformer_xl import opened
 from tests.parity.test_xlnet import SMALL, VOCABULARY
+from tests.searching import examples
 
 CUTS = st.lists(st.integers(1, 5), min_size=2, max_size=4)
 
@@ -47,7 +49,7 @@ def in_chunks(
     return torch.cat(states, dim=1)
 
 
-@sweep(8)
+@examples(8)
 @given(CUTS, st.integers(0, 999), st.sampled_from([None, 40]), st.sampled_from([-1, 3]))
 def test_one_way_xlnet(lengths: list[int], seed: int, length: int | None, clamp: int) -> None:
     """Earlier tokens never see later ones, so that memory holds all that they were."""
@@ -59,7 +61,7 @@ def test_one_way_xlnet(lengths: list[int], seed: int, length: int | None, clamp:
         )
 
 
-@sweep(8)
+@examples(8)
 @given(CUTS, st.integers(0, 999), st.booleans())
 def test_segments_as_an_order(lengths: list[int], seed: int, both_ways: bool) -> None:
     """XLNet sees a segment both ways; a permutation mask that hides later segments makes the whole
@@ -75,7 +77,7 @@ def test_segments_as_an_order(lengths: list[int], seed: int, both_ways: bool) ->
         assert_close_relative(in_chunks(model, ids, lengths), whole, "states")
 
 
-@sweep(8)
+@examples(8)
 @given(st.integers(1, 5), st.integers(2, 5), st.integers(0, 999))
 def test_predictions_over_memory(before: int, after: int, seed: int) -> None:
     """Query rows of a later segment see memory and its order as they do in one pass."""

@@ -10,9 +10,9 @@ import transformers as t
 from torch import Tensor
 
 from engine import Model, load_model, save_model
+from engine.laws.calls import randomise
 from engine.parameters.ties import shared_names
 from tests.parity.both import tokens
-from tests.parity.helpers import randomise
 
 VOCAB, LENGTH = 53, 7
 XLM = {

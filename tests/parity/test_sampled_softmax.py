@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from engine import SpecError, build_model
+from engine.laws.calls import randomise
 from engine.network import output_layer
 from engine.network.output_layer import draw_tokens, expected_count, log_uniform, sampled_losses
 from tests.parity.golden import golden
-from tests.parity.helpers import assert_close_relative, randomise
+from tests.parity.helpers import assert_close_relative
 
 TINY = {
     "dims": {"layers": 1, "model": 12, "heads": 2, "vocab": 40},

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from engine import InputError, load_model, save_model
+from engine.laws.calls import randomise
 from tests.parity.both import Wide, agree, labels_of, padded, tokens, widened
 from tests.parity.helpers import (
     assert_close_relative,
     assert_same_gradients,
     converted,
-    randomise,
     their_gradients,
 )
 from tests.parity.variants import LENGTH, VARIANTS, VOCAB, Variant

@@ -8,9 +8,10 @@ from torch import Tensor
 from transformers import XGLMConfig, XGLMForCausalLM, XGLMModel
 
 from engine import InputError
+from engine.laws.calls import randomise
 from engine.memory import Memory
 from tests.parity.both import agree, compare, labels_of, padded, tokens
-from tests.parity.helpers import assert_close_relative, converted, drop_alike, randomise
+from tests.parity.helpers import assert_close_relative, converted, drop_alike
 
 VOCAB, LENGTH, LAYERS, HEADS, WIDTH = 53, 9, 3, 4, 24
 KINDS = [XGLMModel, XGLMForCausalLM]

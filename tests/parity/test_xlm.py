@@ -7,8 +7,9 @@ import torch
 from transformers import XLMConfig, XLMModel, XLMWithLMHeadModel
 
 from engine import CheckpointError, build_model, load_model
+from engine.laws.calls import randomise
 from tests.parity.both import agree, labels_of, padded, tokens
-from tests.parity.helpers import assert_close_relative, converted, drop_alike, randomise
+from tests.parity.helpers import assert_close_relative, converted, drop_alike
 
 VOCAB, LENGTH, LAYERS, HEADS, WIDTH = 61, 9, 3, 4, 24
 

@@ -16,9 +16,10 @@ from transformers import (
 )
 
 from engine import save_model
+from engine.laws.calls import randomise
 from engine.memory import Memory
 from tests.parity.both import Wide, agree, compare, labels_of, padded, tokens
-from tests.parity.helpers import assert_close_relative, converted, drop_alike, randomise
+from tests.parity.helpers import assert_close_relative, converted, drop_alike
 
 VOCAB, LENGTH, LAYERS, HEADS, WIDTH = 53, 9, 3, 4, 24
 KINDS = [XLMRobertaXLModel, XLMRobertaXLForMaskedLM, XLMRobertaXLForCausalLM]

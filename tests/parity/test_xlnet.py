@@ -13,18 +13,18 @@ from torch import Tensor
 from transformers import XLNetConfig, XLNetLMHeadModel, XLNetModel
 
 from engine import Memory, Model, Output
+from engine.laws.calls import randomise
 from tests.parity.both import in_dtype
 from tests.parity.helpers import (
     assert_close_relative,
     assert_same_gradients,
     converted,
     drop_alike,
-    randomise,
     smooth_dropout,
-    sweep,
     their_gradients,
     weighted,
 )
+from tests.searching import examples
 
 VOCABULARY = 19
 SMALL = {
@@ -149,14 +149,14 @@ def test_named_cases(run: Run) -> None:
     check(run)
 
 
-@sweep(40)
+@examples(40)
 @given(runs())
 def test_random_configs(run: Run) -> None:
     """Options in any mixture; in float64, where a difference cannot hide behind rounding."""
     check(run, torch.float64)
 
 
-@sweep(15)
+@examples(15)
 @given(runs())
 def test_places_of_dropout(run: Run) -> None:
     """Dropout falls where it falls in published code: both sides bend values there instead of

@@ -10,18 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Spec
-from engine.laws.calls import changed_from
+from engine.laws.calls import changed_from, inputs_for, order_mask
+from engine.laws.compare import agree
 from engine.laws.order import LENGTH, check_later_tokens, check_order, streams_of
-from tests.strategies import (
-    FAMILIES,
-    agree,
-    built,
-    examples,
-    family,
-    inputs_for,
-    order_mask,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import FAMILIES, built, family, valid_specs
 
 SHIPPED: dict[str, dict[str, Any]] = {
     "xlnet": {"attention.mask": ["padding", "causal", "permutation"]},

@@ -9,17 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, Spec
+from engine.laws.calls import answer, inputs_for, order_mask
+from engine.laws.compare import agree
 from engine.network.positions.table import sinusoid
-from tests.strategies import (
-    agree,
-    answer,
-    built,
-    examples,
-    family,
-    inputs_for,
-    order_mask,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import built, family, valid_specs
 
 LENGTH = 6
 XL = {"embeddings.scale": "none", "position.clamp": None, "attention.mask": ["padding", "causal"]}

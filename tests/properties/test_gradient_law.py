@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from engine import Spec
 from engine.kernels.linear import build_linear, linear
+from engine.laws.calls import answer, inputs_for
 from engine.laws.learning import (
     check_checkpointing,
     check_gradients,
@@ -16,7 +17,8 @@ from engine.laws.learning import (
     pulled,
     spreads,
 )
-from tests.strategies import FAMILIES, answer, built, examples, family, inputs_for, valid_specs
+from tests.searching import examples
+from tests.strategies import FAMILIES, built, family, valid_specs
 
 
 @examples(30)

@@ -10,6 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine import Spec
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
 from engine.laws.remembered import (
     LENGTH,
     check_chunks,
@@ -20,17 +22,8 @@ from engine.laws.remembered import (
 )
 from engine.laws.table import not_reordered
 from engine.spec import axes
-from tests.strategies import (
-    FAMILIES,
-    LONGEST,
-    agree,
-    answer,
-    built,
-    examples,
-    family,
-    inputs_for,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import FAMILIES, LONGEST, built, family, valid_specs
 
 CAUSAL: dict[str, dict[str, Any]] = {
     "xlnet": {

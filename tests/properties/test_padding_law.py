@@ -11,18 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, Spec
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
 from engine.laws.padding import LENGTH, PADDED, alone, check_company, check_padding, padded_call
 from engine.spec import axes
-from tests.strategies import (
-    FAMILIES,
-    agree,
-    answer,
-    built,
-    examples,
-    family,
-    inputs_for,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import FAMILIES, built, family, valid_specs
 
 
 def without_zeros(spec: Spec) -> Spec:

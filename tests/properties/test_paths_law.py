@@ -13,17 +13,11 @@ from hypothesis import strategies as st
 from engine import Spec
 from engine.kernels.attention import Softmax, additive, attend_whole, fused, plain, unfused
 from engine.kernels.tuning import tuning
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
 from engine.laws.ways import check_kept_weights
-from tests.strategies import (
-    FAMILIES,
-    agree,
-    answer,
-    built,
-    examples,
-    family,
-    inputs_for,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import FAMILIES, built, family, valid_specs
 
 needs_blocks = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="no oneDNN on this processor"

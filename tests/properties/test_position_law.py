@@ -6,19 +6,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine import Spec
-from engine.laws.order import check_distances
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
+from engine.laws.order import check_distances, goes_by_length
 from engine.laws.table import not_rotary
-from tests.strategies import (
-    SHIFTABLE,
-    agree,
-    answer,
-    built,
-    examples,
-    family,
-    goes_by_length,
-    inputs_for,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import SHIFTABLE, built, family, valid_specs
 
 LENGTH = 5
 

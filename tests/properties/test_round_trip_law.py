@@ -13,17 +13,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from engine import Spec, load_model, load_spec, save_model
+from engine.laws.calls import answer, inputs_for
+from engine.laws.compare import agree
 from engine.spec.load import shipped
-from tests.strategies import (
-    FAMILIES,
-    agree,
-    answer,
-    built,
-    examples,
-    family,
-    inputs_for,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import FAMILIES, built, family, valid_specs
 from tokenization.files.plain_yaml import write_yaml
 
 

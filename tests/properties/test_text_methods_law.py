@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine import InputError, Model, Spec
+from engine.laws.compare import agree
 from tests.generation.cases import ids, unequal
-from tests.strategies import agree, built, examples, valid_specs
+from tests.searching import examples
+from tests.strategies import built, valid_specs
 
 HIDDEN = 3
 Call = Callable[[Model, Tensor, Tensor | None], list[Any]]

@@ -10,18 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import Model, Spec, load_model, save_model
+from engine.laws.calls import answer, inputs_for, randomise
+from engine.laws.compare import agree
 from engine.parameters.ties import shared_names
-from tests.strategies import (
-    FAMILIES,
-    agree,
-    answer,
-    built,
-    examples,
-    family,
-    inputs_for,
-    randomise,
-    valid_specs,
-)
+from tests.searching import examples
+from tests.strategies import FAMILIES, built, family, valid_specs
 
 
 def ties(model: Model) -> list[list[str]]:

@@ -8,7 +8,8 @@ from hypothesis import given
 from engine import Spec, SpecError, build_model, load_spec
 from engine.spec.load import SPECS
 from engine.spec.weight_maps import PARAMETERS
-from tests.strategies import examples, valid_specs
+from tests.searching import examples
+from tests.strategies import valid_specs
 
 SPEC = """\
 extends: families/xglm

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.searching import THOROUGH, tried
 from tests.tokenization.sides import FAMILIES, Sides, opened, published_class, section
 from tests.tokenization.texts import CORPUS
 from tokenization import train_tokenizer
 
 settings.register_profile(
     "tokenization",
-    # A long search, now and then: TOKENIZATION_EXAMPLES=3000 pytest tests/tokenization
-    max_examples=int(os.environ.get("TOKENIZATION_EXAMPLES", "30")),
+    max_examples=tried(30),
+    derandomize=not THOROUGH,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.searching import examples
 from tests.tokenization.sides import FAMILIES, Sides
 from tests.tokenization.texts import texts
 from tokenization import AddedToken
@@ -47,7 +48,7 @@ spiced = st.lists(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=10)  # each opens a published class anew, which takes its time
+@examples(10)  # each opens a published class anew, which takes its time
 @given(
     added=st.lists(tokens | st.sampled_from(CONTENTS), max_size=4),
     text=spiced,

@@ -7,9 +7,10 @@ from unittest.mock import patch
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.searching import examples
 from tokenization.files import plain_yaml
 from tokenization.files.plain_yaml import Document, YamlError, core_loader, parse_yaml, write_yaml
 from tokenization.files.published import SPECS
@@ -285,19 +286,19 @@ styles = st.fixed_dictionaries(
 
 
 @both
-@settings(max_examples=50)
+@examples(50)
 @given(data=plain)
 def test_what_is_written_reads_back_the_same(data: Any, library: Any) -> None:
     assert repr(parsed(write_yaml(data), library).data) == repr(data)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(data=plain)
 def test_readers_of_yaml_1_1_read_what_is_written(data: Any) -> None:
     assert repr(yaml.safe_load(write_yaml(data))) == repr(data)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(data=plain, style=styles)
 def test_either_parser_gives_the_same(data: Any, style: dict[str, Any]) -> None:
     """However a text is written, whoever reads it finds the same values at the same places, or the

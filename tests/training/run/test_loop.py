@@ -40,6 +40,7 @@ def test_a_run_that_stops_goes_on_to_the_last_bit_without_pickle(tmp_path, strea
     assert same(whole.model, later.model)
 
 
+@pytest.mark.anywhere
 def test_kills_in_the_midst_of_saves_lose_nothing(tmp_path):
     whole, parts = plan(tmp_path / "whole", stream=True), tmp_path / "parts"
     run(whole)
@@ -61,6 +62,7 @@ def test_last_and_best_open_with_load_model(tmp_path):
     assert (tmp_path / "losses.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.anywhere
 def test_only_so_many_are_kept(tmp_path):
     run(plan(tmp_path, steps=12, save=Save(every=1, keep=1), evaluate=Evaluate(every=6)))
     kept = sorted(path.name for path in tmp_path.glob("step-*"))
@@ -69,6 +71,7 @@ def test_only_so_many_are_kept(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_ends(tmp_path, number):
     made = plan(tmp_path, save=Save(), evaluate=Evaluate())
@@ -186,6 +189,7 @@ def handed_on(tmp_path_factory):
     return folder
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_of_two_processes_goes_on_with_one_and_with_four(handed_on, kind):
     parts, whole = handed_on / kind, handed_on / f"whole-{kind}"
@@ -199,6 +203,7 @@ def evaluations(output):
     return [line["evaluation"]["loss"] for line in lines if "evaluation" in line]
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("count", [2, 4])
 def test_shards_are_as_large_as_the_arithmetic_says(handed_on, count):
     model = plan(handed_on / "other").model
