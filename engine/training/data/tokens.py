@@ -44,7 +44,9 @@ class Part(NamedTuple):
 
 def decoded(parts: Sequence[Part]) -> dict[str, Any]:
     """The arrays of parts that follow each other, as rows have them."""
-    ids, marks, types, languages = (np.concatenate(column) for column in zip(*parts))
+    ids, marks, types, languages = parts[0]
+    if len(parts) > 1:
+        ids, marks, types, languages = (np.concatenate(column) for column in zip(*parts))
     return {
         "ids": ids.astype(np.int64),
         "special": (marks & SPECIAL) > 0,

@@ -3,13 +3,16 @@ for any length.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from engine.errors import InputError
 from engine.kernels.losses import IGNORED
 from engine.spec import Spec
+from engine.training.data.rows import Flags, Integers
 from engine.training.objectives.spans import SpanDraw
 
 
@@ -91,11 +94,11 @@ def draw_factorization(
     reuse = reused(spec, real.shape[1])
     orders = [
         draw_order(Line(*line), spans, generator, reuse=reuse, predict=predict)
-        for line in zip(real.cpu().bool(), words.cpu().bool(), strict=True)
+        for line in zip(real.cpu().bool().numpy(), words.cpu().bool().numpy(), strict=True)
     ]
     return Factorization(
-        torch.stack([order.rank for order in orders]).to(real.device),
-        torch.stack([order.targets for order in orders]).to(real.device),
+        torch.from_numpy(np.stack([order.rank for order in orders])).to(real.device),
+        torch.from_numpy(np.stack([order.targets for order in orders])).to(real.device),
     )
 
 
@@ -115,10 +118,17 @@ class Line:
     `backwards` says that the row holds its text from the end on, so that words end where they begin.
     """
 
-    plain: Tensor
-    words: Tensor
-    ordered: Tensor | None = None
+    plain: Flags
+    words: Flags
+    ordered: Flags | None = None
     backwards: bool = False
+
+
+class Drawn(NamedTuple):
+    """The order of one row, as `Factorization` says it of several: (i) each."""
+
+    rank: Integers
+    targets: Flags
 
 
 def draw_order(
@@ -128,10 +138,10 @@ def draw_order(
     *,
     reuse: int = 0,
     predict: int | None = None,
-) -> Factorization:
-    """The order (i) of one row, its first `reuse` tokens apart from the rest."""
+) -> Drawn:
+    """The order of one row, its first `reuse` tokens apart from the rest."""
     count = len(line.plain)
-    rank, targets = torch.zeros(count, dtype=torch.long), torch.zeros(count, dtype=torch.bool)
+    rank, targets = np.zeros(count, np.int64), np.zeros(count, bool)
     before, goal = 0, predict
     for start, stop in ((0, reuse), (reuse, count)):
         if start == stop:
@@ -139,29 +149,26 @@ def draw_order(
         if predict is not None:
             # As many as the part's share of the row, rounded up in the first.
             goal = -(-predict * stop // count) + (-predict * start // count)
-        part = targets[start:stop]
-        part[line.plain[start:stop]] = _predicted(line, slice(start, stop), spans, generator, goal)
-        ranked = part
+        part = slice(start, stop)
+        targets[part][line.plain[part]] = _predicted(line, part, spans, generator, goal)
+        ranked = targets[part]
         if line.ordered is not None:
-            ranked = part | line.ordered[start:stop]
-        places = start + ranked.nonzero().squeeze(1)
-        rank[start:stop] = before
-        rank[places] = before + 1 + torch.randperm(len(places), generator=generator)
-        before = int(rank[start:stop].max()) + 1
-    return Factorization(rank, targets)
+            ranked = ranked | line.ordered[part]
+        places = start + np.flatnonzero(ranked)
+        rank[part] = before
+        rank[places] = before + 1 + torch.randperm(len(places), generator=generator).numpy()
+        before += len(places) + 1
+    return Drawn(rank, targets)
 
 
 def _predicted(
     line: Line, part: slice, spans: SpanDraw, generator: Generator, goal: int | None
-) -> Tensor:
+) -> Flags:
     """True for the predicted ones among the plain tokens of a part, in its order."""
     starts = line.words[part][line.plain[part]]
     if line.backwards:
-        starts = starts.flip(0)
-    chosen = spans.draw(starts.tolist(), generator, goal)
-    if line.backwards:
-        chosen = chosen.flip(0)
-    return chosen
+        return spans.draw(starts[::-1].tolist(), generator, goal)[::-1]
+    return spans.draw(starts.tolist(), generator, goal)
 
 
 def show_visibility(factorization: Factorization, row: int = 0) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from engine.errors import InputError
 from engine.training.data.draws import Draws
 from engine.training.data.rows import Row
 from engine.training.objectives.base import Batch, Frame, make_batch
 from engine.training.objectives.factorization import (
+    Drawn,
     Factorization,
     Line,
     draw_order,
@@ -76,7 +76,7 @@ class Permutation:
             for row, backwards in zip(rows, ways, strict=True)
         ]
         drawn: list[Row] = []
-        orders: list[Factorization] = []
+        orders: list[Drawn] = []
         for place, (row, backwards) in enumerate(zip(read, ways, strict=True)):
             generator = draws.row(row.number)
             reuse = reused(self.frame.spec, len(row.ids))
@@ -121,21 +121,17 @@ class Permutation:
             words = np.ones_like(row.words)
         ordered = None
         if self.options.ordered_specials:
-            ordered = torch.from_numpy(row.special.copy())
-        return Line(
-            torch.from_numpy(~row.special), torch.from_numpy(words.copy()), ordered, backwards
-        )
+            ordered = row.special
+        return Line(~row.special, words, ordered, backwards)
 
-    def _finish(
-        self, rows: Sequence[Row], orders: Sequence[Factorization], places: Sequence[int]
-    ) -> Batch:
+    def _finish(self, rows: Sequence[Row], orders: Sequence[Drawn], places: Sequence[int]) -> Batch:
         side = self.frame.side
         if rows[0].next_ids is not None:
             side = "right"
         inputs = self.frame.inputs([rows[place] for place in places], side)
         order = Factorization(
-            self.frame.lay([orders[place].rank.numpy() for place in places], 0, side),
-            self.frame.lay([orders[place].targets.numpy() for place in places], False, side),
+            self.frame.lay([orders[place].rank for place in places], 0, side),
+            self.frame.lay([orders[place].targets for place in places], False, side),
         )
         inputs |= permutation_targets(inputs["input_ids"], order)
         return make_batch(inputs, places)

@@ -2,15 +2,19 @@
 2019, A.4).
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Literal
 
+import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from engine.errors import InputError
+from engine.training.data.rows import Flags
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class SpanDraw:
                 f"context and longest_span are at least 1, found {self.context} and {self.longest}"
             )
 
-    @property
+    @cached_property
     def bounds(self) -> list[float]:
         """The cumulative probability of each length from 1 on."""
         shares = [1.0] * self.longest
@@ -42,7 +46,7 @@ class SpanDraw:
         total = sum(shares)
         return [share / total for share in accumulate(shares)]
 
-    def draw(self, starts: list[bool], generator: Generator, goal: int | None = None) -> Tensor:
+    def draw(self, starts: Sequence[bool], generator: Generator, goal: int | None = None) -> Flags:
         """True for the predicted ones among tokens (n), of which `starts` may begin a span.
 
         Exactly `goal` of them, where there are so many (None: as the spans fall): what spans leave
@@ -51,26 +55,25 @@ class SpanDraw:
         count = len(starts)
         if goal is not None:
             goal = min(goal, count)
-        chosen = torch.zeros(count, dtype=torch.bool)
+        chosen = np.zeros(count, bool)
         for start, stop in self._spans(starts, generator, goal):
             chosen[start:stop] = True
         missing = (goal or 1) - int(chosen.sum())
         if goal == 0 or missing <= 0:
             return chosen
-        free = (~chosen).nonzero().squeeze(1)
-        chosen[free[torch.randperm(len(free), generator=generator)[:missing]]] = True
+        free = np.flatnonzero(~chosen)
+        chosen[free[torch.randperm(len(free), generator=generator)[:missing].numpy()]] = True
         return chosen
 
     def _spans(
-        self, starts: list[bool], generator: Generator, goal: int | None
+        self, starts: Sequence[bool], generator: Generator, goal: int | None
     ) -> Iterator[tuple[int, int]]:
         """Spans one behind the other, with a drawn part of the context before each."""
-        count, bounds = len(starts), self.bounds
+        count, bounds = len(starts), self.bounds[:-1]
         luck = iter(torch.rand(2 * count + 2, generator=generator).tolist())
         place, predicted = 0, 0
         while place < count and predicted != goal:
-            drawn = next(luck)
-            length = 1 + sum(drawn >= bound for bound in bounds[:-1])
+            length = 1 + bisect_right(bounds, next(luck))
             if goal is not None:
                 length = min(length, goal - predicted)
             around = length * self.context

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.training.distribute import Processes
 from engine.training.optimizers import freeze, make_optimizer
 from engine.training.recipe.metrics import SMALLER_IS_BETTER
 from engine.training.recipe.sections import Devices, Evaluate, Optimizer, Save, Schedule
+from engine.training.run.ahead import Ahead
 from engine.training.run.checkpoint import RunFolder, Saved, read_memories, read_state, restore
 from engine.training.run.evaluation import HeldOut, carry, evaluate
 from engine.training.run.feed import Feed, Portion, Turns
@@ -94,7 +96,7 @@ def run(
     processes = processes or Processes()
     with torch.random.fork_rng(), Stop() as stop:
         running = Run(plan, processes, resume, say)
-        with running.watch:
+        with running.watch, running.batches:
             return running.go(stop)
 
 
@@ -125,6 +127,7 @@ class Run:
             precision=plan.precision,
             seed=plan.seed,
         )
+        self.batches = Ahead(plan.feed, processes, plan.steps)
         self.progress = Progress()
         self.memories: list[Memory | None] = []
         self.portions: list[Portion] = []
@@ -164,7 +167,7 @@ class Run:
         """One step."""
         plan, number = self.plan, self.progress.step
         began = time.perf_counter()
-        portions = plan.feed.at(number, self.processes)
+        portions = self.batches.at(number)
         if plan.carries:
             portions = carry(self.model, portions, self.memories, self.processes)
         share = rate_at(plan.schedule, number, plan.steps)
@@ -173,6 +176,7 @@ class Run:
             share * plan.optimizer.rate,
             step=number,
             sources=[portion.sources for portion in portions],
+            meanwhile=partial(self.batches.begin, number + 1),
         )
         if plan.carries:
             self.memories = list(result.memories)
@@ -233,7 +237,7 @@ class Run:
         self.progress = Progress(**{name: state[name] for name in vars(Progress())})
         restore(last, self.model, self.optimizer, self.processes, self.plan.adapter)
         if self.plan.carries and self.progress.step < self.plan.steps:
-            portions = self.plan.feed.at(self.progress.step, self.processes)
+            portions = self.batches.at(self.progress.step)
             runs = [(portion.first, len(portion.rows)) for portion in portions]
             read = read_memories(last, runs, self.processes.device)
             self.memories = [

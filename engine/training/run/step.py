@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,11 +61,13 @@ class Step:
         *,
         step: int = 0,
         sources: Sequence[Sequence[str]] = (),
+        meanwhile: Callable[[], None] | None = None,
     ) -> StepResult:
         """One update at `rate` from the micro-batches of this process.
 
-        `sources` name the rows of each micro-batch. Raises TrainingError where the loss or the
-        gradient is not finite on some process; the weights are then those before the step.
+        `sources` name the rows of each micro-batch; `meanwhile` begins work for another thread once
+        gradients are computed, which leaves it Python's lock. Raises TrainingError where the loss
+        or the gradient is not finite on some process; the weights are then those before the step.
         """
         targets = int(self.processes.sum(sum(batch.targets for batch in micro))[0])
         losses: list[Tensor] = []
@@ -74,6 +76,8 @@ class Step:
             torch.manual_seed(mixed_seed(self.seed, step, self.processes.rank, number))
             output = forward(self.model, batch, self.precision, of=max(1, targets))
             assert output.loss is not None
+            if meanwhile is not None and number == len(micro) - 1:
+                meanwhile()
             (output.loss * self.processes.loss_factor).backward()
             losses.append(output.loss.detach())
             memories.append(None if output.memory is None else output.memory.detach())

@@ -5,7 +5,6 @@ import os
 import pickle
 import signal
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from engine.errors import TrainingError
 from engine.training.recipe.sections import Evaluate, Optimizer, Save
 from engine.training.run.checkpoint import read_state
 from engine.training.run.loop import run
+from engine.training.run.watch import Log
 from tests.training.run.runs import LORA, Ends, ending, launch, losses, plan, weights
 
 
@@ -71,18 +71,25 @@ def test_only_so_many_are_kept(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def after_step(number, act, monkeypatch):
+    """`act` when that step is done, in the thread that trains."""
+
+    class Acting(Log):
+        def step(self, record):
+            super().step(record)
+            if record["step"] == number:
+                act()
+
+    monkeypatch.setattr("engine.training.run.loop.Log", Acting)
+
+
 @pytest.mark.anywhere
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_ends(tmp_path, number):
-    made = plan(tmp_path, save=Save(), evaluate=Evaluate())
-
-    def signalled(step, processes):
-        if step == 2:
-            os.kill(os.getpid(), number)
-        return made.feed.at(step, processes)
-
-    result = run(replace(made, feed=SimpleNamespace(at=signalled)))
+def test_a_signal_saves_and_ends(tmp_path, number, monkeypatch):
+    after_step(3, lambda: os.kill(os.getpid(), number), monkeypatch)
+    result = run(plan(tmp_path, save=Save(), evaluate=Evaluate()))
     assert (result.step, result.stopped) == (3, "signal")
+    monkeypatch.undo()
     whole = plan(tmp_path.parent / f"{tmp_path.name}-whole", save=Save(), evaluate=Evaluate())
     run(whole)
     later = plan(tmp_path, save=Save(), evaluate=Evaluate())
@@ -114,21 +121,20 @@ class Worse:
         return portions
 
 
-def test_a_loss_that_is_not_finite_keeps_the_weights_before_it(tmp_path):
+def test_a_loss_that_is_not_finite_keeps_the_weights_before_it(tmp_path, monkeypatch):
     made = plan(tmp_path)
     before = {}
 
-    def broken(step, processes):
-        if step == 3:
-            before.update(weights(made.model))
-            with torch.no_grad():
-                made.model.final_norm.bias[0] = float("nan")
-        return made.feed.at(step, processes)
+    def damage():
+        before.update(weights(made.model))
+        with torch.no_grad():
+            made.model.final_norm.bias[0] = float("nan")
 
+    after_step(3, damage, monkeypatch)
     with pytest.raises(
         TrainingError, match=r"step 4: the loss is nan, in a batch of the rows a:12"
     ):
-        run(replace(made, feed=SimpleNamespace(at=broken)))
+        run(made)
     after = weights(made.model)
     assert all(
         torch.equal(before[name], value)

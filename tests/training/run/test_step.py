@@ -4,16 +4,18 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from engine import build_model
-from engine.errors import TrainingError
+from engine.errors import InputError, TrainingError
 from engine.training.distribute import Processes, open_processes
 from engine.training.optimizers import decays, make_optimizer
 from engine.training.recipe.sections import Devices, Optimizer, Schedule
+from engine.training.run.ahead import Ahead
 from engine.training.run.curve import MOST, Curve
 from engine.training.run.feed import Feed
 from engine.training.run.loop import run
@@ -140,3 +142,25 @@ def test_a_pre_flight_pass_freezes_what_no_gradient_reaches(tmp_path):
     assert "rows of 12 tokens, peak memory" in told[0]
     assert told[1:] == ["no gradient reaches embeddings.languages: frozen"]
     assert (tmp_path / "last").is_dir()
+
+
+def test_batches_drawn_ahead_are_those_of_the_feed():
+    asked = []
+
+    def at(step, processes):
+        asked.append(step)
+        if step == 5:
+            raise InputError("row 5 is broken")
+        return [f"step {step}"]
+
+    feed: Any = SimpleNamespace(at=at)
+    with Ahead(feed, Processes(), steps=7) as batches:
+        assert batches.at(3) == ["step 3"]
+        batches.begin(4)
+        assert batches.at(4) == ["step 4"]
+        batches.begin(5)  # what is wrong is told where the step is asked for
+        assert batches.at(6) == ["step 6"]
+        batches.begin(7)
+        with pytest.raises(InputError, match="row 5"):
+            batches.at(5)
+    assert asked == [3, 4, 5, 6, 5]
