@@ -220,7 +220,9 @@ def _head(config: Mapping[str, Any], layout: Layout) -> tuple[str | None, list[s
     """The head of the class that config.json names, and what a reader should know of a class that
     is none of these.
     """
-    architectures = config.get("architectures") or []
+    architectures = config.get("architectures")
+    if architectures is None:
+        architectures = []
     if not isinstance(architectures, list) or not all(
         isinstance(name, str) for name in architectures
     ):

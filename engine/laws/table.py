@@ -102,8 +102,9 @@ def not_reordered(spec: Spec) -> str | None:
 
 def not_rotary(spec: Spec) -> str | None:
     """Positions other than those that turn queries and keys."""
-    if spec.position.kind != "rotary":
-        return f"position.kind: {spec.position.kind}"
+    kinds = dict.fromkeys(one.position.kind for one in spec.of_layers())
+    if "rotary" not in kinds:
+        return f"position.kind: {', '.join(kinds)}"
     if order.goes_by_length(spec):
         return "position.scaling goes by the length of the text"
     if any(turned_first(one) for one in spec.of_layers()):

@@ -41,7 +41,12 @@ def explain(error: ValidationError, data: Any, root: type[BaseModel]) -> list[tu
         elif issue["type"] != "too_short" or path not in inner:  # entries that fail are not counted
             texts[_sentence(issue, path, data, root)] = None
     more = [((), f"and {len(told) - MOST} more problems")] if len(told) > MOST else []
-    return [*((path, _mistyped(issues)) for path, issues in wrong_types.items()), *texts, *more]
+    # A value that one member takes but for its bounds is of no wrong type.
+    bounded = {path for path, _ in texts}
+    mistyped = [
+        (path, _mistyped(issues)) for path, issues in wrong_types.items() if path not in bounded
+    ]
+    return [*mistyped, *texts, *more]
 
 
 def _place(issue: Any, data: Any) -> Path:

@@ -196,6 +196,7 @@ def test_config_and_weights_of_different_sizes(theirs):
         ("id2label", 3),
         ("architectures", "XGLMModel"),
         ("architectures", [3]),
+        ("architectures", ""),
     ],
 )
 def test_fields_of_another_type_in_config(theirs, field, value):

@@ -1,13 +1,15 @@
 """Fields of a config.json that stand in sections, are lists with an entry a layer, or hang on others."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from engine import CheckpointError, Spec, load_spec
 from engine.checkpoint.config import left_over, read_config, write_config
-from engine.spec.load import read
+from engine.checkpoint.config.places import differences
+from engine.spec.load import families, read
 
 
 def spec_of(name: str, config: dict[str, Any]) -> Spec:
@@ -79,3 +81,57 @@ def test_an_entry_that_the_layout_lacks_is_named() -> None:
         spec_of("smollm3-3b", {"no_rope_layers": [1, 2]})
     with pytest.raises(CheckpointError, match="no_rope_layers should be a list, found 3"):
         spec_of("smollm3-3b", {"no_rope_layers": 3})
+
+
+@pytest.mark.parametrize("name", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize("value", [2.0, 16, "linear", ["linear"], False])
+def test_what_stands_in_the_place_of_a_section_is_refused(name: str, value: Any) -> None:
+    wanted = f"{name} should be a section of keys, found {value!r}"
+    with pytest.raises(CheckpointError, match=re.escape(wanted)):
+        spec_of("llama-small", {name: value})
+
+
+def test_a_section_without_the_field_that_chooses_it_is_told() -> None:
+    layout = load_spec("llama-small").checkpoint.huggingface
+    assert layout is not None
+    reading = read_config({"rope_scaling": {"factor": 2.0}}, layout, read("llama-small"))
+    assert reading.data["position"].get("scaling") is None
+    assert reading.remarks == (
+        "rope_scaling.factor 2.0 says nothing beside the rest of config.json",
+    )
+
+
+# What published files always say.
+ALWAYS_SAID = {"t5": {"decoder_start_token_id", "feed_forward_proj"}}
+
+
+@pytest.mark.parametrize("family", sorted(families()))
+def test_a_field_that_is_left_out_is_as_its_class_has_it(family: str) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if family not in CONFIG_MAPPING:
+        pytest.skip("transformers has no such class any more")
+    made = CONFIG_MAPPING[family]
+    full = made().to_dict()
+    for plain in families()[family]:
+        layout = load_spec(plain["name"]).checkpoint.huggingface
+        assert layout is not None
+        for name in layout.config.keys() & full.keys() - ALWAYS_SAID.get(family, set()):
+            less = {key: value for key, value in full.items() if key != name}
+            try:
+                found = read_config(less, layout, plain).data
+                wanted = read_config(made(**less).to_dict(), layout, plain).data
+            except CheckpointError:  # the class's own network is of another of our specs
+                continue
+            if found != wanted:  # until what follows from others is resolved
+                found, wanted = load_spec(found).to_dict(), load_spec(wanted).to_dict()
+            assert differences(found, wanted) == [], name
+
+
+def test_a_default_is_silent_where_another_name_of_the_field_speaks() -> None:
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 50.0}}
+    for name in ("qwen3-8b", "smollm3-3b"):
+        layout = load_spec(name).checkpoint.huggingface
+        assert layout is not None
+        reading = read_config(rope, layout, read(name))
+        assert (reading.data["position"]["base"], reading.remarks) == (50.0, ())

@@ -124,6 +124,8 @@ WRONG = [
     ("final_norm: 3\n", "final_norm", "should be true or false, found 3"),
     ("final_norm: yes\n", "final_norm", "should be true or false, found 'yes'"),
     ("norm: {eps: small}\n", "norm.eps", "should be a number or a section of keys, found 'small'"),
+    ("norm: {eps: 0}\n", "norm.eps", "should be greater than 0, found 0"),
+    ("embeddings: {scale: .inf}\n", "embeddings.scale", "should be a finite number, found inf"),
     ("dropout: {residual: 1.0}\n", "dropout.residual", "should be less than 1, found 1.0"),
     ("norm: post\n", "norm", "should be a section of keys, found 'post'"),
     ("norm: [post]\n", "norm", "should be a section of keys"),

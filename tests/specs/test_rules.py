@@ -91,6 +91,11 @@ BROKEN = [
         "start at 9 but the table has 9",
     ),
     (
+        {"position": {"kind": "sinusoid", "basis": "interleaved", "size": 9, "start": 9}},
+        "position.start",
+        "start at 9 but position.size is 9",
+    ),
+    (
         {"position": {"kind": "sinusoid", "basis": "interleaved", "stored": True}},
         "position.size",
         "needs a size",

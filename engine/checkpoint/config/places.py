@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from engine.errors import CheckpointError, shortened
 from engine.spec.load import merge
 
 MISSING = object()
@@ -49,7 +50,8 @@ def with_value(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]
 
 def flattened(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Data in which the sections that `names` speak of, as in rope_scaling.factor, stand entry by
-    entry under such names; where a section is null, all of its entries are.
+    entry under such names; where a section is null, all of its entries are. Raises CheckpointError
+    where there is something else in the place of a section.
     """
     names = list(names)
     sections = sections_of(names)
@@ -59,6 +61,10 @@ def flattened(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
             flat.update({f"{name}.{key}": part for key, part in value.items()})
         elif name in sections and value is None:
             flat.update({entry: None for entry in names if entry.startswith(f"{name}.")})
+        elif name in sections:
+            raise CheckpointError(
+                f"config.json: {name} should be a section of keys, found {shortened(repr(value))}"
+            )
         else:
             flat[name] = value
     return flat

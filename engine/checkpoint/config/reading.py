@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from engine.checkpoint.config.fields import (
@@ -40,12 +41,24 @@ def read_config(
     says so. Fields that choose a section are read before those of its parts. Raises CheckpointError
     for a value that the layout does not have.
     """
-    config = flattened({**layout.defaults, **flattened(config, layout.config)}, layout.config)
+    also = {name: entry.also for name, entry in in_order(layout)}
+    flattened(config, chain(*also.values()))  # their sections are sections as well
+    given = flattened(config, layout.config)
+    defaults = {
+        name: value
+        for name, value in layout.defaults.items()
+        if all(value_at(given, other) in (MISSING, None) for other in also.get(name, ()))
+    }
+    config = flattened({**defaults, **given}, layout.config)
     reader = _Reader(config, layout, dict(family))
     for name, entry in in_order(layout):
         # Fields before this one may have chosen the section that it belongs to.
         if not is_idle(entry, reader.data):
             reader.read_field(name, entry)
+        elif "." in name and given.get(name) is not None:
+            reader.remarks.append(
+                f"{name} {given[name]!r} says nothing beside the rest of config.json"
+            )
     reader.read_generation(generation or {})
     reader.drop_foreign_ids()
     return Reading(reader.data, tuple(dict.fromkeys(reader.remarks)))

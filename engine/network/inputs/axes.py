@@ -58,9 +58,10 @@ def _check_languages(spec: Spec, langs: Tensor, shape: tuple[int, int]) -> None:
 
 def _check_positions(spec: Spec, position: Position, inputs: Inputs) -> None:
     if not position.takes_ids:
+        kinds = dict.fromkeys(layer.position.kind for layer in spec.of_layers())
         raise InputError(
             "position_ids needs position.kind learned, sinusoid or rotary; this spec has "
-            f"{spec.position.kind}"
+            f"{', '.join(kinds)}"
         )
     expect("position_ids", inputs.position_ids, inputs.shape, (1, inputs.shape[1]))
     if position.rotates and inputs.memory is not None and not inputs.memory.projected:

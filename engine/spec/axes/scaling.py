@@ -6,7 +6,7 @@ from pydantic import Field
 
 from engine.spec.axes.base import Axis, Size
 
-Factor = Annotated[float, Field(gt=0.0, le=1e6)]
+Factor = Annotated[float, Field(ge=1e-6, le=1e6)]
 
 
 class LinearScaling(Axis):

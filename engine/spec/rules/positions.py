@@ -53,6 +53,11 @@ def _sinusoid(spec: Sections) -> Iterator[Problem]:
         return
     if position.stored and position.size is None:
         yield "position.size", "a stored sinusoid table needs a size"
+    if position.size is not None and position.start >= position.size:
+        yield (
+            "position.start",
+            f"positions start at {position.start} but position.size is {position.size}",
+        )
     bottom = "embeddings.width" if spec.embeddings.width else "dims.model"
     width = spec.embeddings.width or spec.dims.model
     if width % 2:
