@@ -97,7 +97,7 @@ class _Projections(nn.Module):
         self.key = build_linear(source, dims.kv_heads * dims.head, bias=bias.key)
         self.value = build_linear(source, dims.kv_heads * dims.head, bias=bias.value)
         self.output = build_linear(dims.heads * dims.head, dims.model, bias=bias.output)
-        self.heads, self.kv_heads = dims.heads, dims.kv_heads
+        self.head = dims.head
         self.scale, self.softcap = spec.attention_scale, spec.attention.softcap
         self.sinks: nn.Parameter | None = None
         self.dropout = spec.dropout.attention
@@ -149,7 +149,7 @@ class Attention(_Projections):
         Returns the rows' results (b i+p d), the block's keys and values, and weights (b h i+p j)
         where they are kept.
         """
-        query = self.flat(self.query_norm, _split(linear(self.query, rows), self.heads))
+        query = self.flat(self.query_norm, _split(linear(self.query, rows), self.head))
         known = 0 if past.keys is None else past.keys.shape[-2]
         key, value = self._keys_and_values(
             tokens, shared.key_rotation, shared.scores.pairs.columns - known
@@ -197,12 +197,12 @@ class Attention(_Projections):
     ) -> tuple[Tensor, Tensor]:
         """Keys and values (b g j k) of the first `count` states (b j d)."""
         if states.shape[1] == count:
-            key = _split(linear(self.key, states), self.kv_heads)
-            value = _split(linear(self.value, states), self.kv_heads)
+            key = _split(linear(self.key, states), self.head)
+            value = _split(linear(self.value, states), self.head)
         else:
             rows = leading_rows(states, count)
-            key = _split(linear(self.key, rows), self.kv_heads)[:, :, :count]
-            value = _split(linear(self.value, rows), self.kv_heads)[:, :, :count]
+            key = _split(linear(self.key, rows), self.head)[:, :, :count]
+            value = _split(linear(self.value, rows), self.head)[:, :, :count]
         key = self.flat(self.key_norm, key)
         if rotation is not None:
             key = self.turned(self.key_norm, self.position.rotate(key, rotation))
@@ -221,12 +221,12 @@ class CrossAttention(_Projections):
         """States (b i d) to results (b i d), the encoder's keys and values, and weights (b h i s)
         where they are kept.
         """
-        query = _split(linear(self.query, rows), self.heads)
+        query = _split(linear(self.query, rows), self.head)
         key, value = past.cross_keys, past.cross_values
         if key is None or value is None:
             assert shared.encoder_states is not None
-            key = _split(linear(self.key, shared.encoder_states), self.kv_heads)
-            value = _split(linear(self.value, shared.encoder_states), self.kv_heads)
+            key = _split(linear(self.key, shared.encoder_states), self.head)
+            value = _split(linear(self.value, shared.encoder_states), self.head)
         softmax = self._softmax(shared)
         # The triangle, and the choice of a way, are those of self-attention.
         softmax = replace(softmax, causal=False, unfused=False, head_mask=shared.cross_head_mask)
@@ -235,8 +235,9 @@ class CrossAttention(_Projections):
         return linear(self.output, mixed.transpose(1, 2).flatten(-2)), memory, weights
 
 
-def _split(states: Tensor, heads: int) -> Tensor:
-    """b i (h k) -> b h i k, without einops: each call would cost a one-token step as much as a
-    small product.
+def _split(states: Tensor, width: int) -> Tensor:
+    """b i (h k) -> b h i k, as many heads as the states have: a part of them where layers are cut.
+    Without einops: each call would cost a one-token step as much as a small product.
     """
-    return states.view(*states.shape[:-1], heads, states.shape[-1] // heads).transpose(1, 2)
+    heads = states.shape[-1] // width
+    return states.view(*states.shape[:-1], heads, width).transpose(1, 2)

@@ -1,12 +1,13 @@
 """Processes that share a run: sums over all of them, shares of rows, sharded parameters.
 
-The only file that imports torch.distributed; a single process needs none of it.
+This file and tensor_parallel.py alone import torch.distributed; a single process needs none of it.
 """
 
 import math
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +16,48 @@ from engine.errors import TrainingError
 from engine.model import Model
 from engine.training.recipe.sections import Devices
 
+if TYPE_CHECKING:
+    from engine.training.tensor_parallel import Cut
+
 
 class Processes:
-    """This process among `count`, the first of them by default the only one."""
+    """This process among `count` that share the rows, the first of them by default the only one.
+
+    Where layers are cut, each of them is a team (`cut`) whose processes read the same rows.
+    """
 
     def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
         self.rank, self.count = rank, count
         self.device = device or torch.device("cpu")
         self.sharded = False
+        self.cut: Cut | None = None
+        self.mesh: Any = None
+        """Of the processes that share the rows, where they are not all."""
 
     @property
     def first(self) -> bool:
         """Whether this process writes what is written once."""
-        return self.rank == 0
+        return self.rank == 0 and self.leads
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes what its team has in common."""
+        return self.cut is None or self.cut.rank == 0
+
+    @property
+    def total(self) -> int:
+        """How many processes there are, those of all teams."""
+        return self.count if self.cut is None else self.count * self.cut.count
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other process."""
+        return self.count == 1 and self.cut is None
+
+    @property
+    def group(self) -> Any:
+        """The processes that share the rows; None: all."""
+        return None if self.mesh is None else self.mesh.get_group()
 
     def share(self, rows: int) -> range:
         """Which of `rows` rows are this process's: runs of rows, as even as can be."""
@@ -44,20 +74,23 @@ class Processes:
         from torch import distributed
 
         total = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(total)
+        distributed.all_reduce(total, group=self.group)
         return total.tolist()
 
     def all_true(self, flag: bool) -> bool:
         """Whether a flag is set on every process."""
-        return self.sum(float(flag))[0] == self.count
+        return not self.any_true(not flag)
 
     def any_true(self, flag: bool) -> bool:
         """Whether a flag is set on one process at least."""
-        return self.sum(float(flag))[0] > 0
+        set_by = torch.tensor(self.sum(float(flag)), device=self.device)
+        if self.cut is not None:
+            self.cut.sum(set_by)
+        return bool(set_by > 0)
 
     def wait(self) -> None:
         """Go on when all processes are here."""
-        self.sum(0.0)
+        self.any_true(False)
 
     def gather(self, text: str) -> list[str]:
         """The texts of all processes, in their order, on the first one; nothing on the others."""
@@ -72,15 +105,20 @@ class Processes:
         sent[: len(data)] = data
         sent = sent.to(self.device)
         received = None
-        if self.first:
+        if self.rank == 0:
             received = [torch.empty_like(sent) for _ in lengths]
-        distributed.gather(sent, received, dst=0)
+        distributed.gather(sent, received, group=self.group, group_dst=0)
         if received is None:
             return []
         return [
             part[: length - 1].cpu().numpy().tobytes().decode()
             for part, length in zip(received, lengths, strict=True)
         ]
+
+    def cut_layers(self, model: Model) -> None:
+        """Keep this process's part of each layer, where layers are cut."""
+        if self.cut is not None:
+            self.cut.apply(model)
 
     def shard(self, model: Model) -> None:
         """Cut every parameter over the processes, block by block (FSDP2); raises TrainingError for
@@ -100,8 +138,8 @@ class Processes:
         # Parameters that all blocks share belong to no single block.
         if model.spec.attention.query_bias != "shared" and not model.position.shared:
             for block in model.blocks:
-                fully_shard(block)
-        fully_shard(model)
+                fully_shard(block, mesh=self.mesh)
+        fully_shard(model, mesh=self.mesh)
         self.sharded = True
 
     def settle(self, model: Model) -> None:
@@ -121,8 +159,10 @@ class Processes:
             return self.count
         return 1
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def sum_gradients(self, model: Model, parameters: Iterable[nn.Parameter]) -> None:
         """Gradients summed over all processes, where each holds all weights; sharded ones are."""
+        if self.cut is not None:
+            self._sum_over_parts(model, self.cut)
         if self.count == 1 or self.sharded:
             return
         from torch import distributed
@@ -137,24 +177,56 @@ class Processes:
             [parameter.grad for parameter in present if parameter.grad is not None]
         ):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
-            distributed.all_reduce(flat)
+            distributed.all_reduce(flat, group=self.group)
             parts = flat.split([gradient.numel() for gradient in bucket])
             for gradient, part in zip(bucket, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
 
-    def whole(self, tensor: Tensor) -> Tensor:
-        """A tensor put together again from its shards; all processes call this in one order."""
-        tensor = tensor.detach()
-        if not self.sharded:
-            return tensor
-        from torch.distributed.tensor import DTensor
+    def _sum_over_parts(self, model: Model, cut: "Cut") -> None:
+        """Gradients of whole parameters inside layers that are cut."""
+        for name in sorted(cut.inside):
+            gradient = model.get_parameter(name).grad
+            if gradient is not None:
+                cut.sum(getattr(gradient, "_local_tensor", gradient))
 
-        if isinstance(tensor, DTensor):
-            return tensor.full_tensor()
+    def norm(self, model: Model, parameters: Iterable[nn.Parameter]) -> float:
+        """The length of the gradient over all parameters."""
+        gradients = {id(one): one.grad for one in parameters if one.grad is not None}
+        if self.cut is None:
+            return float(self.whole(nn.utils.get_total_norm([*gradients.values()])))
+        parts = [id(model.get_parameter(name)) for name in self.cut.axes]
+        of_parts = [gradients.pop(part) for part in parts if part in gradients]
+        squares = [self.whole(nn.utils.get_total_norm(of_parts)).double() ** 2]
+        self.cut.sum(squares[0])
+        if gradients:
+            squares.append(self.whole(nn.utils.get_total_norm([*gradients.values()])) ** 2)
+        return math.sqrt(float(sum(squares)))
+
+    def whole(self, tensor: Tensor, name: str | None = None) -> Tensor:
+        """A tensor put together again from its shards, and from the parts of the parameter of that
+        name; all processes call this in one order.
+        """
+        tensor = tensor.detach()
+        if self.sharded:
+            from torch.distributed.tensor import DTensor
+
+            if isinstance(tensor, DTensor):
+                tensor = tensor.full_tensor()
+        if self.cut is not None and name is not None:
+            tensor = self.cut.whole(tensor, name)
         return tensor
 
-    def cut_like(self, whole: Tensor, like: Tensor) -> Tensor:
-        """A whole tensor as a parameter lies on this process."""
+    def whole_shape(self, parameter: Tensor, name: str) -> tuple[int, ...]:
+        """The shape of a parameter of which this process may have a part."""
+        shape = list(parameter.shape)
+        if self.cut is not None and name in self.cut.axes:
+            shape[self.cut.axes[name]] *= self.cut.count
+        return tuple(shape)
+
+    def cut_like(self, whole: Tensor, like: Tensor, name: str) -> Tensor:
+        """A whole tensor as the parameter of that name lies on this process."""
+        if self.cut is not None:
+            whole = self.cut.part(whole, name)
         if not self.sharded:
             return whole.to(like.device, copy=True)
         from torch.distributed.tensor import DTensor, distribute_tensor
@@ -169,14 +241,14 @@ class Processes:
 def open_processes(devices: Devices) -> Processes:
     """The processes that a launcher such as torchrun started, or this one alone.
 
-    Raises TrainingError for `devices.tensor` above 1, which is not offered.
+    Raises TrainingError for a number of them that `devices.tensor` does not divide.
     """
-    if devices.tensor > 1:
-        raise TrainingError(
-            f"devices.tensor is {devices.tensor}: layers are not split over processes here, only "
-            "rows and, with devices.shard: all, weights; set it to 1"
-        )
     count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count % devices.tensor:
+        raise TrainingError(
+            f"devices.tensor is {devices.tensor}, of which {count} processes are no multiple: start "
+            f"{devices.tensor} or more with torchrun --nproc-per-node"
+        )
     device = _device(devices, int(os.environ.get("LOCAL_RANK", "0")))
     if count == 1:
         return Processes(device=device)
@@ -188,12 +260,22 @@ def open_processes(devices: Devices) -> Processes:
             torch.cuda.set_device(device)
             backend = "nccl"
         distributed.init_process_group(backend)
-    return Processes(distributed.get_rank(), distributed.get_world_size(), device)
+    processes = Processes(distributed.get_rank(), distributed.get_world_size(), device)
+    if devices.tensor > 1:
+        from torch.distributed.device_mesh import init_device_mesh
+
+        from engine.training.tensor_parallel import Cut
+
+        shape = (count // devices.tensor, devices.tensor)
+        mesh = init_device_mesh(device.type, shape, mesh_dim_names=("rows", "tensor"))
+        processes.mesh, processes.cut = mesh["rows"], Cut(mesh["tensor"])
+        processes.rank, processes.count = mesh["rows"].get_local_rank(), shape[0]
+    return processes
 
 
 def close_processes(processes: Processes) -> None:
     """End what `open_processes` began."""
-    if processes.count > 1:
+    if not processes.alone:
         from torch import distributed
 
         distributed.destroy_process_group()

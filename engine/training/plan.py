@@ -92,7 +92,7 @@ def make_plan(
     texts = {path: read_data(data, recipe.seed) for path, data in datas.items()}
     tokenizer = make_tokenizer(recipe, opened.spec, texts.values(), output)
     spec = opened.spec or read_spec(recipe)
-    opened.check(spec, len(tokenizer), processes.count)
+    opened.check(spec, len(tokenizer), processes.total)
     task = None
     if recipe.task is not None:
         task = make_task(recipe.task, spec, tokenizer, texts["data"].train, recipe.model.head)

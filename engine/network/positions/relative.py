@@ -62,7 +62,7 @@ class RelativeScores(ScoreTerms):
             if isinstance(held, DistanceKeys) and held.covers(lacking.high, lacking.low):
                 return held.between(lacking.high, lacking.low)
         keys = linear(self.projection, sinusoids) * self.scale
-        keys = keys.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        keys = keys.unflatten(-1, (-1, self.head)).transpose(1, 2)
         if ready is not None and keys.shape[-2] <= tuning().kept_distances:
             ready.distances = DistanceKeys(keys, lacking.high)
         return keys

@@ -27,6 +27,7 @@ class RelativeKeyScores(ScoreTerms):
     def __init__(self, spec: Spec, size: int, with_keys: bool) -> None:
         super().__init__(spec)
         self.with_keys = with_keys
+        self.group = spec.dims.heads // spec.dims.kv_heads
         self.table = nn.Parameter(torch.empty(2 * size - 1, self.head))
 
     @with_weights
@@ -35,7 +36,7 @@ class RelativeKeyScores(ScoreTerms):
     ) -> tuple[DistanceTable, DistanceKeys | None]:
         """As in the interface."""
         keys = self.table[inputs.distances.table_rows()] * self.scale
-        return DistanceTable(keys.expand(1, self.heads, -1, -1)), known
+        return DistanceTable(keys[None, None]), known
 
     def key_term(self, key: Tensor, table: Tensor, pairs: Pairs, tile: Tile) -> Tensor | None:
         """Products of keys with the vectors of distances, seen from the column."""
@@ -44,7 +45,7 @@ class RelativeKeyScores(ScoreTerms):
         rows, columns = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
         first = pairs.columns - tile.columns.stop + tile.rows.start
         near = table[0].flip(-2)[:, first : first + columns + rows - 1]
-        key = key.repeat_interleave(self.heads // key.shape[1], dim=1)
+        key = key.repeat_interleave(self.group, dim=1)
         return shift(key @ near.transpose(-1, -2), rows).transpose(-1, -2)
 
 

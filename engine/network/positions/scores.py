@@ -57,7 +57,9 @@ class DistanceTable:
     """A key a head and distance, and its bias. Both are scaled: products with queries are scores."""
 
     keys: Tensor | None = None
-    """(u h r k), farthest first, with u = 2 where half the batch is mirrored."""
+    """(u h r k), or (1 1 r k) for all heads, farthest first, with u = 2 where half the batch is
+    mirrored.
+    """
     bias: Tensor | None = None
     """(h r)."""
 
@@ -253,9 +255,9 @@ def _products(query: Tensor, keys: Tensor) -> Tensor:
 
 
 def _products_by_head(query: Tensor, keys: Tensor) -> Tensor:
-    """Products (b h i r) of queries (b h i k) with keys (h r k): one a head for the whole batch,
-    which is half again as fast.
+    """Products (b h i r) of queries (b h i k) with keys (h r k), or (1 r k) for all heads: one a
+    head for the whole batch, which is half again as fast.
     """
     rows = query.transpose(0, 1)
-    found = torch.bmm(rows.flatten(1, 2), keys.transpose(-1, -2))
+    found = torch.bmm(rows.flatten(1, 2), keys.transpose(-1, -2).expand(len(rows), -1, -1))
     return found.unflatten(1, rows.shape[1:3]).transpose(0, 1)

@@ -140,6 +140,8 @@ def _counts_anew(part: ObjectivePart) -> bool:
 
 def _tensor(recipe: Recipe, spec: Spec) -> Iterator[Problem]:
     tensor = recipe.devices.tensor
+    if tensor > 1 and recipe.adapter is not None:
+        yield "devices.tensor", "layers that have an adapter are not cut: set it to 1"
     sizes = {
         "dims.heads": spec.dims.heads,
         "dims.kv_heads": spec.dims.kv_heads,

@@ -121,7 +121,7 @@ class RunFolder:
 
     def _gathered(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in tensors:
-            yield name, self.processes.whole(tensor)
+            yield name, self.processes.whole(tensor, _parameter(name))
 
     def _write_gathered(
         self,
@@ -216,19 +216,19 @@ def restore(
     moments = _read_moments(folder)
     for name, stored in slots.items():
         parameter = model.get_parameter(name)
-        if stored not in held or weights.shape(stored) != tuple(parameter.shape):
+        if stored not in held or weights.shape(stored) != processes.whole_shape(parameter, name):
             raise CheckpointError(
                 f"{folder}: {stored} {tuple(parameter.shape)} is missing or of another shape; was "
                 "the run begun with another model?"
             )
         with torch.no_grad():
-            parameter.copy_(processes.cut_like(weights.read(stored), parameter))
+            parameter.copy_(processes.cut_like(weights.read(stored), parameter, name))
         if f"{name}.step" not in moments:
             continue
         optimizer.state[parameter] = {
             "step": moments[f"{name}.step"].to(parameter.device, copy=True),
-            "exp_avg": processes.cut_like(moments[f"{name}.exp_avg"], parameter),
-            "exp_avg_sq": processes.cut_like(moments[f"{name}.exp_avg_sq"], parameter),
+            "exp_avg": processes.cut_like(moments[f"{name}.exp_avg"], parameter, name),
+            "exp_avg_sq": processes.cut_like(moments[f"{name}.exp_avg_sq"], parameter, name),
         }
 
 
@@ -280,6 +280,12 @@ def _read_moments(folder: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from None
     return found
+
+
+def _parameter(name: str) -> str:
+    """The parameter to which a stored tensor belongs: itself, or one of its moments."""
+    owner, _, last = name.rpartition(".")
+    return owner if last in _MOMENTS else name
 
 
 def _number(path: Path) -> int:

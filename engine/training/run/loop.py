@@ -112,6 +112,7 @@ class Run:
             )
         self.model = plan.model.to(processes.device)
         self.model.gradient_checkpointing = plan.devices.checkpoint_activations
+        processes.cut_layers(self.model)
         if plan.devices.shard == "all":
             processes.shard(self.model)
         self.model.train()
@@ -212,9 +213,9 @@ class Run:
         memories = {
             portion.first: portion.in_row_order(memory)
             for portion, memory in zip(self.portions, self.memories, strict=True)
-            if memory is not None
+            if memory is not None and self.processes.leads
         }
-        state = {**vars(self.progress), "processes": self.processes.count, **self.plan.about}
+        state = {**vars(self.progress), "processes": self.processes.total, **self.plan.about}
         self.folder.save(
             self.progress.step,
             Saved(self.model, self.optimizer, memories, state, self.plan.beside, self.plan.adapter),

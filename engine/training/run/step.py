@@ -81,9 +81,12 @@ class Step:
             (output.loss * self.processes.loss_factor).backward()
             losses.append(output.loss.detach())
             memories.append(None if output.memory is None else output.memory.detach())
-        self.processes.sum_gradients(self.parameters)
+        self.processes.sum_gradients(self.model, self.parameters)
         here = torch.stack(losses).tolist()
-        loss, norm = self.processes.sum(sum(here))[0], self._norm()
+        loss, norm = (
+            self.processes.sum(sum(here))[0],
+            self.processes.norm(self.model, self.parameters),
+        )
         if not (math.isfinite(loss) and math.isfinite(norm)):
             reason = self._broken(step, here, loss, norm, sources)
             self.optimizer.zero_grad()
@@ -96,10 +99,6 @@ class Step:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return StepResult(loss, targets, norm, tuple(memories))
-
-    def _norm(self) -> float:
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        return float(self.processes.whole(nn.utils.get_total_norm(gradients)))
 
     def _broken(
         self,

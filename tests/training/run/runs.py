@@ -9,6 +9,7 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ import torch
 from engine import build_model
 from engine.training.adapters import Adapter
 from engine.training.data.rows import Row, Rows
-from engine.training.distribute import close_processes, open_processes
+from engine.training.distribute import Processes, close_processes, open_processes
 from engine.training.objectives.base import make_batch
+from engine.training.optimizers import make_optimizer
 from engine.training.recipe.sections import (
     Devices,
     Evaluate,
@@ -30,6 +32,7 @@ from engine.training.run import loop
 from engine.training.run.evaluation import HeldOut
 from engine.training.run.feed import Feed, InTurn
 from engine.training.run.loop import Plan, run
+from engine.training.run.step import Step
 
 SMALL = {"dims.layers": 2, "dims.model": 16, "dims.inner": 32, "dims.vocab": 60, "dims.heads": 2}
 STREAM = {**SMALL, "dims.head": 8, "memory.length": 6, "embeddings.tables.tokens": {"width": 16}}
@@ -163,7 +166,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([__name__, "torch.distributed.fsdp", "torch._dynamo"])
 
 
-def launch(count, *, each=None, **given):
+def launch(count, *, each=None, tensor=1, **given):
     """Runs in so many processes; returns their exit codes.
 
     `each` are runs in turn, which share what is given. One process computes with the threads of
@@ -171,6 +174,11 @@ def launch(count, *, each=None, **given):
     """
     threads = torch.get_num_threads() if count == 1 else 1
     runs = [{**given, **run} for run in each or [{}]]
+    return launched(count, one_of_several, threads, runs, tensor)
+
+
+def launched(count, act, *given):
+    """So many processes that do something, each told its place; returns their exit codes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -178,7 +186,7 @@ def launch(count, *, each=None, **given):
     for rank in range(count):
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
         place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        started.append(FORKS.Process(target=one_of_several, args=(place, threads, runs)))
+        started.append(FORKS.Process(target=act, args=(place, *given)))
         started[-1].start()
     for process in started:
         process.join(timeout=300)
@@ -230,11 +238,69 @@ def one(processes, *, shard="none", resume=False, end=None, kill=None, **given):
     (made.output / name).write_text(told, encoding="utf-8")
 
 
-def one_of_several(place, threads, runs):
+def one_of_several(place, threads, runs, tensor):
     """What each process of `launch` does."""
     os.environ.update(place)
     torch.set_num_threads(threads)
-    processes = open_processes(Devices(compute="cpu"))
+    processes = open_processes(Devices(compute="cpu", tensor=tensor))
+    for given in runs:
+        one(processes, **given)
+    close_processes(processes)
+
+
+TEAM: dict[str, dict[str, Any]] = {
+    "xlnet": {"tiny": "xlnet"},
+    "xlm": {"tiny": "xlm"},
+    "xlm-roberta-xl": {"tiny": "xlm-roberta-xl"},
+    "transformer-xl": {"tiny": "transformer-xl"},
+    "xglm": {"tiny": "xglm"},
+    "grouped": {
+        "tiny": "xglm",
+        "dims.kv_heads": 2,
+        "position": {"kind": "rotary"},
+        "ffn": {"activation": "silu", "gated": True},
+        "norm": {"kind": "rms", "bias": False},
+    },
+    "keys": {"tiny": "xlm-roberta-xl", "position": {"kind": "relative_key_query", "size": 16}},
+    "buckets": {
+        "tiny": "xglm",
+        "position": {"kind": "distance_bias", "numbers": "buckets", "count": 8, "max_distance": 16},
+    },
+}
+"""Networks whose layers are cut, each with what differs from a tiny one."""
+STILL = {f"dropout.{place}": 0.0 for place in ("embeddings", "attention", "residual")}
+
+
+def stepped(processes, name):
+    """The losses, gradients' lengths and weights of three steps of a network that learns a batch."""
+    overrides = {**STILL, **TEAM[name]}
+    model = build_model(f"tiny/{overrides.pop('tiny')}", seed=0, overrides=overrides)
+    model = model.double().train()
+    processes.cut_layers(model)
+    step = Step(model, make_optimizer(model, Optimizer(rate=1e-3)), processes, clip=0.5)
+    ids = torch.randint(9, 120, (4, 7), generator=torch.Generator().manual_seed(0))
+    own = ids[list(processes.share(len(ids)))]
+    given = [make_batch({"input_ids": own, "labels": own}, range(len(own)))]
+    results = [step(given, 1e-3, step=number) for number in range(3)]
+    weights = {
+        name: processes.whole(value, name).numpy() for name, value in model.named_parameters()
+    }
+    return [(result.loss, result.norm) for result in results], weights
+
+
+def cut_and_run(place, tensor, output, runs):
+    """How far networks whose layers are cut are from whole ones, as a file of the first process;
+    then runs among the same processes.
+    """
+    os.environ.update(place)
+    torch.set_num_threads(1)
+    processes, told = open_processes(Devices(compute="cpu", tensor=tensor)), {}
+    for name in TEAM:
+        cut, whole = stepped(processes, name), stepped(Processes(), name)
+        far = [np.abs(cut[1][key] - whole[1][key]).max() for key in whole[1]]
+        told[name] = [float(np.abs(np.array(cut[0]) - whole[0]).max()), float(max(far))]
+    if processes.first:
+        (output / "far.json").write_text(json.dumps(told), encoding="utf-8")
     for given in runs:
         one(processes, **given)
     close_processes(processes)

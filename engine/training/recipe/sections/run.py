@@ -99,7 +99,7 @@ class Devices(Section):
     shard: Literal["all", "none"] = "none"
     """Whether weights and moments are shared out among the processes."""
     tensor: Size = 1
-    """How many processes share each layer; a run takes 1 alone so far."""
+    """How many processes share each layer: its heads and inner features."""
     checkpoint_activations: bool = False
     """Whether activations are computed again in the backward pass."""
     compute: Literal["auto", "cpu", "cuda"] = "auto"
