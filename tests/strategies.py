@@ -438,10 +438,19 @@ SHRUNK_BY_FAMILY: dict[str, dict[str, Any]] = {
 
 
 def family(name: str, **settled: Any) -> Spec:
-    """A shipped family at toy size; further overrides are dotted keys."""
+    """A shipped family at toy size; further overrides are dotted keys. Read once, as no spec
+    changes.
+    """
     from engine import load_spec
 
-    return load_spec(f"families/{name}", {**SHRUNK, **SHRUNK_BY_FAMILY.get(name, {}), **settled})
+    changes = {**SHRUNK, **SHRUNK_BY_FAMILY.get(name, {}), **settled}
+    key = f"{name} {changes}"
+    if key not in _READ:
+        _READ[key] = load_spec(f"families/{name}", changes)
+    return _READ[key]
+
+
+_READ: dict[str, Spec] = {}
 
 
 def has_padding_rule(spec: Spec) -> bool:

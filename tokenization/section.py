@@ -33,7 +33,13 @@ class Section(BaseModel):
         return data
 
 
+# By far the most values, which need no look at what they may be beside that.
+_SCALARS = (str, int, float, bool, type(None))
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

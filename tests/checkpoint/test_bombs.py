@@ -159,10 +159,10 @@ def test_a_memory_of_very_many_layers(tmp_path):
 
 
 def test_very_many_unknown_keys_are_told_in_short():
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(SpecError, match="and 19801 more problems") as caught:
         load_spec({"name": "x", **{f"key{number}": 1 for number in range(20_000)}})
-    assert len(str(caught.value).splitlines()) < 300 and time.monotonic() - begun < 10
+    assert len(str(caught.value).splitlines()) < 300 and time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 50_000, '{"a": ' + "9" * 5000 + "}"])

@@ -15,6 +15,7 @@ from tokenization.files.plain_yaml import parse_yaml, write_yaml
 
 NARROW = {"dims.layers": 1, "dims.model": 32, "dims.inner": 128}
 VARIANT = {**NARROW, "dims.heads": 2, "dims.vocab": 120}
+ENCODER = {"layers": 1, "heads": 2, "inner": 128}
 NAMES = [name for name in sorted(shipped()) if name.startswith(("tiny/", "variants/"))]
 
 
@@ -26,6 +27,8 @@ def narrow(name):
         changes |= {**VARIANT, **ids, "dims.kv_heads": None}
         if spec.embeddings.tables.tokens.padding is not None:
             changes["embeddings.tables.tokens.padding"] = 3
+        said = (spec.to_dict().get("encoder") or {}).get("dims", {})
+        changes |= {f"encoder.dims.{key}": value for key, value in ENCODER.items() if key in said}
         if spec.layers is not None:
             changes["dims.layers"] = len(spec.layers.pattern)
     return load_spec(name, changes).to_dict()

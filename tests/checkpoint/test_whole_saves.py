@@ -362,11 +362,11 @@ def test_a_save_in_progress_is_not_cleared_away(tmp_path):
         with staging.staged(tmp_path) as stage:
             (stage / "one").write_text("1")
             inside.set()
-            assert go_on.wait(10)
+            assert go_on.wait(300)
 
     thread = threading.Thread(target=slow)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(300)
     save_model(small(), tmp_path)
     go_on.set()
     thread.join()

@@ -1,8 +1,10 @@
 """Scoring and generation on two processes: the lines of one, written once."""
 
+import contextlib
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -50,15 +52,25 @@ def answers(folder: Path) -> tuple[list[Answer], list[list[Answer]]]:
         question.update(words=[words[0], str(folder), *words[1:]], alone=question in SAME.values())
     (folder / "questions").write_text(json.dumps(questions), encoding="utf-8")
     given = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
-    given["MASTER_PORT"] = str(random.randrange(20_000, 30_000))
+    given["MASTER_PORT"] = str(free_ports(len(questions)))
     program = [sys.executable, "-m", "tests.cli.asked", str(folder / "questions")]
     started = [
         subprocess.Popen(program, env={**given, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(2)
     ]
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    assert [process.wait(timeout=600) for process in started] == [0, 0]
     found = [json.loads((folder / f"questions.{rank}").read_text("utf-8")) for rank in range(2)]
     return found[0]["alone"], [found[0]["together"], found[1]["together"]]
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row on which nobody listens."""
+    while True:
+        first = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
+            for port in range(first, first + count):
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 def question(*words: str, **given: Any) -> dict[str, Any]:
