@@ -36,7 +36,7 @@ DECODERS = [
 OUTGROWN = ("llama, dynamic", "phi-3, longrope")
 
 # Networks of experts, whose published loss spreads tokens over them.
-BALANCED = ("mixtral",)
+BALANCED = ("mixtral", "qwen2 moe, dense below")
 
 
 def spec_of(variant: Variant, folder: Path) -> str:

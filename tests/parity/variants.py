@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import transformers as t
+from transformers.models.glm4_moe.configuration_glm4_moe import Glm4MoeConfig
+from transformers.models.glm4_moe.modeling_glm4_moe import Glm4MoeForCausalLM
 from transformers.models.llama.modeling_llama import LlamaMLP
 from transformers.models.smollm3.configuration_smollm3 import SmolLM3Config
 from transformers.models.smollm3.modeling_smollm3 import SmolLM3ForCausalLM, SmolLM3Model
@@ -417,6 +419,40 @@ class DenseGptOss(t.GptOssModel):
             layer.mlp = Alone(config)
 
 
+GLM_4_5 = """
+extends: qwen3-30b-a3b
+name: glm-4.5
+position: {fraction: 0.5}
+layers: {pattern: [dense, sparse]}
+ffn:
+  experts: {score: sigmoid, correction_bias: true, groups: {count: 1, active: 1, score: best_two}, shared: {}}
+checkpoint:
+  huggingface:
+    model_type: glm4_moe
+    architectures: {none: Glm4MoeModel, causal_lm: Glm4MoeForCausalLM}
+    config:
+      partial_rotary_factor: position.fraction
+      attention_bias: {path: attention.bias, values: {true: {query: true, key: true, value: true, output: false}, false: false}, only: true}
+      use_qk_norm: {path: attention.head_norm, values: {false: null, true: {over: head}}, only: true}
+      num_experts: null
+      n_routed_experts: ffn.experts.count
+      n_shared_experts: ffn.experts.shared.count
+      n_group: ffn.experts.groups.count
+      topk_group: ffn.experts.groups.active
+      routed_scaling_factor: ffn.experts.scale
+      mlp_only_layers: null
+      first_k_dense_replace: {path: layers.pattern, leading: [dense, sparse]}
+      decoder_sparse_step: null
+      output_router_logits: null
+      router_aux_loss_coef: null
+      use_sliding_window: null
+    names:
+      blocks.*.feed_forward.correction_bias: layers.*.mlp.gate.e_score_correction_bias
+      blocks.*.feed_forward.shared.gate: layers.*.mlp.shared_experts.gate_proj
+      blocks.*.feed_forward.shared.up: layers.*.mlp.shared_experts.up_proj
+      blocks.*.feed_forward.shared.down: layers.*.mlp.shared_experts.down_proj
+"""
+
 BERT_TINY = {
     **NAMES,
     "hidden_dropout_prob": 0.0,
@@ -459,6 +495,13 @@ LONG = {
         "short_factor": [1.0, 1.1, 1.2, 1.5],
         "long_factor": [1.5, 2.0, 3.0, 4.5],
     },
+}
+
+QWEN_EXPERTS = {
+    **LLAMA_TINY,
+    "moe_intermediate_size": 12,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
 }
 
 VARIANTS: dict[str, Variant] = {
@@ -546,6 +589,23 @@ VARIANTS: dict[str, Variant] = {
     "mixtral": Variant(
         "mixtral-8x7b", t.MixtralConfig, t.MixtralModel, t.MixtralForCausalLM, "given", False,
         {**LLAMA_TINY, "num_local_experts": 4, "num_experts_per_tok": 2},
+    ),
+    "qwen3 moe": Variant(
+        "qwen3-30b-a3b", t.Qwen3MoeConfig, t.Qwen3MoeModel, t.Qwen3MoeForCausalLM, "given", False,
+        {**QWEN_EXPERTS, "head_dim": 12, "norm_topk_prob": True},
+    ),
+    "qwen2 moe, dense below": Variant(
+        "qwen1.5-moe-a2.7b", t.Qwen2MoeConfig, None, t.Qwen2MoeForCausalLM, "given", False,
+        {**QWEN_EXPERTS, "shared_expert_intermediate_size": 20, "mlp_only_layers": [0]},
+    ),
+    "olmoe": Variant(
+        "olmoe-1b-7b", t.OlmoeConfig, None, t.OlmoeForCausalLM, "given", False,
+        {**LLAMA_TINY, "num_experts": 4, "num_experts_per_tok": 2, "pad_token_id": 1, "eos_token_id": 2},
+    ),
+    "glm 4.5": Variant(
+        GLM_4_5, Glm4MoeConfig, None, Glm4MoeForCausalLM, "given", False,
+        {**LLAMA_TINY, "head_dim": 12, "moe_intermediate_size": 12, "n_routed_experts": 8, "num_experts_per_tok": 3,
+         "n_shared_experts": 2, "n_group": 4, "topk_group": 2, "routed_scaling_factor": 1.7, "use_qk_norm": True},
     ),
     "gpt-neox": Variant(GPT_NEOX, t.GPTNeoXConfig, t.GPTNeoXModel, t.GPTNeoXForCausalLM, "given", False, NAMES),
     "gpt-neox, sequential": Variant(

@@ -81,6 +81,8 @@ def to_ours(name: str, value: Any, entry: ConfigField, layers: Any) -> Any:
         if value < 1:
             raise CheckpointError(f"config.json: {name} should be 1 or more, found {value}")
         return _in_turn(value, entry.period, layers)
+    if entry.numbered is not None or entry.leading is not None:
+        return _marked(name, value, entry, layers)
     for theirs, ours in entry.values.items():
         if type(theirs) is type(value) and theirs == value:
             return ours
@@ -97,7 +99,8 @@ def to_ours(name: str, value: Any, entry: ConfigField, layers: Any) -> Any:
 
 def is_list(entry: ConfigField) -> bool:
     """Whether what a field says is a list with an entry a layer."""
-    return bool(entry.entries) or entry.period is not None
+    marked = entry.numbered is not None or entry.leading is not None
+    return bool(entry.entries) or entry.period is not None or marked
 
 
 def for_each(names: Sequence[str], layers: int) -> list[str]:
@@ -119,6 +122,34 @@ def _number_of_turn(value: Any, names: tuple[str, ...], layers: Any) -> Any:
     every = for_each(value, layers)
     fitting = (at for at in range(1, layers + 1) if _in_turn(at, names, layers) == every)
     return next(fitting, MISSING)
+
+
+def _marked(name: str, value: Any, entry: ConfigField, layers: Any) -> list[str]:
+    """The kinds of layers, of which some are told by number, or the lowest by how many they are."""
+    kind, numbers = (list, value) if entry.numbered else (int, [value])
+    right = type(value) is kind and all(type(one) is int and one >= 0 for one in numbers)
+    if not right:
+        wanted = "a list of layers' numbers" if entry.numbered else "how many layers these are"
+        raise CheckpointError(f"config.json: {name} should be {wanted}, found {value!r}")
+    if entry.leading is not None:
+        first, rest = entry.leading
+        return [first if at < value else rest for at in range(layers)]
+    assert entry.numbered is not None
+    rest, named = entry.numbered
+    return [named if at in value else rest for at in range(layers)]
+
+
+def _marks(value: Any, entry: ConfigField, layers: Any) -> Any:
+    """The list or number of which `_marked` makes ours."""
+    every = for_each(value, layers)
+    if entry.leading is not None:
+        first, rest = entry.leading
+        count = every.count(first)
+        return count if every == [first] * count + [rest] * (layers - count) else MISSING
+    assert entry.numbered is not None
+    if not set(every) <= set(entry.numbered):
+        return MISSING
+    return [at for at, name in enumerate(every) if name == entry.numbered[1]]
 
 
 def _our_list(name: str, value: Any, entry: ConfigField) -> list[str]:
@@ -149,6 +180,8 @@ def to_theirs(
         return _their_list(value, entry, layers)
     if entry.period is not None:
         return _number_of_turn(value, entry.period, layers)
+    if entry.numbered is not None or entry.leading is not None:
+        return _marks(value, entry, layers)
     fitting = [
         (theirs, ours)
         for theirs, ours in entry.values.items()

@@ -51,6 +51,12 @@ class ConfigField(Axis):
     """Where the field is a number n: our list has the first of these n - 1 times and the second
     once, which is read and not written. With a third every n-th layer is counted from the lowest
     one, which alone is the third."""
+    numbered: tuple[str, str] | None = None
+    """Where the field is a list of layers' numbers from 0: our list has the second of these for
+    layers that are in it, the first for others."""
+    leading: tuple[str, str] | None = None
+    """Where the field is a number n: our list has the first of these for the lowest n layers, the
+    second for others."""
     factor: float = 1.0
     """Multiplied with their number to make ours, of which a whole number keeps the whole part."""
     offset: int = 0
