@@ -6,10 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.kernels.norms import rms_norm
 from engine.spec.axes import HeadNorm, Norm, NormPlace
 
 
-class ShiftedRMSNorm(nn.RMSNorm):
+class RMSNorm(nn.RMSNorm):
+    """A root-mean-square norm (Zhang and Sennrich 2019)."""
+
+    eps: float
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)
+
+
+class ShiftedRMSNorm(RMSNorm):
     """A root-mean-square norm whose weight is stored without an `offset`, and in single precision
     at least, where the two are added (Gemma).
     """
@@ -21,8 +31,7 @@ class ShiftedRMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         kind = torch.promote_types(x.dtype, torch.float32)
         weight = self.weight.to(kind) + self.offset
-        normed = functional.rms_norm(x.to(kind), self.normalized_shape, weight, self.eps)
-        return normed.to(x.dtype)
+        return rms_norm(x.to(kind), weight, self.eps).to(x.dtype)
 
 
 class ShiftedLayerNorm(nn.LayerNorm):
@@ -90,7 +99,7 @@ def build_norm(spec: Norm, width: int, place: NormPlace) -> nn.Module:
         return (
             ShiftedRMSNorm(width, spec.offset, **options)
             if spec.offset
-            else nn.RMSNorm(width, **options)
+            else RMSNorm(width, **options)
         )
     options["bias"] = spec.bias
     return (

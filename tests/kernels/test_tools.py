@@ -18,6 +18,7 @@ from engine import Model
 from engine.kernels.dropout import dropout
 from engine.kernels.linear import build_linear, linear, linear_gelu, onednn_forms
 from engine.kernels.losses import score_losses, token_losses
+from engine.kernels.norms import rms_norm
 from engine.kernels.tuning import tuned
 from engine.laws.calls import answer, inputs_for
 from engine.laws.compare import agree
@@ -75,6 +76,18 @@ class Wrapped(nn.Module):
 
 def linear_layers(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if type(module) is nn.Linear]
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_norms_of_few_operators_are_those_of_torch(weighted: bool) -> None:
+    states, weight = drawn(2, 3, 17).double(), drawn(17, seed=1).double() if weighted else None
+    expected = functional.rms_norm(states, (17,), weight, 1e-3)
+    with torch.no_grad():
+        found = rms_norm(states, weight, 1e-3)
+        assert not torch.equal(found, states)
+        agree(found, expected, "norms", 1e-14)
+    taken = states.requires_grad_()
+    agree(rms_norm(taken, weight, 1e-3), expected, "norms with gradients", 1e-14)
 
 
 def told(model: Model) -> Tensor:

@@ -641,6 +641,19 @@ VARIANTS: dict[str, Variant] = {
         {**MODERN_TINY, "norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True,
          "decoder_bias": False, "hidden_activation": "silu", "global_attn_every_n_layers": 3, "tie_word_embeddings": False},
     ),
+    "cohere 2": Variant(
+        "command-r7b", t.Cohere2Config, t.Cohere2Model, t.Cohere2ForCausalLM, "given", False,
+        {**LLAMA_TINY, **FEW_IDS, "num_hidden_layers": 3, "sliding_window": 3,
+         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    ),
+    "stablelm": Variant(
+        "stablelm-2-1.6b", t.StableLmConfig, t.StableLmModel, t.StableLmForCausalLM, "given", False,
+        {**LLAMA_TINY, **FEW_IDS, "use_qkv_bias": True, "partial_rotary_factor": 0.5},
+    ),
+    "stablelm, parallel": Variant(
+        "stablelm-2-1.6b", t.StableLmConfig, None, t.StableLmForCausalLM, "given", False,
+        {**LLAMA_TINY, **FEW_IDS, "use_parallel_residual": True, "partial_rotary_factor": 0.5},
+    ),
     "sinks": Variant(
         SINKS, t.GptOssConfig, DenseGptOss, None, "given", False, {**LLAMA_TINY, **FEW_IDS, "rope_scaling": None, "sliding_window": 3}
     ),

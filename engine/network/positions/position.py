@@ -15,7 +15,7 @@ from engine.network.positions.counting import PositionInputs, count_positions
 from engine.network.positions.scores import Distances, ScoreTerms
 from engine.spec import Spec
 
-# Cosines and sines (b 1 i k/2).
+# Cosines and signed sines (b 1 i k) of the features that are turned.
 Rotation = tuple[Tensor, Tensor]
 
 

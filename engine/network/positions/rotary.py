@@ -82,29 +82,33 @@ class RotaryPosition(Position):
     def rotate(self, states: Tensor, rotation: Rotation) -> Tensor:
         """Queries or keys (b h i k) rotated; the part past the rotary width stays as it is."""
         cosine, sine = (part.to(states.dtype) for part in rotation)
-        width = 2 * cosine.shape[-1]
-        rotated, rest = states[..., :width], states[..., width:]
+        width = cosine.shape[-1]
+        if width == states.shape[-1]:
+            return self._turned(states, cosine, sine)
+        turned = self._turned(states[..., :width], cosine, sine)
+        return torch.cat((turned, states[..., width:]), dim=-1)
+
+    def _turned(self, states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Each feature times its cosine, and its pair's other one times the signed sine."""
         if self.axis.interleaved:
-            first, second = rotated[..., 0::2], rotated[..., 1::2]
+            others = states.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
         else:
-            first, second = rotated.chunk(2, dim=-1)
-        pair = (first * cosine - second * sine, second * cosine + first * sine)
-        if self.axis.interleaved:
-            rotated = torch.stack(pair, dim=-1).flatten(-2)
-        else:
-            rotated = torch.cat(pair, dim=-1)
-        return torch.cat((rotated, rest), dim=-1) if rest.shape[-1] else rotated
+            first, second = states.chunk(2, dim=-1)
+            others = torch.cat((second, first), dim=-1)
+        return torch.addcmul(states * cosine, others, sine)
 
     def _rotation(self, positions: Tensor, lengths: Tensor | None = None) -> Rotation:
-        """Cosines and sines (b 1 i k/2) of the angles of positions (b i) (Su et al. 2021, 3.2), in
+        """Cosines and signed sines (b 1 i k) of the angles of positions (b i) (Su et al. 2021, 3.2), in
         texts of these lengths (b).
         """
         angles = positions.float()[..., None] * self.frequencies(lengths, positions.device)
         cosine, sine = angles.cos()[:, None], angles.sin()[:, None]
         magnitude = self.frequencies.magnitude
-        if magnitude == 1.0:
-            return cosine, sine
-        return cosine * magnitude, sine * magnitude
+        if magnitude != 1.0:
+            cosine, sine = cosine * magnitude, sine * magnitude
+        if self.axis.interleaved:
+            return cosine.repeat_interleave(2, -1), torch.stack((-sine, sine), -1).flatten(-2)
+        return torch.cat((cosine, cosine), -1), torch.cat((-sine, sine), -1)
 
 
 def remembered_positions(memory: Memory, device: torch.device) -> Tensor:
