@@ -31,6 +31,10 @@ def run_unpadded(model: Network, tokens_at_once: int = 4096, **call: Any) -> Out
     flow. Memory is neither taken nor given. Raises InputError for a call whose answers depend on
     padding, or with labels at padding.
     """
+    if model.spec.encoder is not None:
+        raise InputError(
+            "rows of a network with an encoder have padding of two kinds and run together: call it"
+        )
     _check(model, call)
     read = read_inputs(
         Inputs(**{name: value for name, value in call.items() if name in ARGUMENTS}), model.device

@@ -68,14 +68,32 @@ def compare(model: Model, theirs: Any, seed: int = 0, right: int = 0) -> Iterato
         ids[-1, -right:] = model.spec.embeddings.tables.tokens.padding or 0
         mask[-1, -right:] = 0
     call = {"input_ids": ids, "attention_mask": mask, "output_hidden_states": True}
+    if model.spec.encoder is not None:
+        call["decoder_input_ids"] = real_tokens(model.spec, 2, LENGTH - 1, generator)
     ours, other = model(**call), theirs(**call)
-    states = zip(ours.hidden_states, other.hidden_states, strict=False)
-    for layer, (own, expected) in enumerate(states):
-        name = "the embeddings" if layer == 0 else f"layer {layer - 1}"
-        yield _difference(name, own[mask.bool()], expected[mask.bool()])
+    if model.spec.encoder is not None:
+        yield from _layers(
+            ours.encoder_hidden_states, other.encoder_hidden_states, mask, "the encoder's "
+        )
+        mask = torch.ones_like(call["decoder_input_ids"])
+    yield from _layers(ours.hidden_states, _states(other), mask)
     logits = getattr(other, "logits", None)
     if ours.logits is not None and logits is not None:
         yield _difference("the logits", ours.logits[mask.bool()], logits[mask.bool()])
+
+
+def _states(output: Any) -> Any:
+    """The hidden states of a network, of one with an encoder those of its decoder."""
+    return getattr(output, "decoder_hidden_states", None) or output.hidden_states
+
+
+def _layers(ours: Any, theirs: Any, mask: Tensor, whose: str = "") -> Iterator[Difference]:
+    """The differences of hidden states (b i d), layer by layer, at real tokens of a mask (b i)."""
+    for layer, (own, expected) in enumerate(zip(ours, theirs, strict=False)):
+        name = f"{whose}layer {layer - 1}"
+        if layer == 0:
+            name = f"{whose}embeddings" if whose else "the embeddings"
+        yield _difference(name, own[mask.bool()], expected[mask.bool()])
 
 
 def _difference(what: str, ours: Tensor, theirs: Tensor) -> Difference:

@@ -13,6 +13,32 @@ NORMS = (nn.LayerNorm, nn.RMSNorm, HeadsNorm)
 Network = TypeVar("Network", bound=nn.Module)
 
 
+# Of a network with an encoder a law speaks as of a decoder, with ids of a source in the place of
+# states: what forward calls its arguments.
+SOURCE_NAMES = {"source_ids": "input_ids", "source_langs": "langs"}
+TEXT_NAMES = {
+    name: f"decoder_{name}"
+    for name in (
+        "input_ids", "attention_mask", "token_type_ids", "position_ids", "langs", "head_mask",
+    )
+}  # fmt: skip
+
+
+def ask(model: nn.Module, **inputs: Any) -> Output:
+    """One call with these arguments; a memory holds its source."""
+    if model.spec.encoder is not None:
+        given = dict(inputs)
+        mask = given.pop("encoder_attention_mask", None)
+        source = {name: given.pop(name) for name in SOURCE_NAMES if name in given}
+        if given.get("memory") is not None:
+            source = {}
+        inputs = {TEXT_NAMES.get(name, name): value for name, value in given.items()}
+        inputs |= {SOURCE_NAMES[name]: value for name, value in source.items()}
+        inputs["attention_mask"] = mask
+    output: Output = model(**inputs)
+    return output
+
+
 def inputs_for(  # noqa: PLR0913
     spec: Spec,
     *,
@@ -49,7 +75,13 @@ def inputs_for(  # noqa: PLR0913
         and tables.languages.count > 1
     ):
         given["langs"] = ids(tables.languages.count, batch, length)
-    if spec.attention.cross:
+    encoder = spec.of_encoder()
+    if encoder is not None:
+        inner = inputs_for(encoder, batch=batch, length=3, seed=seed + 1, optional=optional)
+        given["source_ids"] = inner["input_ids"]
+        if "langs" in inner:
+            given["source_langs"] = inner["langs"]
+    elif spec.attention.cross:
         given["encoder_hidden_states"] = torch.randn(
             batch, 3, spec.dims.model, generator=generator
         ).to(dtype)

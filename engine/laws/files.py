@@ -10,7 +10,7 @@ import torch
 
 from engine.build import load_spec
 from engine.checkpoint import load_model, save_model
-from engine.laws.calls import answer, inputs_for
+from engine.laws.calls import answer, ask, inputs_for
 from engine.laws.compare import agree, claim
 from engine.model import Model
 from engine.parameters.ties import shared_names
@@ -56,4 +56,4 @@ def check_saved(model: Model, seed: int, layout: Literal["engine", "huggingface"
     )
     claim(tied == found, f"tied before: {tied}, after: {found}")
     inputs = inputs_for(model.spec, seed=seed, targets=2, dtype=model.dtype)
-    agree(answer(again(**inputs)), answer(model(**inputs)), "answers")
+    agree(answer(ask(again, **inputs)), answer(ask(model, **inputs)), "answers")

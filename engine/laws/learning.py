@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.laws.calls import answer, inputs_for
+from engine.laws.calls import answer, ask, inputs_for
 from engine.laws.compare import claim
 from engine.network.network import Network
 from engine.spec import Spec, axes
@@ -35,7 +35,7 @@ def pulled(model: Network, inputs: dict[str, Any]) -> dict[str, Tensor | None]:
     states.
     """
     model.zero_grad(set_to_none=True)
-    result = model(**inputs, output_hidden_states=True)
+    result = ask(model, **inputs, output_hidden_states=True)
     results = [answer(result), *(result.hidden_states or ())]
     results += [] if result.pooler_output is None else [result.pooler_output]
     generator = torch.Generator().manual_seed(9)
@@ -51,6 +51,9 @@ def shifts_all_scores_alike(spec: Spec, name: str) -> bool:
     """A key's bias adds the same to all scores of a row, which no softmax notices, unless positions
     turn or read it.
     """
+    encoder = spec.of_encoder()
+    if name.startswith("encoder.") and encoder is not None:
+        spec, name = encoder, name.removeprefix("encoder.")
     if name.startswith("blocks."):
         spec = spec.of_layers()[int(name.split(".")[1])]
     turned = spec.position.kind in ("rotary", "relative_key_query")

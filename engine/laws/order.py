@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.laws.calls import answer, changed_from, inputs_for, order_mask
+from engine.laws.calls import answer, ask, changed_from, inputs_for, order_mask
 from engine.laws.compare import agree, claim
 from engine.network.network import Network
 from engine.spec import Spec, axes
@@ -21,8 +21,8 @@ def check_later_tokens(model: Network, seed: int, place: int | None = None) -> N
     """
     place = 1 + seed % (LENGTH - 1) if place is None else place
     inputs = inputs_for(model.spec, length=LENGTH, seed=seed, permuted=False)
-    before = answer(model(**inputs))
-    after = answer(model(**changed_from(inputs, model.spec, place)))
+    before = answer(ask(model, **inputs))
+    after = answer(ask(model, **changed_from(inputs, model.spec, place)))
     agree(after[:, :place], before[:, :place], f"answers before the changed token {place}")
     moved = not torch.allclose(after[:, place], before[:, place])
     claim(moved, f"the changed token {place} changes nothing")
@@ -30,7 +30,7 @@ def check_later_tokens(model: Network, seed: int, place: int | None = None) -> N
 
 def streams_of(model: Network, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """The last states of the content and of the query stream."""
-    hidden = model(**inputs, output_hidden_states=True).hidden_states
+    hidden = ask(model, **inputs, output_hidden_states=True).hidden_states
     return hidden[-2], hidden[-1]
 
 
@@ -65,7 +65,7 @@ def check_distances(model: Network, seed: int, step: int = 37) -> None:
     """Raise Broken unless positions that all grow by `step` leave every answer."""
     inputs = inputs_for(model.spec, length=LENGTH, seed=seed, targets=2)
     places = torch.arange(LENGTH).expand(2, -1)
-    expected = answer(model(**inputs))
-    agree(answer(model(**inputs, position_ids=places)), expected, "positions from zero")
-    found = answer(model(**inputs, position_ids=places + step))
+    expected = answer(ask(model, **inputs))
+    agree(answer(ask(model, **inputs, position_ids=places)), expected, "positions from zero")
+    found = answer(ask(model, **inputs, position_ids=places + step))
     agree(found, expected, f"positions from {step}", tolerance=1e-4)

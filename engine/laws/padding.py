@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.laws.calls import answer, inputs_for
+from engine.laws.calls import answer, ask, inputs_for
 from engine.laws.compare import agree
 from engine.network.network import Network
 from engine.spec import Spec, axes
@@ -41,6 +41,14 @@ def padded_call(
             (states, company["encoder_hidden_states"].repeat(1, 2, 1)[:1])
         )
         call["encoder_attention_mask"] = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+    if "source_ids" in row:
+        source, filler = company["source_ids"].repeat(1, 2), spec.tokens.padding or 0
+        source[0, :3], source[0, 3:] = row["source_ids"][0], filler
+        call["source_ids"] = source
+        call["encoder_attention_mask"] = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+    if "source_langs" in row:
+        call["source_langs"] = company["source_langs"].repeat(1, 2)
+        call["source_langs"][0, :3] = row["source_langs"][0]
     if "perm_mask" in row:
         call["perm_mask"] = company["perm_mask"].clone()
         call["perm_mask"][0, left:stop, left:stop] = row["perm_mask"][0]
@@ -62,7 +70,7 @@ def alone(spec: Spec, row: dict[str, Any]) -> dict[str, Any]:
 
 def answers(model: Network, call: dict[str, Any], left: int, whole: bool) -> Tensor:
     """The answers at the real tokens of the first row, or at its predictions."""
-    result = answer(model(**call))[0]
+    result = answer(ask(model, **call))[0]
     return result if "target_mapping" in call or whole else result[left : left + LENGTH]
 
 
@@ -93,5 +101,5 @@ def starts_with_zeros(spec: Spec) -> bool:
 def check_company(model: Network, seed: int) -> None:
     """Raise Broken unless one row answers as that row in a batch of four."""
     inputs = inputs_for(model.spec, batch=4, length=LENGTH, seed=seed, targets=2)
-    single = answer(model(**alone(model.spec, inputs)))[0]
-    agree(single, answer(model(**inputs))[0], "the first row")
+    single = answer(ask(model, **alone(model.spec, inputs)))[0]
+    agree(single, answer(ask(model, **inputs))[0], "the first row")

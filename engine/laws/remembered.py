@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.laws.calls import answer, inputs_for
+from engine.laws.calls import answer, ask, inputs_for
 from engine.laws.compare import agree
 from engine.network.network import Network
 from engine.spec import Spec, axes
@@ -65,7 +65,7 @@ def in_chunks(
     """
     parts, start = [], 0
     for stop in cuts:
-        result = model(**cut(inputs, start, stop), memory=memory, use_memory=True)
+        result = ask(model, **cut(inputs, start, stop), memory=memory, use_memory=True)
         memory, start = result.memory, stop
         parts.append(answer(result))
     return torch.cat(parts, dim=1)
@@ -85,7 +85,7 @@ def check_chunks(
     if padded:
         inputs["attention_mask"] = torch.ones(2, LENGTH, dtype=torch.long)
         inputs["attention_mask"][0, :2] = 0
-    whole = answer(model(**inputs))
+    whole = answer(ask(model, **inputs))
     agree(in_chunks(model, inputs, cuts), whole, f"chunks that end at {cuts}")
     with torch.no_grad():  # memory grows in place
         agree(in_chunks(model, inputs, cuts), whole, f"chunks that end at {cuts}, outside autograd")
@@ -105,8 +105,11 @@ def check_reordering(model: Network, seed: int) -> None:
     first = inputs_for(spec, batch=3, length=4, seed=seed, permuted=False, padded=padded)
     chosen = {name: value[rows] for name, value in first.items()}
     second = inputs_for(spec, batch=4, length=2, seed=seed + 1, permuted=False, optional=False)
-    if spec.attention.cross:
-        second["encoder_hidden_states"] = chosen["encoder_hidden_states"]
-    recomputed = model(**second, memory=model(**chosen, use_memory=True).memory)
-    reordered = model(**second, memory=model(**first, use_memory=True).memory.select(rows))
+    for name in ("encoder_hidden_states", "source_ids", "source_langs"):
+        if name in chosen:
+            second[name] = chosen[name]
+    recomputed = ask(model, **second, memory=ask(model, **chosen, use_memory=True).memory)
+    reordered = ask(
+        model, **second, memory=ask(model, **first, use_memory=True).memory.select(rows)
+    )
     agree(answer(reordered), answer(recomputed), "answers after reordering")

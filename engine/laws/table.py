@@ -53,6 +53,9 @@ def one_stream(spec: Spec) -> str | None:
 
 def padding_counts(spec: Spec) -> str | None:
     """Published fields by which padding changes answers."""
+    encoder = spec.of_encoder()
+    if encoder is not None and (why := padding_counts(encoder)) is not None:
+        return f"{why} of the encoder"
     if "padding" not in spec.attention.mask:
         return "attention.mask has no rule padding"
     if spec.attention.infer_padding != "none":
@@ -137,6 +140,8 @@ def no_other_format(spec: Spec) -> str | None:
 
 def no_rows_apart(spec: Spec) -> str | None:
     """Rows cannot run without each other, or padding counts."""
+    if spec.encoder is not None:
+        return "encoder: its batches have padding of two kinds"
     mirrored = isinstance(spec.position, axes.RelativePosition) and spec.position.reversed_half
     return "position.reversed_half: true" if mirrored else padding_counts(spec)
 

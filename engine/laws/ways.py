@@ -4,7 +4,7 @@ or not.
 
 import torch
 
-from engine.laws.calls import answer, inputs_for
+from engine.laws.calls import answer, ask, inputs_for
 from engine.laws.compare import agree, claim
 from engine.network.network import Network
 from engine.unpadded import run_unpadded
@@ -17,7 +17,7 @@ def check_kept_weights(model: Network, seed: int) -> None:
     spec = model.spec
     padded = "padding" in spec.attention.mask
     inputs = inputs_for(spec, length=6, seed=seed, targets=2, padded=padded)
-    fused, kept = model(**inputs), model(**inputs, output_attentions=True)
+    fused, kept = ask(model, **inputs), ask(model, **inputs, output_attentions=True)
     agree(answer(kept), answer(fused), "answers with attention weights kept")
     claim(len(kept.attentions) == spec.dims.layers, "attention weights of every layer")
     for layer in kept.attentions:
@@ -31,12 +31,12 @@ def check_kept_weights(model: Network, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     shares = torch.rand(spec.dims.layers, spec.dims.heads, dtype=torch.float64, generator=generator)
     masked, plain = (
-        model(**inputs, head_mask=shares, output_attentions=keep) for keep in (True, False)
+        ask(model, **inputs, head_mask=shares, output_attentions=keep) for keep in (True, False)
     )
     agree(answer(plain), answer(masked), "answers with a head mask")
     if spec.memory.kind == "none" and not spec.attention.cross:
         ones = torch.ones(spec.dims.heads, dtype=torch.float64)
-        found = answer(model(**inputs, head_mask=ones))
+        found = answer(ask(model, **inputs, head_mask=ones))
         agree(found, answer(fused), "answers with a head mask of ones")
 
 
@@ -45,5 +45,5 @@ def check_unpadded(model: Network, seed: int) -> None:
     inputs = inputs_for(model.spec, batch=4, length=6, seed=seed, optional=False, permuted=False)
     inputs["attention_mask"] = (torch.arange(6) < torch.tensor([[6], [4], [3], [6]])).long()
     real = inputs["attention_mask"].bool()
-    found, expected = run_unpadded(model, **inputs), model(**inputs)
+    found, expected = run_unpadded(model, **inputs), ask(model, **inputs)
     agree(answer(found)[real], answer(expected)[real], "answers at real tokens")
