@@ -56,12 +56,12 @@ def generate(  # noqa: PLR0913
     output: Output = None,
     compute: Compute = "auto",
 ) -> None:
-    """Continue each prompt, greedily unless told otherwise.
+    """Continue each prompt, greedily unless told otherwise; a network with an encoder answers it.
 
     The processes of a launcher such as torchrun share the prompts out.
     """
     from engine.cli.texts.batches import batches, make_batch, open_both, shared_lines
-    from engine.cli.texts.generate import finished_lines, show_steps
+    from engine.cli.texts.generate import finished_lines, open_end, show_steps
     from engine.cli.texts.output import write_lines
     from engine.cli.texts.team import open_team
 
@@ -81,14 +81,14 @@ def generate(  # noqa: PLR0913
         texts = team.together(lambda: shared_lines(prompt, file, team.alone))
         network, tokenizer = team.together(lambda: open_both(model, team.processes.device))
         if stream:
-            for batch in batches(network, tokenizer, texts, lang, 1, open_end=True):
+            for batch in batches(network, tokenizer, texts, lang, 1, open_end=open_end(network)):
                 show_steps(network, tokenizer, batch, settings)
             return
         if sample and seed is None:
             settings["seed"] = team.common_seed()
 
         def work(first: int, chosen: list[str]) -> list[str]:
-            batch = make_batch(network, tokenizer, chosen, lang, open_end=True)
+            batch = make_batch(network, tokenizer, chosen, lang, open_end=open_end(network))
             here = {**settings, "texts_before": first * num_return_sequences}
             return finished_lines(
                 network, tokenizer, batch, here, as_json=as_json, in_file=output is not None

@@ -51,6 +51,7 @@ def score(  # noqa: PLR0913
         team.together(lambda: _check_method(method))
         texts = team.together(lambda: shared_lines(text, file, team.alone))
         network, tokenizer = team.together(lambda: open_both(model, team.processes.device))
+        team.together(lambda: _check_encoder(network))
         both_ways = "causal" not in network.spec.attention.mask and not network.spec.two_streams
         if both_ways:
             settings["mask_token_id"] = team.together(lambda: hidden_token(network, tokenizer))
@@ -75,6 +76,14 @@ def score(  # noqa: PLR0913
             )
 
         write_lines(team, texts, batch_size, work, file=file, output=output)
+
+
+def _check_encoder(network: Any) -> None:
+    if network.spec.encoder is not None:
+        raise InputError(
+            f"'{network.spec.name}' scores texts behind sources, which lines of text do not say: "
+            "call model.score(sources, labels=texts)"
+        )
 
 
 def _check_method(method: str | None) -> None:

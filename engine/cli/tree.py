@@ -126,6 +126,16 @@ def axis_facts(spec: Spec) -> Iterator[tuple[str, str]]:
     )
     if spec.layers is not None:
         yield "layers", ", ".join(spec.layers.pattern)
+    if (encoder := spec.of_encoder()) is not None:
+        inner, shared = (
+            encoder.dims,
+            "shared" if spec.encoder and spec.encoder.shared_tokens else "own",
+        )
+        yield (
+            "encoder",
+            f"{inner.layers} layers, model {inner.model}, {inner.heads} heads of {inner.head}, inner {inner.inner}, "
+            f"{shared} tokens, position {_section(encoder.position)}",
+        )
     yield "position", _section(spec.position)
     yield "scores", " + ".join(spec.score_terms)
     yield "mask", " and ".join(attention.rules) or "none"

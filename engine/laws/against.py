@@ -67,7 +67,7 @@ def compare(model: Model, theirs: Any, seed: int = 0, right: int = 0) -> Iterato
     if right:
         ids[-1, -right:] = model.spec.embeddings.tables.tokens.padding or 0
         mask[-1, -right:] = 0
-    call = {"input_ids": ids, "attention_mask": mask, "output_hidden_states": True}
+    call: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "output_hidden_states": True}
     if model.spec.encoder is not None:
         call["decoder_input_ids"] = real_tokens(model.spec, 2, LENGTH - 1, generator)
     ours, other = model(**call), theirs(**call)

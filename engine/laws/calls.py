@@ -15,7 +15,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 # Of a network with an encoder a law speaks as of a decoder, with ids of a source in the place of
 # states: what forward calls its arguments.
-SOURCE_NAMES = {"source_ids": "input_ids", "source_langs": "langs"}
+SOURCE_NAMES = {
+    "source_ids": "input_ids",
+    "source_token_type_ids": "token_type_ids",
+    "source_langs": "langs",
+}
 TEXT_NAMES = {
     name: f"decoder_{name}"
     for name in (
@@ -24,7 +28,7 @@ TEXT_NAMES = {
 }  # fmt: skip
 
 
-def ask(model: nn.Module, **inputs: Any) -> Output:
+def ask(model: Any, **inputs: Any) -> Any:
     """One call with these arguments; a memory holds its source."""
     if model.spec.encoder is not None:
         given = dict(inputs)
@@ -35,8 +39,7 @@ def ask(model: nn.Module, **inputs: Any) -> Output:
         inputs = {TEXT_NAMES.get(name, name): value for name, value in given.items()}
         inputs |= {SOURCE_NAMES[name]: value for name, value in source.items()}
         inputs["attention_mask"] = mask
-    output: Output = model(**inputs)
-    return output
+    return model(**inputs)
 
 
 def inputs_for(  # noqa: PLR0913
@@ -78,9 +81,7 @@ def inputs_for(  # noqa: PLR0913
     encoder = spec.of_encoder()
     if encoder is not None:
         inner = inputs_for(encoder, batch=batch, length=3, seed=seed + 1, optional=optional)
-        given["source_ids"] = inner["input_ids"]
-        if "langs" in inner:
-            given["source_langs"] = inner["langs"]
+        given |= {name: inner[own] for name, own in SOURCE_NAMES.items() if own in inner}
     elif spec.attention.cross:
         given["encoder_hidden_states"] = torch.randn(
             batch, 3, spec.dims.model, generator=generator

@@ -46,9 +46,10 @@ def padded_call(
         source[0, :3], source[0, 3:] = row["source_ids"][0], filler
         call["source_ids"] = source
         call["encoder_attention_mask"] = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
-    if "source_langs" in row:
-        call["source_langs"] = company["source_langs"].repeat(1, 2)
-        call["source_langs"][0, :3] = row["source_langs"][0]
+    for name in ("source_token_type_ids", "source_langs"):
+        if name in row:
+            call[name] = company[name].repeat(1, 2)
+            call[name][0, :3] = row[name][0]
     if "perm_mask" in row:
         call["perm_mask"] = company["perm_mask"].clone()
         call["perm_mask"][0, left:stop, left:stop] = row["perm_mask"][0]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.laws.calls import answer, ask, inputs_for
+from engine.laws.calls import SOURCE_NAMES, answer, ask, inputs_for
 from engine.laws.compare import agree
 from engine.network.network import Network
 from engine.spec import Spec, axes
@@ -105,9 +105,11 @@ def check_reordering(model: Network, seed: int) -> None:
     first = inputs_for(spec, batch=3, length=4, seed=seed, permuted=False, padded=padded)
     chosen = {name: value[rows] for name, value in first.items()}
     second = inputs_for(spec, batch=4, length=2, seed=seed + 1, permuted=False, optional=False)
-    for name in ("encoder_hidden_states", "source_ids", "source_langs"):
-        if name in chosen:
-            second[name] = chosen[name]
+    second |= {
+        name: value
+        for name, value in chosen.items()
+        if name in ("encoder_hidden_states", *SOURCE_NAMES)
+    }
     recomputed = ask(model, **second, memory=ask(model, **chosen, use_memory=True).memory)
     reordered = ask(
         model, **second, memory=ask(model, **first, use_memory=True).memory.select(rows)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers as t
 
-from engine import load_model, save_model
+from engine import InputError, build_model, load_model, run_unpadded, save_model
 from engine.laws.calls import randomise
 from tests.parity.both import agree, padded, tokens
 from tests.parity.helpers import converted
@@ -79,6 +79,14 @@ ROWS = {
     ),
     "marian": Row("opus-mt", t.MarianConfig, t.MarianModel, t.MarianMTModel, MARIAN_TINY, columns=True),
 }  # fmt: skip
+SMALL = {
+    "dims.layers": 2,
+    "dims.model": 16,
+    "dims.inner": 24,
+    "dims.vocab": 40,
+    "encoder.dims.layers": 1,
+}
+BART_SMALL = {**SMALL, "dims.heads": 2, "encoder.dims": {"layers": 1, "heads": 4, "inner": 20}}
 BOTH = [(name, head) for name, row in ROWS.items() for head in (False, True) if head or row.bare]
 
 
@@ -160,3 +168,44 @@ def test_export_opens_elsewhere_with_the_same_numbers(
     kept = theirs.config.to_dict()
     changed = {key for key, value in back.config.to_dict().items() if value != kept.get(key, value)}
     assert changed <= {"architectures", "dtype", "torch_dtype", "_name_or_path"}
+
+
+def test_what_a_call_of_two_networks_refuses() -> None:
+    model: Any = build_model("t5-small", overrides=SMALL, seed=0).eval()
+    ids, text = tokens(2, 4, 40), tokens(2, 3, 40, seed=1)
+    states = model.encode(ids).states
+    memory = model(ids, decoder_input_ids=text).memory
+    for call, said in (
+        ({"input_ids": ids}, "decoder_input_ids"),
+        ({"decoder_input_ids": text}, "give the source"),
+        ({"input_ids": ids, "encoder_hidden_states": states, "labels": text}, "not both"),
+        ({"input_ids": ids, "memory": memory, "decoder_input_ids": text}, "holds its source"),
+        ({"langs": ids, "encoder_hidden_states": states, "labels": text}, "langs needs"),
+    ):
+        with pytest.raises(InputError, match=said):
+            model(**call)
+    with pytest.raises(InputError, match="padding of two kinds"):
+        run_unpadded(model, input_ids=ids, labels=text)
+    given = model(encoder_hidden_states=states, labels=text)
+    assert torch.equal(given.logits, model(ids, labels=text).logits)
+
+
+def test_scores_are_the_losses_of_labels() -> None:
+    model: Any = build_model("t5-small", overrides=SMALL, seed=0, dtype=torch.float64).eval()
+    ids, text = tokens(2, 4, 40), tokens(2, 3, 40, seed=1)
+    text[1, 2:] = -100
+    scores = model.score(ids, labels=text)
+    torch.testing.assert_close(-scores.log_probs.double(), model(ids, labels=text).losses)
+    assert torch.equal(scores.counted, text != -100)
+
+
+def test_export_and_growth() -> None:
+    model: Any = build_model("bart-base", overrides=BART_SMALL, seed=0).eval()
+    ids, text = tokens(2, 4, 40), tokens(2, 3, 40, seed=1)
+    call = {"decoder_input_ids": text, "use_memory": False}
+    program = torch.export.export(model, (ids,), call).module()
+    torch.testing.assert_close(program(ids, **call).logits, model(ids, **call).logits)
+    before = model(ids, **call).logits
+    model.resize_vocabulary(44)
+    assert model.encoder.embeddings.tokens.tables[0] is model.embeddings.tokens.tables[0]
+    torch.testing.assert_close(model(ids, **call).logits[..., :40], before)

@@ -20,10 +20,16 @@ def _arguments(batch: Batch, tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
+def open_end(model: Model) -> bool:
+    """Whether prompts go on where they end; an encoder reads whole texts."""
+    return model.spec.encoder is None
+
+
 def show_steps(model: Model, tokenizer: Tokenizer, batch: Batch, settings: dict[str, Any]) -> None:
-    written = batch.texts[0]
-    typer.echo(written, nl=False)
-    ids = batch.ids[0].tolist()
+    ids: list[int] = []
+    if open_end(model):
+        typer.echo(batch.texts[0], nl=False)
+        ids = batch.ids[0].tolist()
     before = tokenizer.decode(ids, skip_special_tokens=True)
     for step in model.generate_tokens(**_arguments(batch, tokenizer), **settings):
         ids += step.tokens
@@ -51,8 +57,11 @@ def finished_lines(
     each = settings["num_return_sequences"]
     for index, new in enumerate(result.new_tokens):
         row = index // each
-        kept = batch.ids[row] if batch.mask is None else batch.ids[row][batch.mask[row] > 0]
-        text = tokenizer.decode([*kept.tolist(), *new], skip_special_tokens=True)
+        before: list[int] = []
+        if open_end(model):
+            kept = batch.ids[row] if batch.mask is None else batch.ids[row][batch.mask[row] > 0]
+            before = kept.tolist()
+        text = tokenizer.decode([*before, *new], skip_special_tokens=True)
         if as_json:
             score = {} if result.scores is None else {"score": float(result.scores[index])}
             line = {"prompt": batch.texts[row], "text": text, "new_tokens": new, **score}

@@ -36,6 +36,13 @@ def _head(recipe: Recipe, spec: Spec) -> Iterator[Problem]:
             yield "model.head", f"{one.kind} trains the head {' or '.join(fitting)}, found {head}"
 
 
+def _encoder(recipe: Recipe, spec: Spec) -> Iterator[Problem]:
+    """Sources with texts are rows that no recipe makes yet."""
+    if spec.encoder is not None:
+        text = f"{spec.name} has an encoder, which recipes do not train: call model(…, labels=…)"
+        yield "model", f"{text} in a loop of your own"
+
+
 def _masks(recipe: Recipe, spec: Spec) -> Iterator[Problem]:
     """Which way the network looks."""
     said = f"attention.mask of {spec.name} is {list(spec.attention.mask)}"
@@ -168,6 +175,7 @@ def ids(recipe: Recipe, spec: Spec, vocabulary: int) -> Iterator[Problem]:
 
 RULES = (
     _head,
+    _encoder,
     _masks,
     _mask_tokens,
     _languages,

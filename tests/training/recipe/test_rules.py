@@ -14,6 +14,7 @@ BROKEN = [
     ("pretrain/xglm", {"objective": None}, "recipe", "objective or task"),
     ("pretrain/xglm", {"model": {"spec": None}}, "model", "model.spec or model.load"),
     ("pretrain/xglm", {"model.spec": "tiny/xgml"}, "model.spec", "did you mean 'tiny/xglm'?"),
+    ("pretrain/xglm", {"model.spec": "t5-small"}, "model", "has an encoder"),
     ("pretrain/xglm", {"batch.rows": None}, "batch", "batch.rows or batch.tokens"),
     ("pretrain/xglm", {"batch.split": 64}, "batch.split", "more than batch.rows 32"),
     ("pretrain/xglm", {"length.steps": None}, "length", "length.steps or length.epochs"),
