@@ -85,6 +85,7 @@ class EncoderDecoder(Model):
         }
         self._check_source(source, encoder_hidden_states, memory)
         if labels is not None and self._predicts():
+            labels = read_ids("labels", labels, self.device)
             head_inputs["shift_labels"] = labels
             if decoder_input_ids is None and decoder_inputs_embeds is None:
                 decoder_input_ids = self.texts_before(labels)
@@ -119,6 +120,7 @@ class EncoderDecoder(Model):
             **head_inputs,
         )
         if encoded is not None:
+            _add_aux_loss(result, encoded, head_inputs)
             result.encoder_last_hidden_state = encoded.states
             result.encoder_hidden_states = encoded.hidden_states
             result.encoder_attentions = encoded.attentions
@@ -236,3 +238,16 @@ class EncoderDecoder(Model):
             "encoder_hidden_states": states,
             "encoder_attention_mask": mask,
         }
+
+
+def _add_aux_loss(result: Output, encoded: Output, head_inputs: dict[str, Any]) -> None:
+    """Add what experts of the encoder add to a loss, in the share of this call in its step."""
+    count, labels = head_inputs.get("num_items_in_batch"), head_inputs.get("shift_labels")
+    extra = encoded.aux_loss
+    if extra is None:
+        return
+    if count is not None and labels is not None:  # which the head has checked
+        extra = extra * ((labels != IGNORED).sum() / count)
+    if result.loss is not None:
+        result.loss = result.loss + extra
+    result.aux_loss = extra if result.aux_loss is None else result.aux_loss + extra
