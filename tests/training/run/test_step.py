@@ -12,9 +12,9 @@ import torch
 
 from engine import build_model
 from engine.errors import InputError, TrainingError
-from engine.training.distribute import Processes, open_processes
+from engine.training.distribute import Processes
 from engine.training.optimizers import decays, make_optimizer
-from engine.training.recipe.sections import Devices, Optimizer, Schedule
+from engine.training.recipe.sections import Optimizer, Schedule
 from engine.training.run.ahead import Ahead
 from engine.training.run.curve import MOST, Curve
 from engine.training.run.feed import Feed
@@ -117,11 +117,6 @@ def test_rates_rise_then_fall_to_the_floor(decay):
     assert rates[100] == pytest.approx(ends[decay])
     assert rate_at(Schedule(warm_up=0.1), 4, 100) == pytest.approx(0.5)
     assert rate_at(Schedule(warm_up=0, decay="inverse_sqrt"), 0, 10) == 1.0
-
-
-def test_layers_split_over_processes_are_refused():
-    with pytest.raises(TrainingError, match=r"devices\.tensor is 2"):
-        open_processes(Devices(tensor=2))
 
 
 def test_a_curve_of_many_steps_stays_small():
