@@ -161,14 +161,12 @@ def state_in(content: Any) -> Mapping[str, Tensor] | None:
     """
     if not isinstance(content, Mapping):
         return None
-    if content and all(isinstance(value, Tensor) for value in content.values()):
-        return content
-    for name in STATES:
-        inner = content.get(name)
-        if (
-            isinstance(inner, Mapping)
-            and inner
-            and all(isinstance(value, Tensor) for value in inner.values())
-        ):
-            return inner
+    for state in (content, *(content.get(name) for name in STATES)):
+        if isinstance(state, Mapping) and state and all(map(_is_named_tensor, state.items())):
+            return state
     return None
+
+
+def _is_named_tensor(entry: tuple[Any, Any]) -> bool:
+    name, value = entry
+    return isinstance(name, str) and isinstance(value, Tensor)

@@ -1,6 +1,7 @@
 """Checkpoints that are missing, damaged, foreign, or only a part of what a network needs."""
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -100,6 +101,19 @@ def test_a_pickle_that_would_run_code_runs_nothing(theirs, tmp_path, zipped):
 def test_a_pickle_of_something_else(theirs):
     as_bin(theirs, {"weights": tensors(theirs), "epoch": 3})
     refused(theirs, "holds no tensors by name")
+
+
+@pytest.mark.parametrize("name", [b"x", 3, None, ("a",)])
+def test_tensors_under_what_is_no_name(theirs, name):
+    as_bin(theirs, {**tensors(theirs), name: torch.zeros(1)})
+    refused(theirs, "holds no tensors by name")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pipe_in_the_place_of_a_file(theirs, name):
+    (theirs / name).unlink()
+    os.mkfifo(theirs / name)
+    refused(theirs, name, "it is no plain file")
 
 
 @pytest.fixture

@@ -303,5 +303,8 @@ def _state(folder: Path, patterns: tuple[str, ...]) -> list[tuple[str, int, int,
     for path in {path for pattern in (*patterns, RECORD) for path in folder.glob(pattern)}:
         with contextlib.suppress(FileNotFoundError):
             told = path.stat()
+            if not (stat.S_ISREG(told.st_mode) or stat.S_ISDIR(told.st_mode)):
+                # Such as a pipe, whose reader waits for a writer without end.
+                raise OSError(errno.EINVAL, "it is no plain file", str(path))
             found.append((path.name, told.st_ino, told.st_mtime_ns, told.st_size))
     return sorted(found)
