@@ -81,6 +81,10 @@ _FORWARDS = (
         "xglm-forward", "XGLM-564M forward with logits, 2×384", "xglm-564m", "XGLMForCausalLM",
         batch=2, length=384, arguments={"use_memory": False}, peer_arguments={"use_cache": False}, target=1.15, share=0.8,
     ),
+    Workload(
+        "llama-prefill", "LLaMA-style decoder (8 layers of 512), prompt of 512", "llama-small", "LlamaForCausalLM",
+        arguments={"logits_to_keep": 1}, peer_arguments={"logits_to_keep": 1}, target=1.0,
+    ),
 )  # fmt: skip
 _TRAINING = Workload(
     "xlnet-training", "XLNet-base two-stream training step, 2×384, 64 predictions, dropout 0.1", "xlnet-base",
@@ -123,6 +127,10 @@ _GENERATION = (
     Workload(
         "xglm-generate", "XGLM-564M greedy, 24 tokens after 128, batch 4", "xglm-564m", "XGLMForCausalLM", "generate",
         batch=4, length=128, new_tokens=24, target=1.15,
+    ),
+    Workload(
+        "llama-generate", "LLaMA-style decoder (8 layers of 512) greedy, 32 tokens after 128", "llama-small",
+        "LlamaForCausalLM", "generate", length=128, new_tokens=32, target=1.0,
     ),
 )  # fmt: skip
 _BFLOAT16 = tuple(
