@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import Problem, SpecError
-from tokenization.files.plain_yaml import YamlError, parse_yaml
+from tokenization.files.plain_yaml import YamlError, parse_yaml, place_of
 
 LARGEST = 2**24
 KeyPath = tuple[str, ...]
@@ -58,7 +58,8 @@ def parse(path: Path, origins: Origins, looks: str, failure: type[SpecError]) ->
         place = (str(path), error.line, error.column)
         raise failure([Problem(".".join(error.path), text, *place, noun=noun)]) from None
     except UnicodeDecodeError as error:
-        raise failure([Problem("", f"not valid YAML: {error}", str(path), noun=noun)]) from None
+        place = (str(path), *place_of(error.object[: error.start].decode()))
+        raise failure([Problem("", f"not valid YAML: {error}", *place, noun=noun)]) from None
     if not isinstance(data, dict):
         found = {list: "a list", type(None): "nothing"}.get(type(data), "a single value")
         raise failure([origins.problem((), f"{looks}; this file holds {found}")])

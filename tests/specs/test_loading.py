@@ -234,9 +234,10 @@ def test_what_is_no_mapping_in_plain_yaml(write, text, line, column):
 
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "spec.yaml"
-    path.write_bytes(b"name: \xff\xfe\n")
+    path.write_bytes("# é\nname: ".encode() + b"\xff\xfe\n")
     (problem,) = problems(path)
     assert "not valid YAML" in problem.message
+    assert (problem.line, problem.column) == (2, 7)
 
 
 def test_duplicate_key_is_named(write):

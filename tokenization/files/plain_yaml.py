@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import Reader
 
 _STANDARD = "tag:yaml.org,2002:"
 _TEXT, _LIST, _MAPPING, _MERGE = (f"{_STANDARD}{name}" for name in ("str", "seq", "map", "merge"))
@@ -125,9 +126,16 @@ def parse_yaml(text: str) -> Document:
             raise YamlError(str(error.problem)) from None
         raise YamlError(str(error.problem), *_place(error.problem_mark)) from None
     except (yaml.YAMLError, UnicodeError) as error:
-        raise YamlError(str(error).splitlines()[0]) from None
+        unreadable = Reader.NON_PRINTABLE.search(text)
+        place = () if unreadable is None else place_of(text[: unreadable.start()])
+        raise YamlError(str(error).splitlines()[0], *place) from None
     except RecursionError:
         raise YamlError("aliases nest without end, as one that holds itself does") from None
+
+
+def place_of(before: str) -> tuple[int, int]:
+    """The line and column, from 1, of what follows a text."""
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
 def _compose(text: str) -> Node | None:
