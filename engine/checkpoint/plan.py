@@ -4,7 +4,7 @@ before any is read.
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import torch
@@ -242,7 +242,7 @@ def _theirs(
             found.looked_for.setdefault(name, slot.theirs)
             if not names:
                 continue
-            chosen = found.slots.setdefault(name, Slot(names[0], owners, slot.pattern))
+            chosen = found.slots.setdefault(name, replace(slot, theirs=names[0], ours=owners))
             found.copies.update({copy: chosen.theirs for copy in names if copy != chosen.theirs})
     taken, refused = from_other_head(model, found.slots, layout, spec)
     for name in refused:

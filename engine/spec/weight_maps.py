@@ -70,8 +70,12 @@ PARAMETERS = frozenset(
     ]
 )
 # Axis letters that have a size of their own: see engine.checkpoint.names.axis_sizes.
-LETTERS = frozenset("dhgkfvce")
+LETTERS = frozenset("dhgqkfvce")
 GROUP = re.compile(r"\(([^)]*)\)")
+# The number of a layer in a name of theirs, such as 2*+1.
+STAR = re.compile(r"((?<![^.])\d+)?\*([+-]\d+)?")
+# Of these theirs may have a tensor for each expert, or head.
+ONE_EACH = re.compile(r"\.feed_forward\.experts|\.attention\.(query|key)_norm")
 Path = tuple[str, ...]
 
 
@@ -114,22 +118,26 @@ def _entry_problems(ours: str, theirs: Any, heads: frozenset[str]) -> tuple[str,
     name, pattern = theirs if fused else (theirs, None)
     group = GROUP.search(ours)
     members = group.group(1).split() if group else []
+    sizes = [member.partition(":")[2] for member in members]
     problems = []
     if group and len(members) < 2:
         problems.append(
             f"'{group.group()}' should name the parts that lie in one tensor, such as (key value)"
         )
     for member in members or [""]:
-        problems += _unknown(GROUP.sub(member, ours), heads)
-    several = ".feed_forward.experts" in ours and name.count("*") == ours.count("*") + 1
-    if ours.count("*") != name.count("*") and not several:
+        problems += _unknown(GROUP.sub(member.partition(":")[0], ours), heads)
+    if any(sizes):
+        problems += _size_problems(members)
+    stars = len(STAR.findall(name))
+    wanted = {ours.count("*"), ours.count("*") + bool(ONE_EACH.search(ours))}
+    if stars not in wanted:
         problems.append(
-            f"each * of ours stands for one of theirs: {ours.count('*')} here, {name.count('*')} in '{name}'"
+            f"each * of ours stands for one of theirs: {ours.count('*')} here, {stars} in '{name}'"
         )
     if members and pattern is None:
         problems.append("several of ours in one tensor need a pattern, in which c counts them")
     if pattern is not None:
-        problems += _pattern_problems(pattern, bool(members))
+        problems += _pattern_problems(pattern, bool(members) and not any(sizes))
     return tuple(problems)
 
 
@@ -164,8 +172,26 @@ def _modules() -> frozenset[str]:
     )
 
 
+def _size_problems(members: list[str]) -> list[str]:
+    """Parts of unequal sizes, of which each is a letter or a number."""
+    known = ", ".join(sorted(LETTERS - {"c"}))
+    return [
+        f"'{member}' should say how many steps of c are its own: {known} or a number, as in query:h"
+        for member in members
+        if not ((size := member.partition(":")[2]).isdecimal() or size in LETTERS - {"c"})
+    ]
+
+
+def with_numbers(pattern: str) -> tuple[str, dict[str, int]]:
+    """A pattern whose numbers are letters of their own, and the sizes of these."""
+    numbers = {int(text) for text in re.findall(r"\b\d+\b", pattern)} - {0, 1}
+    letters = re.sub(r"\b(?:[2-9]|\d{2,})\b", r"n\g<0>", pattern)
+    return letters, {f"n{number}": number for number in numbers}
+
+
 def _pattern_problems(pattern: str, fused: bool) -> list[str]:
-    sides = pattern.split("->")
+    lettered, numbers = with_numbers(pattern)
+    sides = lettered.split("->")
     if len(sides) != 2:
         return [f"the pattern '{pattern}' should be 'their axes -> our axes'"]
     try:
@@ -178,7 +204,7 @@ def _pattern_problems(pattern: str, fused: bool) -> list[str]:
     problems = []
     for side in (theirs, ours):
         for axes in side.composition:
-            unknown = [axis for axis in axes if str(axis) not in LETTERS]
+            unknown = [axis for axis in axes if str(axis) not in LETTERS | numbers.keys()]
             if len(axes) > 1 and len(unknown) > 1:
                 letters = ", ".join(sorted(LETTERS))
                 problems.append(

@@ -2,12 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import CheckpointError, Spec, load_spec
-from engine.checkpoint.config import left_over, read_config, write_config
+from engine.checkpoint.config import kept_words, left_over, read_config, write_config
 from engine.checkpoint.config.places import differences
 from engine.spec.load import families, read
 
@@ -135,3 +136,45 @@ def test_a_default_is_silent_where_another_name_of_the_field_speaks() -> None:
         assert layout is not None
         reading = read_config(rope, layout, read(name))
         assert (reading.data["position"]["base"], reading.remarks) == (50.0, ())
+
+
+COUNTED = """
+extends: gpt2
+name: counted
+layers: {pattern: [far, near], kinds: {far: {}, near: {attention.window: 4}}}
+checkpoint:
+  huggingface:
+    config:
+      n_inner: null
+      expansion: {path: dims.inner, factor: dims.model}
+      multi_query: {path: dims.kv_heads, values: {true: 1, false: null}, only: true}
+      attention_types: {path: layers.pattern, entries: {global: far, local: near}, runs: true}
+"""
+
+
+def test_numbers_that_count_by_others_and_lists_that_say_how_often(tmp_path: Path) -> None:
+    path = tmp_path / "counted.yaml"
+    path.write_text(COUNTED, encoding="utf-8")
+    types = [[["global", "local"], 1], [["local"], 2]]
+    config = {"n_embd": 48, "n_layer": 4, "n_head": 4, "expansion": 3, "multi_query": False,
+              "attention_types": types}  # fmt: skip
+    spec = spec_of(str(path), config)
+    assert (spec.dims.inner, spec.dims.kv_heads) == (144, 4)
+    assert spec.layers is not None
+    assert spec.layers.expanded(4) == ("far", "near", "near", "near")
+    back = written(spec)
+    assert back["attention_types"] == [[["global", "local", "local", "local"], 1]]
+    kept = {name: config[name] for name in ("expansion", "multi_query", "n_embd")}
+    assert {name: back[name] for name in kept} == kept
+    assert spec_of(str(path), {**config, "multi_query": True}).dims.kv_heads == 1
+    layout = spec.checkpoint.huggingface
+    assert layout is not None
+    # The words of a file stay where they say the same.
+    assert kept_words(config, {}, spec.to_dict(), layout, ())["attention_types"] == types
+    for wrong, told in (
+        ([["global", 2]], "holds"),
+        (2, "should be a list"),
+        ([[["far"], 9**9]], "holds"),
+    ):
+        with pytest.raises(CheckpointError, match=f"attention_types {told}"):
+            spec_of(str(path), {**config, "attention_types": wrong})

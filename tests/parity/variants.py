@@ -486,6 +486,10 @@ BLOOM_TINY = {
     "n_head": 4,
     "hidden_dropout": 0.0,
 }
+FALCON_TINY = {
+    **{name: size for name, size in NAMES.items() if name != "intermediate_size"},
+    "num_attention_heads": 4,
+}
 PHI3_TINY = {**NAMES, "num_attention_heads": 4, "pad_token_id": 0, "eos_token_id": 2}
 LONG = {
     "max_position_embeddings": 40,
@@ -612,6 +616,29 @@ VARIANTS: dict[str, Variant] = {
         GPT_NEOX, t.GPTNeoXConfig, None, t.GPTNeoXForCausalLM, "given", False, {**NAMES, "use_parallel_residual": False}
     ),
     "gpt-j": Variant(GPT_J, t.GPTJConfig, t.GPTJModel, t.GPTJForCausalLM, "given", False, {**SHORT, **DRY, "rotary_dim": 8}),
+    "falcon": Variant("falcon-7b", t.FalconConfig, t.FalconModel, t.FalconForCausalLM, "given", False, {**FALCON_TINY, **FEW_IDS}),
+    "falcon, old": Variant(
+        "falcon-7b", t.FalconConfig, None, t.FalconForCausalLM, "given", False,
+        {**FALCON_TINY, **FEW_IDS, "multi_query": False, "bias": True, "ffn_hidden_size": 40, "parallel_attn": False},
+    ),
+    "falcon, new": Variant(
+        "falcon-40b", t.FalconConfig, None, t.FalconForCausalLM, "given", False,
+        {**FALCON_TINY, **FEW_IDS, "new_decoder_architecture": True, "num_kv_heads": 2},
+    ),
+    "starcoder": Variant(
+        "starcoder-15b", t.GPTBigCodeConfig, t.GPTBigCodeModel, t.GPTBigCodeForCausalLM, "given", False,
+        {**SHORT, **DRY, "n_positions": 40},
+    ),
+    "codegen": Variant(
+        "codegen-350m", t.CodeGenConfig, t.CodeGenModel, t.CodeGenForCausalLM, "given", False,
+        {**SHORT, **DRY, "n_embd": 16, "n_head": 4, "rotary_dim": 4},
+    ),
+    "gpt-neo": Variant(
+        "gpt-neo-125m", t.GPTNeoConfig, t.GPTNeoModel, t.GPTNeoForCausalLM, "given", False,
+        {"vocab_size": VOCAB, "hidden_size": WIDTH, "num_layers": 3, "num_heads": HEADS, "max_position_embeddings": 40,
+         "attention_types": [[["local"], 1], [["global", "local"], 1]], "window_size": 3, "resid_dropout": 0.0,
+         "embed_dropout": 0.0, **FEW_IDS},
+    ),
     "granite": Variant(
         "granite-3-2b", t.GraniteConfig, t.GraniteModel, t.GraniteForCausalLM, "given", False,
         {**LLAMA_TINY, **FEW_IDS, "embedding_multiplier": 3, "logits_scaling": 7.0, "residual_multiplier": 0.4,

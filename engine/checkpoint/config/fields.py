@@ -2,10 +2,11 @@
 in the spec.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from engine.checkpoint.config.everywhere import EVERYWHERE
+from engine.checkpoint.config.lists import in_turn, is_list, marked, our_list, their_list
 from engine.checkpoint.config.places import MISSING, flattened, sections_of, value_at
 from engine.errors import CheckpointError
 from engine.spec.axes import ConfigField, Layout
@@ -15,14 +16,19 @@ NETWORK_PADDING = "embeddings.tables.tokens.padding"
 
 def in_order(layout: Layout) -> Iterator[tuple[str, ConfigField]]:
     """The fields of a layout: those that choose a section before those of its parts, conditional
-    ones last.
+    ones and those that count by another last.
     """
     fields = []
     for name, entry in layout.config.items():
         if not isinstance(entry, ConfigField):
             entry = ConfigField(path=entry)
         fields.append((name, entry))
-    yield from sorted(fields, key=lambda named: (named[1].under is not None, _depth(named[1])))
+    yield from sorted(fields, key=lambda named: (_rests(named[1]), _depth(named[1])))
+
+
+def _rests(entry: ConfigField) -> bool:
+    """Whether other fields have to be read before this one."""
+    return entry.under is not None or isinstance(entry.factor, str)
 
 
 def _depth(entry: ConfigField) -> int:
@@ -71,25 +77,25 @@ def _all_hold(spec: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return True
 
 
-def to_ours(name: str, value: Any, entry: ConfigField, layers: Any) -> Any:
-    """Our value for one of theirs, of a network with so many layers (raises CheckpointError for one
-    that the layout has not).
+def to_ours(name: str, value: Any, entry: ConfigField, spec: Mapping[str, Any]) -> Any:
+    """Our value for one of theirs (raises CheckpointError for one that the layout has not); `spec`
+    is what was read so far.
     """
     if entry.entries:
-        return _our_list(name, value, entry)
+        return our_list(name, value, entry)
     if entry.period is not None and isinstance(value, int):
         if value < 1:
             raise CheckpointError(f"config.json: {name} should be 1 or more, found {value}")
-        return _in_turn(value, entry.period, layers)
+        return in_turn(value, entry.period, value_at(spec, "dims.layers"))
     if entry.numbered is not None or entry.leading is not None:
-        return _marked(name, value, entry, layers)
+        return marked(name, value, entry, value_at(spec, "dims.layers"))
     for theirs, ours in entry.values.items():
         if type(theirs) is type(value) and theirs == value:
             return ours
     if entry.only or _chooses_section(entry):
         raise foreign_value(name, value, entry)
-    if entry.factor != 1.0 and _is_number(value):
-        value = type(value)(value * entry.factor)
+    if _is_number(value):
+        value = _times(value, _factor(entry, spec), entry)
     if entry.offset and isinstance(value, int):
         return value + entry.offset
     if entry.power != 1.0 and _is_number(value):
@@ -97,91 +103,37 @@ def to_ours(name: str, value: Any, entry: ConfigField, layers: Any) -> Any:
     return value
 
 
-def is_list(entry: ConfigField) -> bool:
-    """Whether what a field says is a list with an entry a layer."""
-    marked = entry.numbered is not None or entry.leading is not None
-    return bool(entry.entries) or entry.period is not None or marked
+def _factor(entry: ConfigField, spec: Mapping[str, Any]) -> Any:
+    """What their number is multiplied with."""
+    if isinstance(entry.factor, str):
+        found = value_at(spec, entry.factor)
+        return found if _is_number(found) else 1
+    return entry.factor
 
 
-def for_each(names: Sequence[str], layers: int) -> list[str]:
-    """A list begun anew until it has an entry a layer."""
-    return [names[at % len(names)] for at in range(layers)]
-
-
-def _in_turn(number: int, names: tuple[str, ...], layers: Any) -> list[str]:
-    """The kinds of layers, of which every so many is another one."""
-    often, once, *lowest = names
-    if not lowest:
-        return [often] * (number - 1) + [once]
-    turn = [once] + [often] * (number - 1)
-    return lowest + [turn[at % number] for at in range(1, layers)]
-
-
-def _number_of_turn(value: Any, names: tuple[str, ...], layers: Any) -> Any:
-    """The number of which `_in_turn` makes a list."""
-    every = for_each(value, layers)
-    fitting = (at for at in range(1, layers + 1) if _in_turn(at, names, layers) == every)
-    return next(fitting, MISSING)
-
-
-def _marked(name: str, value: Any, entry: ConfigField, layers: Any) -> list[str]:
-    """The kinds of layers, of which some are told by number, or the lowest by how many they are."""
-    kind, numbers = (list, value) if entry.numbered else (int, [value])
-    right = type(value) is kind and all(type(one) is int and one >= 0 for one in numbers)
-    if not right:
-        wanted = "a list of layers' numbers" if entry.numbered else "how many layers these are"
-        raise CheckpointError(f"config.json: {name} should be {wanted}, found {value!r}")
-    if entry.leading is not None:
-        first, rest = entry.leading
-        return [first if at < value else rest for at in range(layers)]
-    assert entry.numbered is not None
-    rest, named = entry.numbered
-    return [named if at in value else rest for at in range(layers)]
-
-
-def _marks(value: Any, entry: ConfigField, layers: Any) -> Any:
-    """The list or number of which `_marked` makes ours."""
-    every = for_each(value, layers)
-    if entry.leading is not None:
-        first, rest = entry.leading
-        count = every.count(first)
-        return count if every == [first] * count + [rest] * (layers - count) else MISSING
-    assert entry.numbered is not None
-    if not set(every) <= set(entry.numbered):
-        return MISSING
-    return [at for at, name in enumerate(every) if name == entry.numbered[1]]
-
-
-def _our_list(name: str, value: Any, entry: ConfigField) -> list[str]:
-    if not isinstance(value, list):
-        raise CheckpointError(f"config.json: {name} should be a list, found {value!r}")
-    for one in value:
-        if one not in entry.entries:
-            known = ", ".join(repr(theirs) for theirs in entry.entries)
-            raise CheckpointError(f"config.json: {name} holds {one!r}; this family has: {known}")
-    return [entry.entries[one] for one in value]
-
-
-def _their_list(value: Any, entry: ConfigField, layers: Any) -> Any:
-    """Their list for ours, begun anew until it has an entry a layer."""
-    theirs = {ours: given for given, ours in reversed(entry.entries.items())}
-    if not isinstance(value, list | tuple) or any(one not in theirs for one in value):
-        return MISSING
-    return [theirs[name] for name in for_each(value, layers)]
+def _times(number: float, factor: float, entry: ConfigField) -> float:
+    """A number of a field times a factor: as whole as it was, or, where it counts by another
+    number, as whole as what comes out.
+    """
+    if factor == 1.0:
+        return number
+    product = number * factor
+    if not isinstance(entry.factor, str):
+        return type(number)(product)
+    whole = round(product)
+    return whole if abs(product - whole) <= 1e-9 * max(1.0, abs(product)) else product
 
 
 def to_theirs(
-    value: Any, entry: ConfigField, path: str, elsewhere: Container[str], layers: Any = None
+    value: Any, entry: ConfigField, path: str, elsewhere: Container[str], spec: Mapping[str, Any]
 ) -> Any:
-    """Their value for one of ours, MISSING where there is none; `elsewhere` are paths with fields
-    of their own, `layers` is how many layers there are.
+    """Their value for one of the spec's, MISSING where there is none; `elsewhere` are paths with
+    fields of their own.
     """
-    if entry.entries:
-        return _their_list(value, entry, layers)
-    if entry.period is not None:
-        return _number_of_turn(value, entry.period, layers)
-    if entry.numbered is not None or entry.leading is not None:
-        return _marks(value, entry, layers)
+    if is_list(entry):
+        return their_list(value, entry, value_at(spec, "dims.layers"))
+    if None in entry.values.values() and value == as_null(path, spec):
+        value = None
     fitting = [
         (theirs, ours)
         for theirs, ours in entry.values.items()
@@ -194,12 +146,25 @@ def to_theirs(
         return MISSING
     if entry.offset and isinstance(value, int):
         value = value - entry.offset
-    if entry.factor != 1.0 and _is_number(value):
-        return type(value)(value / entry.factor)
+    if _is_number(value):
+        value = _times(value, 1 / _factor(entry, spec), entry)
     if entry.power != 1.0 and _is_number(value):
         found = round(float(value) ** (1 / entry.power), 9)
         return int(found) if found.is_integer() else found
     return value
+
+
+def as_null(path: str, spec: Mapping[str, Any]) -> Any:
+    """What null stands for at a path of the spec: itself, but for sizes that follow from others."""
+    dims = value_at(spec, "dims")
+    match path:
+        case "dims.head":
+            return dims["model"] // dims["heads"]
+        case "dims.kv_heads":
+            return dims["heads"]
+        case "dims.inner":
+            return 4 * dims["model"]
+    return None
 
 
 def _is_number(value: Any) -> bool:

@@ -10,11 +10,11 @@ from engine.checkpoint.config.fields import (
     foreign_value,
     in_order,
     is_idle,
-    is_list,
     paths_of,
     to_ours,
     within_vocabulary,
 )
+from engine.checkpoint.config.lists import is_list
 from engine.checkpoint.config.places import MISSING, flattened, value_at, with_value
 from engine.spec.axes import ConfigField, Layout
 
@@ -75,11 +75,6 @@ class _Reader:
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
     """For every path that was read, the first field on it and our value of it."""
 
-    @property
-    def layers(self) -> Any:
-        """How many layers there are, as far as was read."""
-        return value_at(self.data, "dims.layers")
-
     def read_field(self, name: str, entry: ConfigField) -> None:
         """Lay one field over the spec, at each of its paths."""
         found = _first_name(self.config, name, entry)
@@ -88,7 +83,7 @@ class _Reader:
         key, given = found
         if is_list(entry) and (given is None or self.read.keys() & set(paths_of(entry))):
             return  # the class makes the list, or another field has said it
-        value = to_ours(key, given, entry, self.layers)
+        value = to_ours(key, given, entry, self.data)
         self.remarks += self._other_names(entry, key, value)
         for path in paths_of(entry):
             if not path and not isinstance(value, Mapping):
@@ -106,7 +101,7 @@ class _Reader:
             silent = given is MISSING or given is None or self._is_default(other, given)
             if other == key or silent:
                 continue
-            if to_ours(other, given, entry, self.layers) != value:
+            if to_ours(other, given, entry, self.data) != value:
                 yield _differ(key, value_at(self.config, key), other, given)
 
     def _is_default(self, name: str, value: Any) -> bool:

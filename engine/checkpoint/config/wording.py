@@ -6,16 +6,16 @@ from typing import Any
 from engine.checkpoint.config.everywhere import OF_THE_FOLDER
 from engine.checkpoint.config.fields import (
     NETWORK_PADDING,
-    for_each,
+    as_null,
     holds,
     in_order,
     is_idle,
-    is_list,
     path_written,
     paths_of,
     to_ours,
     within_vocabulary,
 )
+from engine.checkpoint.config.lists import for_each, is_list
 from engine.checkpoint.config.places import MISSING, flattened, nested, value_at, with_value
 from engine.checkpoint.config.writing import is_still, write_config
 from engine.errors import CheckpointError
@@ -101,7 +101,7 @@ def _says_the_same(name: str, value: Any, entry: ConfigField, spec: Mapping[str,
     """Whether a field with this value would be read as what the spec has."""
     layers = value_at(spec, "dims.layers")
     try:
-        ours = to_ours(name, value, entry, layers)
+        ours = to_ours(name, value, entry, spec)
     except CheckpointError:
         return False
     path = path_written(entry, spec)
@@ -110,6 +110,8 @@ def _says_the_same(name: str, value: Any, entry: ConfigField, spec: Mapping[str,
         return path.startswith("heads.options.")
     if is_list(entry):
         return for_each(now, layers) == for_each(ours, layers)
+    if ours is None:
+        ours = as_null(path, spec)
     if path.startswith("tokens.") or path == NETWORK_PADDING:
         ours = within_vocabulary(ours, value_at(spec, "dims.vocab"))
     return holds(now, ours, path)

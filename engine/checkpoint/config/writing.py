@@ -43,7 +43,7 @@ def write_config(spec: Mapping[str, Any], layout: Layout) -> Writing:
         if is_idle(entry, spec) or value is MISSING or _is_read_only(entry):
             continue
         elsewhere = {at for other, one in fields.items() if other != name for at in paths_of(one)}
-        theirs = to_theirs(value, entry, path, elsewhere, value_at(spec, "dims.layers"))
+        theirs = to_theirs(value, entry, path, elsewhere, spec)
         if theirs is not MISSING:
             writing.config[name] = theirs
             defaults = [other for other in entry.also if other in layout.constants]

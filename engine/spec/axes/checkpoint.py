@@ -47,6 +47,9 @@ class ConfigField(Axis):
     entries: dict[Any, str] = {}
     """Where the field is a list with an entry a layer, their entries with ours; our list may be
     shorter and begin anew."""
+    runs: bool = False
+    """Whether that list says how often: a list of pairs, each of entries and how often they come
+    (GPT-Neo's attention_types)."""
     period: tuple[str, str] | tuple[str, str, str] | None = None
     """Where the field is a number n: our list has the first of these n - 1 times and the second
     once, which is read and not written. With a third every n-th layer is counted from the lowest
@@ -57,8 +60,9 @@ class ConfigField(Axis):
     leading: tuple[str, str] | None = None
     """Where the field is a number n: our list has the first of these for the lowest n layers, the
     second for others."""
-    factor: float = 1.0
-    """Multiplied with their number to make ours, of which a whole number keeps the whole part."""
+    factor: float | DottedPath = 1.0
+    """Multiplied with their number to make ours: a number, of which a whole number of theirs keeps
+    the whole part, or the path of one, such as dims.model."""
     offset: int = 0
     """Added to their number, behind `factor`, to make ours."""
     power: float = 1.0
