@@ -31,7 +31,7 @@ MUTATIONS = (
     Mutation("engine/network/masks.py", "distance >= 0)", "distance >= -1)", LAWS + "test_causality_law.py"),
     Mutation("engine/network/masks.py", "return self.padding[:, None, tile.columns]", "return None", LAWS + "test_padding_law.py"),
     Mutation("engine/network/masks.py", "rules.append(distance < reach)", "rules.append(distance <= reach)", PARITY + "test_transformer_xl.py"),
-    Mutation("engine/kernels/attention.py", "mixed = mixed * mask.sees", "mixed = mixed * 1", LAWS + "test_padding_law.py"),
+    Mutation("engine/kernels/attention.py", "mixed = mixed * mask.sees", "mixed = mixed * 1", "tests/kernels/test_attention.py"),
     Mutation("engine/network/attention.py", "self.scale, self.softcap = spec.attention_scale", "self.scale, self.softcap = 2 * spec.attention_scale", PARITY + "test_xglm.py"),
     Mutation("engine/kernels/attention.py", "scores = (query * softmax.scale) @", "scores = query @", LAWS + "test_paths_law.py"),
     Mutation("engine/network/attention.py", "shared.scores.pairs.columns - known", "shared.scores.pairs.columns", GENERATION + "test_decoding.py"),
