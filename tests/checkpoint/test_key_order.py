@@ -29,6 +29,8 @@ def narrow(name):
             changes["embeddings.tables.tokens.padding"] = 3
         said = (spec.to_dict().get("encoder") or {}).get("dims", {})
         changes |= {f"encoder.dims.{key}": value for key, value in ENCODER.items() if key in said}
+        if getattr(spec.position, "width", None) is not None:
+            changes["position.width"] = 8
         if spec.layers is not None:
             changes["dims.layers"] = len(spec.layers.pattern)
     return load_spec(name, changes).to_dict()

@@ -28,7 +28,10 @@ def in_order(layout: Layout) -> Iterator[tuple[str, ConfigField]]:
 
 def _rests(entry: ConfigField) -> bool:
     """Whether other fields have to be read before this one."""
-    return entry.under is not None or isinstance(entry.factor, str)
+    counts_layers = (
+        entry.period is not None or entry.numbered is not None or entry.leading is not None
+    )
+    return counts_layers or entry.under is not None or isinstance(entry.factor, str)
 
 
 def _depth(entry: ConfigField) -> int:
