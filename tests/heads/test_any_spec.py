@@ -84,7 +84,9 @@ def labelled(
         start = ids(LENGTH - 1, BATCH)
         given = {**given, "start_positions": start, "end_positions": start + 1}
         if head == "beam_question_answering":
-            given |= {"is_impossible": torch.tensor([1, 0]), "cls_index": ids(LENGTH, BATCH)}
+            given["is_impossible"] = torch.tensor([1, 0])
+            if model.head.pooling.options.kind == "cls_index":  # else it finds the token itself
+                given["cls_index"] = ids(LENGTH, BATCH)
         return given
     return {**given, "labels": ids(spec.dims.vocab, BATCH, LENGTH)}
 
