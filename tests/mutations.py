@@ -46,7 +46,7 @@ MUTATIONS = (
     Mutation("engine/network/output_layer.py", "self.weight = tokens.tables[0]", "pass", LAWS + "test_tie_law.py"),
     Mutation("engine/kernels/dropout.py", "_LEVELS / (_LEVELS - dropped)", "1.0", "tests/kernels/test_dropout.py"),
     Mutation("engine/kernels/linear.py", "for_bias = rows.sum(0)", "for_bias = rows[0]", "tests/kernels/"),
-    Mutation("engine/kernels/linear.py", "for_states = gradient @ weight if plain", "for_states = gradient @ weight * 2 if plain", "tests/kernels/"),
+    Mutation("engine/kernels/linear.py", "for_states = gradient @ weight if own", "for_states = gradient @ weight * 2 if own", "tests/kernels/"),
     Mutation("engine/kernels/losses.py", "index_put((chosen,), found)", "index_put((chosen,), found * 0.5)", "tests/heads/"),
     Mutation("engine/generation/decoding/sampling.py", "[:, :-1], (1, 0), value=False)", "[:, :-1], (1, 0), value=True)", GENERATION + "test_choosing.py"),
     Mutation("engine/generation/decoding/beams.py", "** self.options.length_penalty", "** 1.0", GENERATION + "test_published.py"),

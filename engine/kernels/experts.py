@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from engine.kernels.watched import transformed
+from engine.kernels import watched
 
 
 class Choice(NamedTuple):
@@ -33,7 +33,7 @@ def mix_experts(states: Tensor, choice: Choice, run: Run, run_all: RunAll, count
     Which expert has how many rows is read off the choice, which compilers, exporters and transforms
     cannot follow: for these every expert runs over all rows.
     """
-    if transformed() or states.is_meta or type(states) not in (Tensor, nn.Parameter):
+    if watched.transformed() or states.is_meta or not watched.plain(states):
         return plain(states, choice, run_all, count)
     return grouped(states, choice, run, count)
 

@@ -14,9 +14,7 @@ from engine.errors import InputError
 from engine.kernels.int8 import Int8Weight, int8_product
 from engine.kernels.reordered import forget, reordered
 from engine.kernels.tuning import instruction_set, tuning
-from engine.kernels.watched import transformed, watched
-
-_PLAIN = (Tensor, nn.Parameter)
+from engine.kernels.watched import learns, plain, transformed, watched
 
 
 class _Undrawn(nn.Linear):
@@ -47,7 +45,7 @@ def linear_gelu(layer: nn.Module, states: Tensor) -> Tensor:
     """The exact GELU of `layer(states)`, in one kernel where the processor has a fast one."""
     if not watched() and tuning().fused_gelu and is_plain(layer):
         weight, bias = layer.weight, layer.bias
-        if not _learns(states, weight, bias) and _suits_onednn(states, weight):  # type: ignore[arg-type]
+        if not learns(states, weight, bias) and _suits_onednn(states, weight):  # type: ignore[arg-type]
             return _onednn_product(states, weight, bias, gelu=True)  # type: ignore[arg-type]
     return functional.gelu(linear(layer, states))
 
@@ -90,12 +88,12 @@ def product(states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     """x Wᵀ + b (... o) for states (... f), weight (o f), bias (o)."""
     if isinstance(weight, Int8Weight):
         return int8_product(states, weight, bias)
-    learns = _learns(states, weight, bias)
-    if learns and weight.requires_grad and not torch.compiler.is_compiling():
+    learning = learns(states, weight, bias)
+    if learning and weight.requires_grad and not torch.compiler.is_compiling():
         forget([weight])  # it is about to change, and fused optimizers leave no trace of it
     if not _suits_onednn(states, weight):
         return functional.linear(states, weight, bias)
-    if learns:
+    if learning:
         return _Product.apply(states, weight, bias)
     return _onednn_product(states, weight, bias)
 
@@ -119,7 +117,7 @@ def check_reorderable(weight: Tensor) -> None:
         raise InputError(
             "8-bit weights have no blocks to prepack: load the model without weights='int8'"
         )
-    if type(weight) not in _PLAIN or type(weight.data) is not Tensor:
+    if not plain(weight) or type(weight.data) is not Tensor:
         raise InputError(
             f"a {type(weight.data).__name__} of another library has no blocks to prepack"
         )
@@ -198,7 +196,7 @@ def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN's operator pays and may be called: eager, plain tensors, in a precision that
     it has.
     """
-    if type(weight) not in _PLAIN or type(states) not in _PLAIN or watched():
+    if not plain(weight, states) or watched():
         return False
     now = tuning()
     if not now.onednn or not (states.is_cpu and states.dtype == weight.dtype):
@@ -213,12 +211,6 @@ def _suits_onednn(states: Tensor, weight: Tensor) -> bool:
         if most and states.numel() > most * weight.shape[1]:
             return False
     return "plain" in onednn_forms(states.dtype) and not torch.is_autocast_enabled("cpu")
-
-
-def _learns(*tensors: Tensor | None) -> bool:
-    if not torch.is_grad_enabled():
-        return False
-    return any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def _onednn_product(
@@ -260,9 +252,9 @@ class _Product(torch.autograd.Function):
         (gradient,) = gradients
         states, weight = ctx.saved_tensors
         for_states = for_weight = for_bias = None
-        plain = torch.is_grad_enabled() or watched()  # gradients of gradients, or batches of them
+        own = torch.is_grad_enabled() or watched()  # gradients of gradients, or batches of them
         if ctx.needs_input_grad[0]:
-            for_states = gradient @ weight if plain else _onednn_product(gradient, weight.t(), None)
+            for_states = gradient @ weight if own else _onednn_product(gradient, weight.t(), None)
         rows = gradient.reshape(-1, gradient.shape[-1])
         if ctx.needs_input_grad[1]:
             entered = states.reshape(-1, states.shape[-1])
@@ -273,7 +265,7 @@ class _Product(torch.autograd.Function):
                 and 0 < weight.shape[0] < weight.shape[1]
                 and len(rows) > 0
             )
-            if plain or not narrow:
+            if own or not narrow:
                 for_weight = rows.t() @ entered
             else:
                 for_weight = _onednn_product(rows.t(), entered.t(), None)

@@ -1,12 +1,10 @@
 """Norms made of few operators where no gradient is asked for."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from engine.kernels.watched import watched
-
-_PLAIN = (Tensor, nn.Parameter)
+from engine.kernels.watched import learns, plain, watched
 
 
 def rms_norm(states: Tensor, weight: Tensor | None, eps: float) -> Tensor:
@@ -26,7 +24,6 @@ def _may_be_lean(states: Tensor, weight: Tensor | None) -> bool:
     if not states.is_cpu or states.dtype not in (torch.float32, torch.float64):
         return False
     given = (states,) if weight is None else (states, weight)
-    if any(type(one) not in _PLAIN or one.dtype != states.dtype for one in given):
+    if not plain(*given) or any(one.dtype != states.dtype for one in given):
         return False
-    learns = torch.is_grad_enabled() and any(one.requires_grad for one in given)
-    return not (learns or watched())
+    return not (learns(*given) or watched())

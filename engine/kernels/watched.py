@@ -1,9 +1,24 @@
-"""Who watches or transforms the operators of a call, so that a kernel must be made of PyTorch's
-own.
+"""Who watches or transforms the operators of a call, or learns from it, so that a kernel must be
+made of PyTorch's own.
 """
 
 import torch
+from torch import Tensor, nn
 from torch.autograd import forward_ad
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def plain(*tensors: Tensor) -> bool:
+    """Whether all are tensors of torch itself: no other library stands behind them."""
+    return all(type(tensor) in _PLAIN for tensor in tensors)
+
+
+def learns(*tensors: Tensor | None) -> bool:
+    """Whether gradients of what is made of these are asked for."""
+    if not torch.is_grad_enabled():
+        return False
+    return any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def transformed() -> bool:

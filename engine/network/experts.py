@@ -4,7 +4,7 @@ b batch, i tokens, n rows, e experts, a experts of a row, d model width, f featu
 linear map, o features that leave it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -155,7 +155,7 @@ class Experts(nn.Module):
         return Choice(experts, (weights * axis.scale).to(dtype))
 
 
-def load_balancing_loss(loads: Iterable[Load]) -> Tensor | None:
+def load_balancing_loss(loads: Sequence[Load]) -> Tensor:
     """The loss of Fedus et al. (2022, 2.2), times its coefficient, over all blocks together: as
     many as there are experts times Σ share of rows · mean score. Blocks of other experts are a sum
     of their own.
@@ -169,7 +169,7 @@ def load_balancing_loss(loads: Iterable[Load]) -> Tensor | None:
         share = torch.stack([load.share for load in some]).sum(0) / rows
         score = torch.stack([load.score for load in some]).sum(0) / rows
         losses.append(coefficient * count * (share * score).sum())
-    return torch.stack(losses).sum() if losses else None
+    return torch.stack(losses).sum()
 
 
 def active_parameters(model: nn.Module) -> int:

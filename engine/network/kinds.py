@@ -6,7 +6,6 @@ encoder, d model width.
 """
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +26,6 @@ from engine.network.positions import (
 from engine.network.positions.position import MixedPosition
 from engine.network.positions.scores import Distances, score_inputs
 from engine.spec import Spec
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,10 @@ def position_of(spec: Spec, kinds: tuple[BlockKind, ...]) -> Position:
     return MixedPosition(spec, build_position(spec), [kind.position for kind in kinds])
 
 
-def by_layer(kinds: tuple[BlockKind, ...], values: tuple[T, ...]) -> list[T]:
-    """The value of each layer, from one a kind."""
-    of_layers = {
-        index: value for kind, value in zip(kinds, values, strict=True) for index in kind.layers
-    }
-    return [of_layers[index] for index in sorted(of_layers)]
+def kind_numbers(kinds: tuple[BlockKind, ...]) -> tuple[int, ...]:
+    """Which of the kinds each layer has."""
+    of_layers = {index: number for number, kind in enumerate(kinds) for index in kind.layers}
+    return tuple(of_layers[index] for index in range(len(of_layers)))
 
 
 @dataclass(frozen=True)
@@ -93,7 +88,8 @@ class CallStates:
     columns: Tensor | None
     """(b j) or (b i j): True for columns that are no padding."""
     real: Tensor | None
-    """(b i): True for tokens that are no padding."""
+    """(b i+p): True for rows of tokens that are no padding."""
+    encoder_mask: AdditiveMask | None
     counted: PositionInputs
     """What positions are counted from."""
     positions: CallPositions
@@ -106,7 +102,15 @@ class CallStates:
 def share(kind: BlockKind, call: CallStates) -> SharedInputs:
     """What the blocks of a kind share in a call."""
     inputs, pairs, states = call.inputs, call.pairs, call.states
-    rules = _mask_rules(kind, call)
+    rules = MaskRules(
+        kind.spec,
+        pairs,
+        padding=call.columns,
+        permutation=inputs.perm_mask,
+        device=states.device,
+        dtype=states.dtype,
+        vacant=None if call.memory is None else call.memory.vacant,
+    )
     positions = call.positions
     if not kind.whole:
         positions = kind.position.locate(call.counted)
@@ -129,9 +133,9 @@ def share(kind: BlockKind, call: CallStates) -> SharedInputs:
         query_rotation=positions.query_rotation,
         key_rotation=positions.key_rotation,
         encoder_states=inputs.encoder_hidden_states,
-        encoder_mask=_encoder_mask(inputs.encoder_attention_mask, pairs, states.dtype),
+        encoder_mask=call.encoder_mask,
         keep_weights=inputs.output_attentions,
-        real=_real_rows(call.real, pairs),
+        real=call.real,
     )
 
 
@@ -151,18 +155,6 @@ def padding_columns(
     return columns
 
 
-def _mask_rules(kind: BlockKind, call: CallStates) -> MaskRules:
-    return MaskRules(
-        kind.spec,
-        call.pairs,
-        padding=call.columns,
-        permutation=call.inputs.perm_mask,
-        device=call.states.device,
-        dtype=call.states.dtype,
-        vacant=None if call.memory is None else call.memory.vacant,
-    )
-
-
 def _score_inputs(kind: BlockKind, call: CallStates) -> ScoreInputs:
     """Distances and token types, where scores are more than products of queries and keys."""
     if kind.content_only:
@@ -174,7 +166,7 @@ def _score_inputs(kind: BlockKind, call: CallStates) -> ScoreInputs:
     return score_inputs(kind.spec, call.pairs, distances, types, device)
 
 
-def _encoder_mask(mask: Tensor | None, pairs: Pairs, dtype: torch.dtype) -> AdditiveMask | None:
+def encoder_mask(mask: Tensor | None, pairs: Pairs, dtype: torch.dtype) -> AdditiveMask | None:
     """The mask of cross-attention from that of a call, (b s) or (b i s)."""
     if mask is None:
         return None
@@ -183,10 +175,3 @@ def _encoder_mask(mask: Tensor | None, pairs: Pairs, dtype: torch.dtype) -> Addi
     else:
         rows = mask[:, None]
     return additive(rows[:, None] > 0, dtype)
-
-
-def _real_rows(real: Tensor | None, pairs: Pairs) -> Tensor | None:
-    """True for rows (b i+p) of tokens that are no padding."""
-    if real is None:
-        return None
-    return pairs.by_row(real[..., None], pairs.whole.rows).squeeze(-1)

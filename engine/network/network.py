@@ -32,7 +32,8 @@ from engine.network.kinds import (
     BlockKind,
     CallStates,
     block_kinds,
-    by_layer,
+    encoder_mask,
+    kind_numbers,
     padding_columns,
     position_of,
     share,
@@ -84,6 +85,7 @@ class Network(nn.Module):
         self.spec = spec
         of_layers = spec.of_layers()
         self.kinds = block_kinds(spec, of_layers)
+        self.kind_numbers = kind_numbers(self.kinds)
         self.position, self.memory_policy = position_of(spec, self.kinds), memory_policy(spec)
         self.embeddings = Embeddings(spec)
         self.from_end = self.position.block_tables()
@@ -139,7 +141,8 @@ class Network(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network computes: where its first parameter is, or is brought to."""
-        return computing_device(self)
+        first = next(self.parameters())
+        return computing_device(self) if first.is_meta else first.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -175,7 +178,7 @@ class Network(nn.Module):
             hidden_states=tuple(found.hidden) or None,
             attentions=tuple(found.attentions) or None,
             cross_attentions=tuple(found.cross_attentions) or None,
-            aux_loss=load_balancing_loss(found.loads),
+            aux_loss=load_balancing_loss(found.loads) if found.loads else None,
         )
 
     def _run_blocks(
@@ -188,9 +191,8 @@ class Network(nn.Module):
         shown = inputs.output_hidden_states or inputs.output_attentions
         # Then nobody reads the states of tokens after the last block.
         predicts_only = pairs.targets is not None and not shown
-        for index, (block, shared) in enumerate(
-            zip(self.blocks, by_layer(self.kinds, start.shared), strict=True)
-        ):
+        for index, block in enumerate(self.blocks):
+            shared = start.shared[self.kind_numbers[index]]
             past = LayerMemory() if memory is None else memory.layers[index]
             if self.from_end is not None:
                 states, past = self.from_end(index, states, past, start.mask)
@@ -217,7 +219,7 @@ class Network(nn.Module):
 
     def kind_of(self, index: int) -> BlockKind:
         """The kind of a block."""
-        return next(kind for kind in self.kinds if index in kind.layers)
+        return self.kinds[self.kind_numbers[index]]
 
     def _memory_form(self, inputs: Inputs) -> Form | None:
         """The form of the memory that comes back, None for no memory (raises InputError)."""
@@ -277,13 +279,17 @@ class Network(nn.Module):
             states = torch.cat((states, rows), dim=1)
         remembered = 0 if memory is None else memory.length
         pairs = Pairs(inputs.shape[1], remembered, targets, ahead)
+        real = padding.real
+        if real is not None:
+            real = pairs.by_row(real[..., None], pairs.whole.rows).squeeze(-1)
         call = CallStates(
             inputs=inputs,
             states=states,
             memory=memory,
             pairs=pairs,
             columns=padding_columns(pairs, padding, mask, self.memory_policy),
-            real=padding.real,
+            real=real,
+            encoder_mask=encoder_mask(inputs.encoder_attention_mask, pairs, states.dtype),
             counted=counted,
             positions=positions,
             training=self.training,

@@ -45,12 +45,11 @@ class Parameters(nn.ParameterList):
 
 
 def computing_device(module: nn.Module) -> torch.device:
-    """Where a network computes: where its first parameter is, or is brought to."""
+    """Where accelerate brings the first parameter of a module for a call; else where it is."""
     name, parameter = next(module.named_parameters())
-    if parameter.is_meta:  # accelerate holds it elsewhere, and brings it for a call
-        hook: Any = getattr(module.get_submodule(name.rpartition(".")[0]), "_hf_hook", None)
-        if getattr(hook, "execution_device", None) is not None:
-            return torch.device(hook.execution_device)
+    hook: Any = getattr(module.get_submodule(name.rpartition(".")[0]), "_hf_hook", None)
+    if getattr(hook, "execution_device", None) is not None:
+        return torch.device(hook.execution_device)
     return parameter.device
 
 

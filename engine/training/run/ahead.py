@@ -1,7 +1,6 @@
 """The micro-batches of a step, drawn in a thread while the step before computes its gradients."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 
 from engine.training.distribute import Processes
 from engine.training.run.feed import Feed, Portion, Turns
@@ -33,13 +32,6 @@ class Ahead:
         if step < self._steps:
             self._portions = self._thread.submit(self._feed.at, step, self._processes)
 
-    def __enter__(self) -> "Ahead":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let the thread end; what it has not begun to draw is left."""
         self._thread.shutdown(cancel_futures=True)

@@ -19,7 +19,7 @@ def dump_batches(plan: Plan, steps: int, processes: Processes) -> Path:
     batch its rows begin), `targets` (0 where its rows stand in for none), and for each row of the
     call its `sources`, `numbers` and `fresh` (nothing before it may be remembered); `inputs` are
     the arguments of the call, tensors as nested lists. Each of several processes has a file of its
-    own. Raises OSError where it cannot be written.
+    own, and a team that shares its rows has one. Raises OSError where it cannot be written.
     """
     name = "batches.jsonl"
     if processes.count > 1:
@@ -33,7 +33,8 @@ def dump_batches(plan: Plan, steps: int, processes: Processes) -> Path:
                 for portion in plan.feed.at(step, processes):
                     file.write(json.dumps({"step": step + 1, **described(portion)}) + "\n")
 
-    write_whole(path, write)
+    if processes.leads:
+        write_whole(path, write)
     return path
 
 

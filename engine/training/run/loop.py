@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -96,7 +97,7 @@ def run(
     processes = processes or Processes()
     with torch.random.fork_rng(), Stop() as stop:
         running = Run(plan, processes, resume, say)
-        with running.watch, running.batches:
+        with running.watch, closing(running.batches):
             return running.go(stop)
 
 

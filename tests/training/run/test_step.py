@@ -1,6 +1,7 @@
 """Groups, rates, and one step however its batch is split."""
 
 import math
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from engine.training.optimizers import decays, make_optimizer
 from engine.training.recipe.sections import Optimizer, Schedule
 from engine.training.run.ahead import Ahead
 from engine.training.run.curve import MOST, Curve
+from engine.training.run.dump import dump_batches
 from engine.training.run.feed import Feed
 from engine.training.run.loop import run
 from engine.training.run.step import Step, forward
@@ -149,7 +151,7 @@ def test_batches_drawn_ahead_are_those_of_the_feed():
         return [f"step {step}"]
 
     feed: Any = SimpleNamespace(at=at)
-    with Ahead(feed, Processes(), steps=7) as batches:
+    with closing(Ahead(feed, Processes(), steps=7)) as batches:
         assert batches.at(3) == ["step 3"]
         batches.begin(4)
         assert batches.at(4) == ["step 4"]
@@ -159,3 +161,13 @@ def test_batches_drawn_ahead_are_those_of_the_feed():
         with pytest.raises(InputError, match="row 5"):
             batches.at(5)
     assert asked == [3, 4, 5, 6, 5]
+
+
+def test_a_team_writes_its_batches_once(tmp_path):
+    """Its processes read the same rows; each of several teams has a file."""
+    for rank, count in ((0, 1), (1, 1), (0, 2), (1, 2)):
+        processes = Processes(rank=1, count=2)
+        processes.cut = SimpleNamespace(rank=rank, count=count)
+        path = dump_batches(plan(tmp_path / f"{rank}-{count}"), 1, processes)
+        assert path.name == "batches-1.jsonl"
+        assert path.exists() == (rank == 0)
