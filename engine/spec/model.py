@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from engine.spec.axes.blocks import following_sizes
 from engine.spec.axes.encoder import encoder_data
 from engine.spec.axes.layers import kind_data
 from engine.spec.explain import explain
@@ -26,12 +27,9 @@ class Spec(Sections):
         if problems := broken_rules(self):
             raise _rule_errors(problems)
         dims = self.dims
+        follow = following_sizes(dims.model, dims.heads)
         filled = dims.model_copy(
-            update={
-                "head": dims.head or dims.model // dims.heads,
-                "kv_heads": dims.kv_heads or dims.heads,
-                "inner": dims.inner or 4 * dims.model,
-            }
+            update={name: getattr(dims, name) or size for name, size in follow.items()}
         )
         object.__setattr__(self, "dims", filled)
         if self.layers is not None:

@@ -10,6 +10,7 @@ from engine.checkpoint.config.lists import in_turn, is_list, marked, our_list, t
 from engine.checkpoint.config.places import MISSING, flattened, sections_of, value_at
 from engine.errors import CheckpointError
 from engine.spec.axes import ConfigField, Layout
+from engine.spec.axes.blocks import following_sizes
 
 NETWORK_PADDING = "embeddings.tables.tokens.padding"
 
@@ -159,15 +160,11 @@ def to_theirs(
 
 def as_null(path: str, spec: Mapping[str, Any]) -> Any:
     """What null stands for at a path of the spec: itself, but for sizes that follow from others."""
+    section, _, name = path.partition(".")
+    if section != "dims":
+        return None
     dims = value_at(spec, "dims")
-    match path:
-        case "dims.head":
-            return dims["model"] // dims["heads"]
-        case "dims.kv_heads":
-            return dims["heads"]
-        case "dims.inner":
-            return 4 * dims["model"]
-    return None
+    return following_sizes(dims["model"], dims["heads"]).get(name)
 
 
 def _is_number(value: Any) -> bool:

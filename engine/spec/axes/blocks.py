@@ -7,6 +7,11 @@ from pydantic import Field, field_validator
 from engine.spec.axes.base import Activation, Axis, Depth, Factor, Filled, Probability, Size, Spread
 
 
+def following_sizes(model: int, heads: int) -> dict[str, int]:
+    """Sizes that follow from others where a spec leaves them null."""
+    return {"head": model // heads, "kv_heads": heads, "inner": 4 * model}
+
+
 class Dims(Axis):
     """Sizes."""
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.spec.axes.base import Axis
+from engine.spec.axes.blocks import following_sizes
 from engine.spec.axes.layers import laid_over
 
 # Sizes that follow from others: where an encoder names these, they are counted anew.
-_COUNTED = ("head", "kv_heads", "inner")
+_COUNTED = tuple(following_sizes(1, 1))
 _COUNTED_FROM = ("model", "heads")
 
 

@@ -167,7 +167,7 @@ def test_a_team_writes_its_batches_once(tmp_path):
     """Its processes read the same rows; each of several teams has a file."""
     for rank, count in ((0, 1), (1, 1), (0, 2), (1, 2)):
         processes = Processes(rank=1, count=2)
-        processes.cut = SimpleNamespace(rank=rank, count=count)
+        processes.cut = SimpleNamespace(rank=rank, count=count)  # type: ignore[assignment]
         path = dump_batches(plan(tmp_path / f"{rank}-{count}"), 1, processes)
         assert path.name == "batches-1.jsonl"
         assert path.exists() == (rank == 0)
