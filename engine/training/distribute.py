@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from engine.errors import TrainingError
 from engine.model import Model
 from engine.training.recipe.sections import Devices
-
-if TYPE_CHECKING:
-    from engine.training.tensor_parallel import Cut
+from engine.training.tensor_parallel import Cut
 
 
 class Processes:
@@ -182,7 +180,7 @@ class Processes:
             for gradient, part in zip(bucket, parts, strict=True):
                 gradient.copy_(part.view_as(gradient))
 
-    def _sum_over_parts(self, model: Model, cut: "Cut") -> None:
+    def _sum_over_parts(self, model: Model, cut: Cut) -> None:
         """Gradients of whole parameters inside layers that are cut."""
         for name in sorted(cut.inside):
             gradient = model.get_parameter(name).grad
@@ -263,8 +261,6 @@ def open_processes(devices: Devices) -> Processes:
     processes = Processes(distributed.get_rank(), distributed.get_world_size(), device)
     if devices.tensor > 1:
         from torch.distributed.device_mesh import init_device_mesh
-
-        from engine.training.tensor_parallel import Cut
 
         shape = (count // devices.tensor, devices.tensor)
         mesh = init_device_mesh(device.type, shape, mesh_dim_names=("rows", "tensor"))
