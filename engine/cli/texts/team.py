@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import typer
 
 from engine.cli.failures import CUT_OFF, EXPECTED, told
 from engine.errors import InputError
-
-if TYPE_CHECKING:
-    from engine.training.distribute import Processes
+from engine.training.distribute import Processes, close_processes, open_processes
 
 T = TypeVar("T")
 Chunk = tuple[int, "list[str] | BaseException"]
@@ -30,7 +28,7 @@ EXIT_CODES = {UNKNOWN: 1, EXPECTED_ERROR: 2, CUT: 0}
 class Team:
     """The processes that answer one command; what ends one of them ends all, and is told once."""
 
-    def __init__(self, processes: "Processes") -> None:
+    def __init__(self, processes: Processes) -> None:
         self.processes = processes
 
     @property
@@ -160,7 +158,6 @@ def open_team(compute: str = "auto") -> Iterator[Team]:
     """The processes that a launcher started, or this one alone; `compute` as in a recipe's
     `devices`.
     """
-    from engine.training.distribute import close_processes, open_processes
     from engine.training.recipe.sections import Devices
 
     processes = open_processes(Devices.model_validate({"compute": compute}))
